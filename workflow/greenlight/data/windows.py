@@ -1,0 +1,107 @@
+"""Evaluation windows: a context of L rows and a target of H rows, cut from the end of a series."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+FEATURES = ("open", "high", "low", "close", "volume")
+CLOSE = FEATURES.index("close")
+
+
+@dataclass(frozen=True)
+class Window:
+    """One evaluation case of one symbol.
+
+    Attributes:
+        symbol: name of the symbol.
+        index: 0 for the oldest window of the symbol.
+        context: [context length, 5] float64, the FEATURES in the symbol's own unit; volume is NaN where unknown.
+        future: [horizon, 5] float64, the rows that follow; its close is the target.
+        timestamps: [context length + horizon] datetime64[ns], UTC.
+    """
+
+    symbol: str
+    index: int
+    context: np.ndarray
+    future: np.ndarray
+    timestamps: np.ndarray
+
+    @property
+    def key(self) -> str:
+        """Name of the window, such as GOOG/2."""
+        return f"{self.symbol}/{self.index}"
+
+    @property
+    def horizon(self) -> int:
+        """Number of rows to forecast."""
+        return len(self.future)
+
+    @property
+    def context_length(self) -> int:
+        """Number of rows that the model sees."""
+        return len(self.context)
+
+    @property
+    def target(self) -> np.ndarray:
+        """[horizon] float64, the closing prices to forecast."""
+        return self.future[:, CLOSE]
+
+    @property
+    def first_target(self) -> np.datetime64:
+        """Time of the first row to forecast."""
+        return self.timestamps[self.context_length]
+
+
+def cut_windows(
+    symbol: str,
+    timestamps: np.ndarray,
+    values: np.ndarray,
+    *,
+    context_length: int,
+    horizon: int,
+    count: int,
+    not_before: np.datetime64 | None = None,
+) -> list[Window]:
+    """The last `count` windows of a series whose targets do not overlap, oldest first.
+
+    Args:
+        timestamps: [rows] datetime64[ns], ascending.
+        values: [rows, 5] float64 in the order of FEATURES.
+        not_before: targets must begin after this time (rows up to it were trained on).
+
+    Returns:
+        At most `count` windows; fewer where the series is too short. The targets tile the last rows.
+    """
+    rows = len(timestamps)
+    windows: list[Window] = []
+    for back in range(count, 0, -1):
+        start = rows - back * horizon
+        if start < context_length or (not_before is not None and timestamps[start] <= not_before):
+            continue
+        first, last = start - context_length, start + horizon
+        windows.append(
+            Window(symbol, len(windows), values[first:start], values[start:last], timestamps[first:last])
+        )
+    return windows
+
+
+def window_seed(seed: int, window: Window, replicate: int = 0) -> int:
+    """Seed of the random numbers of one window, independent of every other window and of batching.
+
+    It depends on the symbol and the time of the first target, not on the window's place in a batch or list, so
+    the same window gets the same random numbers in whatever company it is forecast. A 63-bit integer.
+    """
+    text = f"{seed}|{window.symbol}|{window.first_target.astype('datetime64[ns]').astype(np.int64)}|{replicate}"
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
+
+
+def same_shape(windows: Sequence[Window]) -> tuple[int, int]:
+    """(context length, horizon) shared by all windows; ValueError where they differ or there are none."""
+    shapes = {(window.context_length, window.horizon) for window in windows}
+    if len(shapes) != 1:
+        raise ValueError(f"windows of one call must share context length and horizon, found {sorted(shapes)}")
+    return shapes.pop()

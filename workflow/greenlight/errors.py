@@ -1,0 +1,11 @@
+"""The one error that users see."""
+
+from __future__ import annotations
+
+
+class UserError(Exception):
+    """A mistake or a missing thing that the user can mend.
+
+    The message stands alone: it names the file and the line or key, what was found, what was expected and what
+    to do. Entry points print it without a traceback and exit with code 2.
+    """

@@ -9,3 +9,7 @@ class UserError(Exception):
     The message stands alone: it names the file and the line or key, what was found, what was expected and what
     to do. Entry points print it without a traceback and exit with code 2.
     """
+
+
+class MissingWeights(UserError):
+    """Weights that are not on this machine and could not be fetched; the message says what to download to where."""

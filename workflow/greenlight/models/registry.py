@@ -1,0 +1,38 @@
+"""Which models there are, in which implementations, and how to load one.
+
+Nothing of torch is imported with this module: the workflow reads the names while it plans. The imports stand
+literally in the branches so that whoever follows the imports of a file finds the code that a model runs.
+"""
+
+from __future__ import annotations
+
+from greenlight.errors import UserError
+from greenlight.models.base import Forecaster, LoadOptions
+
+MODELS = ("toto", "kronos")
+_IMPLEMENTATIONS = {"toto": ("upstream", "host-index", "static"), "kronos": ("upstream", "static")}
+
+
+def implementations(model: str) -> tuple[str, ...]:
+    """Names of a model's implementations; UserError for an unknown model."""
+    if model not in _IMPLEMENTATIONS:
+        raise UserError(f"there is no model {model!r}; expected one of {', '.join(MODELS)}")
+    return _IMPLEMENTATIONS[model]
+
+
+def load_forecaster(model: str, implementation: str, options: LoadOptions) -> Forecaster:
+    """One implementation of one model with its weights loaded, in eager mode.
+
+    Raises:
+        UserError: an unknown name, or weights that are missing or do not fit.
+    """
+    if implementation not in implementations(model):
+        raise UserError(
+            f"model {model} has no implementation {implementation!r}; "
+            f"expected one of {', '.join(implementations(model))}"
+        )
+    if model == "toto":
+        from greenlight.models.toto import IMPLEMENTATIONS
+    else:
+        from greenlight.models.kronos import IMPLEMENTATIONS
+    return IMPLEMENTATIONS[implementation].load(options)

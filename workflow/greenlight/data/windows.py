@@ -19,7 +19,7 @@ class Window:
     Attributes:
         symbol: name of the symbol.
         index: 0 for the oldest window of the symbol.
-        context: [context length, 5] float64, the FEATURES in the symbol's own unit; volume is NaN where unknown.
+        context: [context length, 5] float64, the FEATURES in the symbol's own unit; unknown volume is NaN.
         future: [horizon, 5] float64, the rows that follow; its close is the target.
         timestamps: [context length + horizon] datetime64[ns], UTC.
     """
@@ -92,10 +92,11 @@ def cut_windows(
 def window_seed(seed: int, window: Window, replicate: int = 0) -> int:
     """Seed of the random numbers of one window, independent of every other window and of batching.
 
-    It depends on the symbol and the time of the first target, not on the window's place in a batch or list, so
-    the same window gets the same random numbers in whatever company it is forecast. A 63-bit integer.
+    It depends on the symbol and the time of the first target, not on the window's place in a batch or list,
+    so the same window gets the same random numbers in whatever company it is forecast. A 63-bit integer.
     """
-    text = f"{seed}|{window.symbol}|{window.first_target.astype('datetime64[ns]').astype(np.int64)}|{replicate}"
+    first = window.first_target.astype("datetime64[ns]").astype(np.int64)
+    text = f"{seed}|{window.symbol}|{first}|{replicate}"
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
 
 

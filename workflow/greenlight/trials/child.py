@@ -1,0 +1,70 @@
+"""The child's side of a trial: read the request, run one function, leave a result or an error."""
+
+from __future__ import annotations
+
+import contextlib
+import faulthandler
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from greenlight.files import read_json, write_json
+from greenlight.trials.kinds import InvalidOutput
+
+
+def serve(function: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+    """Run `function(request)` for `python -m <module> <request.json> <result.json>`, and exit.
+
+    Writes result.json, or error.json beside it, atomically and with the request's id, so that a result that
+    an earlier trial left is never taken for this one's. Exit code 0 after a result, 1 after an error. A
+    result must be a dict that JSON can hold; NaN and infinities arrive as strings (see
+    `greenlight.files.write_json`).
+    """
+    faulthandler.enable()
+    # The runner sends SIGUSR1 before it ends a trial that is out of time: the log then shows where it hung.
+    faulthandler.register(signal.SIGUSR1, all_threads=True)
+    request_path, result_path = (Path(argument) for argument in sys.argv[1:3])
+    envelope = read_json(request_path)
+    try:
+        result = function(envelope["request"])
+        if not isinstance(result, dict):
+            raise TypeError(f"the trial's function returned {type(result).__name__}, expected a dict")
+        write_json(result_path, {"id": envelope["id"], "result": result})
+    except BaseException as error:
+        traceback.print_exc()
+        write_json(result_path.with_name("error.json"), {"id": envelope["id"], **_describe(error)})
+        sys.exit(1)
+
+
+def _describe(error: BaseException) -> dict[str, Any]:
+    return {
+        "chain": list(_chain(error)),
+        "message": f"{error}" if str(error) else type(error).__name__,
+        "name": type(error).__name__,
+        "traceback": "".join(traceback.format_exception(error)),
+        "result": error.result if isinstance(error, InvalidOutput) else None,
+    }
+
+
+def _chain(error: BaseException) -> Iterator[dict[str, Any]]:
+    """The exception, its causes and contexts, outermost first."""
+    seen: set[int] = set()
+    context = False
+    following: BaseException | None = error
+    while following is not None and id(following) not in seen:
+        seen.add(id(following))
+        classes = [kind for kind in type(following).__mro__ if kind not in (BaseException, object)]
+        names = [
+            name for kind in classes for name in (kind.__name__, f"{kind.__module__}.{kind.__qualname__}")
+        ]
+        message = ""
+        with contextlib.suppress(Exception):
+            message = str(following)
+        yield {"types": names, "message": message, "context": context}
+        # torch's BackendCompilerFailed keeps what it wraps as an attribute.
+        cause = following.__cause__ or getattr(following, "inner_exception", None)
+        context = context or cause is None
+        following = cause or (None if following.__suppress_context__ else following.__context__)

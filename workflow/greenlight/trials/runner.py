@@ -1,0 +1,198 @@
+"""Running risky work in a child process of its own, and saying how it ended."""
+
+from __future__ import annotations
+
+import sys
+import uuid
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from greenlight.files import read_json, write_json
+from greenlight.trials.kinds import (
+    HOST_MEMORY_ADVICE,
+    MEMORY_KINDS,
+    SIGNAL_ADVICE,
+    TIME_OUT_ADVICE,
+    classify_exception,
+    exception_in_log,
+)
+from greenlight.trials.process import End, Limits, supervise, tail
+
+__all__ = ["Limits", "run_trial", "run_trial_shrinking"]
+
+_TAIL_LINES = 20
+_TAIL_CHARACTERS = 4000
+
+
+def run_trial(
+    module: str,
+    request: dict[str, Any],
+    *,
+    folder: Path,
+    limits: Limits,
+    environment: Mapping[str, str] | None = None,
+    progress: str = "",
+) -> dict[str, Any]:
+    """Run `python -m <module> <folder>/request.json <folder>/result.json` in isolation; return the trial's
+    record.
+
+    Never raises for what the child did. The child has its own session, inherits os.environ with `environment`
+    on top, and its standard output and error go to `<folder>/output.log`, which is kept. The record is `ok`
+    only if the child exited with 0 and left a result that carries this request's id. When the runner is
+    interrupted, ends or is killed, the child and all its descendants are ended too.
+
+    Args:
+        module: a module whose main calls `greenlight.trials.child.serve`.
+        request: what the child's function is given; JSON values only.
+        folder: the trial's own folder; one trial at a time.
+        limits: wall-clock and memory limit.
+        environment: variables to set for the child; recorded, so nothing secret.
+        progress: what the trial does, for the progress line on standard error every 15 s.
+
+    Returns:
+        {"kind", "message", "traceback", "log_tail", "advice", "exit_code", "signal", "seconds",
+        "peak_memory_bytes", "started", "module", "environment", "attempts", "result"}; kinds are in
+        `greenlight.trials.kinds.KINDS`.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in ("result.json", "error.json"):
+        (folder / name).unlink(missing_ok=True)
+    identity = uuid.uuid4().hex
+    write_json(folder / "request.json", {"id": identity, "request": request})
+    started = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    command = [sys.executable, "-m", module, str(folder / "request.json"), str(folder / "result.json")]
+    end = supervise(command, folder / "output.log", limits, environment or {}, progress or module)
+    log = tail(folder / "output.log")
+    record = {
+        "exit_code": end.exit_code,
+        "signal": end.signal,
+        "seconds": round(end.seconds, 3),
+        "peak_memory_bytes": end.peak_memory_bytes,
+        "started": started,
+        "module": module,
+        "environment": dict(environment or {}),
+        "log_tail": "\n".join(log.splitlines()[-_TAIL_LINES:])[-_TAIL_CHARACTERS:],
+        "attempts": [],
+        "result": None,
+    }
+    return record | _judge(folder, identity, end, log, limits)
+
+
+def run_trial_shrinking(
+    module: str,
+    request: dict[str, Any],
+    *,
+    folder: Path,
+    limits: Limits,
+    environment: Mapping[str, str] | None = None,
+    progress: str = "",
+    key: str = "batch_size",
+) -> dict[str, Any]:
+    """`run_trial`, again with half of `request[key]` as long as it runs out of device or host memory and key
+    > 1.
+
+    The last attempt's record is returned, with the earlier ones under `attempts` and the size that was used
+    under `key`; its message says what was tried. The output of attempt n is kept as `output-<n>.log`. Results
+    must not depend on the size: that is the caller's promise.
+    """
+    size = int(request[key])
+    attempts: list[dict[str, Any]] = []
+    while True:
+        record = run_trial(
+            module,
+            {**request, key: size},
+            folder=folder,
+            limits=limits,
+            environment=environment,
+            progress=f"{progress or module}, {key} {size}",
+        )
+        record[key] = size
+        if record["kind"] not in MEMORY_KINDS or size <= 1:
+            break
+        (Path(folder) / "output.log").replace(Path(folder) / f"output-{len(attempts) + 1}.log")
+        attempts.append({name: value for name, value in record.items() if name != "attempts"})
+        size //= 2
+    record["attempts"] = attempts
+    if attempts:
+        tried = ", ".join(f"{one[key]} ({one['kind']})" for one in attempts)
+        record["message"] = f"{record['message']} with {key} {size}, after {tried}"
+    return record
+
+
+def _judge(folder: Path, identity: str, end: End, log: str, limits: Limits) -> dict[str, Any]:
+    """kind, message, traceback, advice and result from what the child left and how it ended."""
+    error = _read_own(folder / "error.json", identity)
+    result = _read_own(folder / "result.json", identity)
+    if end.stopped_for == "time":
+        message = f"not done after {limits.seconds:g} s"
+        return _finding("time-out", message, _stack(log), TIME_OUT_ADVICE)
+    if end.stopped_for == "memory":
+        assert limits.memory_bytes is not None
+        message = f"over the memory limit of {limits.memory_bytes / 2**30:.2f} GiB"
+        return _finding("out-of-host-memory", message, _stack(log), HOST_MEMORY_ADVICE)
+    if error is not None:
+        kind, advice = classify_exception(error["chain"])
+        own = kind in ("user-error", "missing-weights", "invalid-output")
+        message = error["message"] if own else f"{error['name']}: {error['message']}"
+        kept = error["result"] if kind == "invalid-output" else None
+        return _finding(kind, message, error["traceback"], advice) | {"result": kept}
+    if end.signal is not None:
+        return _judge_signal(end, log, result)
+    if end.exit_code == 0 and isinstance((result or {}).get("result"), dict):
+        return {"kind": "ok", "message": "ok", "traceback": "", "advice": "", "result": result["result"]}
+    if end.exit_code is None:
+        return _finding("other", "the trial's supervisor ended before the trial did", "", "Run it again.")
+    chain = exception_in_log(log)
+    kind, advice = classify_exception(chain)
+    if chain:
+        name = chain[0]["types"][0] + ": " if chain[0]["types"] else ""
+        return _finding(kind, name + chain[0]["message"], _last_traceback(log), advice)
+    left = "a result of another trial" if (folder / "result.json").exists() else "no result"
+    return _finding("other", f"exit code {end.exit_code} and {left}", "", "")
+
+
+def _judge_signal(end: End, log: str, result: dict[str, Any] | None) -> dict[str, Any]:
+    if end.signal == "SIGKILL" and end.killed_by_kernel:
+        message = "killed by the kernel because the machine or its memory group ran out of memory"
+        return _finding("out-of-host-memory", message, "", HOST_MEMORY_ADVICE)
+    kind, advice = classify_exception(exception_in_log(log)) if end.signal == "SIGABRT" else ("other", "")
+    late = " after it had written its result" if result is not None else ""
+    message = f"ended by {end.signal}{late}"
+    if kind == "other":
+        return _finding("signal", message, _stack(log), SIGNAL_ADVICE.get(str(end.signal), ""))
+    return _finding(kind, f"{message}: {exception_in_log(log)[0]['message']}", _stack(log), advice)
+
+
+def _finding(kind: str, message: str, traceback: str, advice: str) -> dict[str, Any]:
+    line = next((part.strip() for part in message.splitlines() if part.strip()), "")
+    return {
+        "kind": kind,
+        "message": (" ".join(message.split()) if kind == "user-error" else line)[:1000],
+        "traceback": traceback.strip()[-_TAIL_CHARACTERS:],
+        "advice": advice,
+        "result": None,
+    }
+
+
+def _read_own(path: Path, identity: str) -> dict[str, Any] | None:
+    """A file that the child of this request wrote, or None."""
+    try:
+        value = read_json(path)
+    except (OSError, ValueError):
+        return None
+    return value if isinstance(value, dict) and value.get("id") == identity else None
+
+
+def _stack(log: str) -> str:
+    """What faulthandler wrote at the end of the log: all threads, most recent call first."""
+    marks = ("Fatal Python error", "Current thread 0x", "Thread 0x")
+    starts = [log.find(mark) for mark in marks if mark in log]
+    return log[min(starts) :][:_TAIL_CHARACTERS] if starts else ""
+
+
+def _last_traceback(log: str) -> str:
+    mark = "Traceback (most recent call last)"
+    return log[log.rindex(mark) :] if mark in log else ""

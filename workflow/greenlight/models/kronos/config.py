@@ -1,0 +1,143 @@
+"""Dimensions of model and tokenizer, and how tokens are sampled."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from greenlight.errors import UserError
+
+FEATURES = ("open", "high", "low", "close", "volume", "amount")
+CLOSE = FEATURES.index("close")
+CLIP = 5.0
+EPSILON = 1e-5
+_Size = Annotated[int, Field(gt=0)]
+_Bits = Annotated[int, Field(ge=1, le=20)]
+_Share = Annotated[float, Field(ge=0, lt=1)]
+_Config = TypeVar("_Config", bound=BaseModel)
+
+
+class ModelConfig(BaseModel):
+    """`config.json` of a published model, under the published names."""
+
+    model_config = ConfigDict(frozen=True)
+
+    s1_bits: _Bits
+    s2_bits: _Bits
+    n_layers: _Size
+    d_model: _Size
+    n_heads: _Size
+    ff_dim: _Size
+    ffn_dropout_p: _Share = 0.0
+    attn_dropout_p: _Share = 0.0
+    resid_dropout_p: _Share = 0.0
+    token_dropout_p: _Share = 0.0
+    learn_te: bool
+
+    @property
+    def s1_classes(self) -> int:
+        """Size of the vocabulary of coarse tokens."""
+        return 2**self.s1_bits
+
+    @property
+    def s2_classes(self) -> int:
+        """Size of the vocabulary of fine tokens."""
+        return 2**self.s2_bits
+
+    @model_validator(mode="after")
+    def _heads_fit(self) -> ModelConfig:
+        for heads in (self.n_heads, 4):
+            _check_heads(self.d_model, heads)
+        return self
+
+
+class TokenizerConfig(BaseModel):
+    """`config.json` of a published tokenizer, under the published names."""
+
+    model_config = ConfigDict(frozen=True)
+
+    d_in: _Size
+    d_model: _Size
+    n_heads: _Size
+    ff_dim: _Size
+    n_enc_layers: _Size
+    n_dec_layers: _Size
+    ffn_dropout_p: _Share = 0.0
+    attn_dropout_p: _Share = 0.0
+    resid_dropout_p: _Share = 0.0
+    s1_bits: _Bits
+    s2_bits: _Bits
+    beta: float = 0.05
+    gamma0: float = 1.0
+    gamma: float = 1.1
+    zeta: float = 0.05
+    group_size: _Size
+
+    @model_validator(mode="after")
+    def _parts_fit(self) -> TokenizerConfig:
+        _check_heads(self.d_model, self.n_heads)
+        if self.d_in != len(FEATURES):
+            raise ValueError(f"d_in is {self.d_in}; expected {len(FEATURES)} ({', '.join(FEATURES)})")
+        if self.s1_bits != self.s2_bits:
+            raise ValueError(
+                f"s1_bits is {self.s1_bits} and s2_bits {self.s2_bits}; the published decoding is defined "
+                "for equal halves only"
+            )
+        return self
+
+
+class Settings(BaseModel):
+    """The model's own settings in the configuration.
+
+    Attributes:
+        tokenizer: source of the tokenizer: `embedded`, a folder or a Hugging Face id.
+        tokenizer_revision: commit of a Hugging Face id.
+        max_context: the most tokens that the model sees; older ones are dropped.
+        temperature, top_k, top_p: how a token is drawn; top_k 0 is off, above 0 it wins over top_p.
+        windows_per_batch: the most windows that `static` forecasts at once.
+        series_per_batch: the most sliding windows that `static` recomputes at once where the context slides.
+        capacity: context rows for which `static` reserves its cache; None is as many as the first call needs.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    tokenizer: str = "embedded"
+    tokenizer_revision: str | None = None
+    max_context: _Size = 512
+    temperature: Annotated[float, Field(gt=0)] = 1.0
+    top_k: Annotated[int, Field(ge=0)] = 0
+    top_p: Annotated[float, Field(gt=0, le=1)] = 0.9
+    windows_per_batch: _Size = 8
+    series_per_batch: _Size = 8
+    capacity: _Size | None = None
+
+
+def parse(schema: type[_Config], values: dict[str, Any], where: str | Path) -> _Config:
+    """Check values against a schema; UserError names the place, the key, what was found and expected."""
+    try:
+        return schema.model_validate(values)
+    except ValidationError as error:
+        faults = "; ".join(
+            f"{'.'.join(map(str, fault['loc'])) or 'values'}: {fault['msg']} (found {fault['input']!r})"
+            if fault["loc"]
+            else fault["msg"].removeprefix("Value error, ")
+            for fault in error.errors()
+        )
+        raise UserError(f"{where}: not a usable {schema.__name__}: {faults}") from error
+
+
+def check_pair(model: ModelConfig, tokenizer: TokenizerConfig, where: str) -> None:
+    """UserError unless the tokenizer's vocabularies are the model's."""
+    found, expected = (tokenizer.s1_bits, tokenizer.s2_bits), (model.s1_bits, model.s2_bits)
+    if found != expected:
+        raise UserError(
+            f"{where}: this tokenizer does not belong to this model: the tokenizer has s1_bits, s2_bits = "
+            f"{found}, the model {expected}; name the tokenizer that the model was trained with"
+        )
+
+
+def _check_heads(width: int, heads: int) -> None:
+    if width % heads or (width // heads) % 2:
+        raise ValueError(f"d_model {width} does not split into {heads} heads of an even size")

@@ -1,0 +1,97 @@
+"""The published algorithm: every step recomputes the whole window for every sample."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from greenlight.data.windows import Window
+from greenlight.models.kronos.candles import prepare
+from greenlight.models.kronos.config import CLOSE
+from greenlight.models.kronos.forecaster import KronosForecaster
+from greenlight.models.kronos.sampling import draw, probabilities, window_noise
+
+
+class KronosUpstream(KronosForecaster):
+    """Kronos as published: no cache, one window at a time, all samples as rows of one batch."""
+
+    implementation: ClassVar[str] = "upstream"
+
+    def compile(self, mode: str) -> None:
+        """Compile `decode_s1` and `decode_s2`.
+
+        Wrapping the module instead would compile nothing: the published loop calls these two methods, which
+        bypass the module's wrapper.
+        """
+        self.network.decode_s1 = torch.compile(self.network.decode_s1, mode=mode)
+        self.network.decode_s2 = torch.compile(self.network.decode_s2, mode=mode)
+
+    @torch.no_grad()
+    def forecast(self, windows: Sequence[Window], samples: int, seed: int) -> np.ndarray:
+        """Sampled paths of the closing price: [windows, samples, horizon] float64."""
+        self.check(windows)
+        return np.concatenate([self.paths(window, samples, seed)[..., CLOSE] for window in windows])
+
+    @torch.no_grad()
+    def paths(self, window: Window, samples: int, seed: int) -> np.ndarray:
+        """Sampled candles of one window in its own units: [1, samples, horizon, 6] float64."""
+        context, horizon = self.check([window])
+        candles = prepare([window])
+        s1, s2 = self.sample(window, samples, seed)
+        first = max(0, context + horizon - self.settings.max_context)
+        decoded = self.tokenizer.decode(s1[:, first:], s2[:, first:])[:, -horizon:]
+        values = decoded.to(torch.float32).cpu().numpy()[None]
+        return np.stack([candles.restore(values[..., feature], feature) for feature in range(6)], axis=-1)
+
+    @torch.no_grad()
+    def sample(self, window: Window, samples: int, seed: int) -> tuple[Tensor, Tensor]:
+        """Tokens of the context followed by sampled ones: s1 and s2 [samples, context length + horizon]."""
+        context, horizon = self.check([window])
+        candles = prepare([window])
+        config = self.network.config
+        classes = (config.s1_classes, config.s2_classes)
+        noise_s1, noise_s2 = (
+            noise[0] for noise in window_noise([window], samples, horizon, classes, seed, self.device)
+        )
+        rows = torch.from_numpy(candles.values).to(self.device, self.dtype).expand(samples, -1, -1)
+        stamps = torch.from_numpy(candles.stamps).to(self.device).expand(samples, -1, -1)
+        s1, s2 = self.tokenizer.encode(rows)
+        for step in range(horizon):
+            last = context + step
+            seen = slice(max(0, last - self.settings.max_context), last)
+            logits, hidden = self.network.decode_s1(s1[:, seen], s2[:, seen], stamps[:, seen])
+            next_s1 = draw(probabilities(logits[:, -1], self.sampling), noise_s1[step]).unsqueeze(1)
+            logits = self.network.decode_s2(hidden, next_s1)
+            next_s2 = draw(probabilities(logits[:, -1], self.sampling), noise_s2[step]).unsqueeze(1)
+            s1, s2 = torch.cat((s1, next_s1), dim=1), torch.cat((s2, next_s2), dim=1)
+        return s1, s2
+
+    @torch.no_grad()
+    def probe(self, windows: Sequence[Window]) -> dict[str, np.ndarray]:
+        """Logits at each step, fed the truth: "s1_logits", "s2_logits", both [windows, steps, classes].
+
+        The logits of s2 are given the true s1 of the same step.
+        """
+        context, horizon = self.check(windows)
+        candles = prepare(windows)
+        stamps = torch.from_numpy(candles.stamps).to(self.device)
+        s1, s2 = self.truth_tokens(candles)
+        logits_s1, logits_s2 = [], []
+        for step in range(horizon):
+            last = context + step
+            seen = slice(max(0, last - self.settings.max_context), last)
+            logits, hidden = self.network.decode_s1(s1[:, seen], s2[:, seen], stamps[:, seen])
+            # Cloned: the next call of a compiled function may overwrite what this one returned.
+            logits_s1.append(logits[:, -1].clone())
+            logits_s2.append(self.network.decode_s2(hidden, s1[:, last : last + 1])[:, -1].clone())
+        return {"s1_logits": _array(logits_s1), "s2_logits": _array(logits_s2)}
+
+
+def _array(steps: list[Tensor]) -> np.ndarray:
+    """Steps of [windows, classes] as [windows, steps, classes], in float64 where the model runs in it."""
+    stacked = torch.stack(steps, dim=1).cpu()
+    return stacked.to(torch.promote_types(stacked.dtype, torch.float32)).numpy()

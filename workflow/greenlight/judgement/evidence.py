@@ -1,0 +1,323 @@
+"""The evidence of one run, read from the results folder against what was expected of it.
+
+Where things lie (`record.json` has the shape given in `records`; results are relative to the results folder):
+
+    expected.json                                                    see `expected`
+    compile/model=M/variant=V/record.json
+    predict/model=M/variant=V/shard=NNNN/record.json                 outputs: its forecast files
+    forecasts/model=M/variant=V/symbol=S/part-0.parquet
+    probe/model=M/variant=V/record.json
+    time/model=M/variant=V/{record.json, pairs.parquet}              outputs: pairs.parquet
+    scores/model=M/variant=V/{record.json, windows.parquet}          inputs: the forecasts; outputs:
+    windows.parquet
+
+Each file is tied to the next by its SHA-256: a record states the hashes of the files that its job read and
+wrote, and carries a hash of itself. So a file that was truncated, changed, swapped or left over from
+another run does not fit, and becomes a `Problem` of the variant it concerns. Reading never raises for bad
+evidence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from greenlight.files import read_json, sha256_of
+from greenlight.judgement.expected import Expected, ExpectedJob, ExpectedVariant
+from greenlight.judgement.records import RESULTS, RecordDocument
+from greenlight.judgement.seal import broken_seal
+from greenlight.judgement.tables import Pairs, Scores, read_pairs, read_scores
+
+PROBLEM_KINDS = (
+    "missing",
+    "empty",
+    "unreadable",
+    "schema",
+    "identity",
+    "changed",
+    "stale",
+    "duplicate",
+    "unexpected",
+    "not-finite",
+    "trial-failed",
+)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing wrong with the evidence.
+
+    Attributes:
+        kind: one of PROBLEM_KINDS.
+        stage: compile, predict, probe, time or score.
+        message: one sentence that says what was found and what was expected.
+        file: the file, relative to the results folder.
+        symbol, window: the row concerned, where it is one.
+    """
+
+    kind: str
+    model: str
+    variant: str
+    stage: str
+    message: str
+    file: str
+    symbol: str | None = None
+    window: int | None = None
+
+
+@dataclass(frozen=True)
+class Record:
+    """A record whose seal, identity and key hold, with the typed result of each trial (None where it
+    failed).
+    """
+
+    file: str
+    job: str
+    document: RecordDocument
+    results: tuple[Any, ...]
+
+    @property
+    def failed(self) -> list[str]:
+        """What each failed trial says: kind and message."""
+        return [f"{trial.kind}: {trial.message}" for trial in self.document.trials if not trial.ok]
+
+
+@dataclass(frozen=True)
+class VariantEvidence:
+    """All evidence of one variant.
+
+    Attributes:
+        records: by job name, such as `predict/0000`; only records that can be trusted.
+        scores: [expected rows] metrics, NaN where a row is absent; None where there is no readable table.
+        pairs: latency pairs; None where none are expected or readable.
+        problems: everything wrong, in a fixed order.
+        files: SHA-256 by file, relative to the results folder; None where it is missing.
+    """
+
+    model: str
+    variant: str
+    expected: ExpectedVariant
+    records: Mapping[str, Record]
+    scores: Scores | None
+    pairs: Pairs | None
+    problems: tuple[Problem, ...]
+    files: Mapping[str, str | None]
+
+    def results(self, stage: str) -> list[Any]:
+        """Typed results of the successful trials of a stage, in the order of jobs and trials."""
+        found = [record for job, record in sorted(self.records.items()) if job.split("/")[0] == stage]
+        return [result for record in found for result in record.results if result is not None]
+
+    def stage_files(self, *stages: str) -> dict[str, str | None]:
+        """Files of some stages with their hashes."""
+        folders = {"score": "scores"}
+        starts = tuple(f"{folders.get(stage, stage)}/" for stage in stages)
+        return {name: digest for name, digest in self.files.items() if name.startswith(starts)}
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """All evidence of a run, by (model, variant), in the manifest's order."""
+
+    expected: Expected
+    variants: Mapping[tuple[str, str], VariantEvidence]
+
+    def of_model(self, model: str) -> dict[str, VariantEvidence]:
+        """The variants of one model."""
+        return {variant: found for (name, variant), found in self.variants.items() if name == model}
+
+    @property
+    def problems(self) -> list[Problem]:
+        """Every problem of every variant."""
+        return [problem for found in self.variants.values() for problem in found.problems]
+
+
+def record_file(job: str, model: str, variant: str) -> str:
+    """Where a job's record lies, relative to the results folder."""
+    stage, _, shard = job.partition("/")
+    folder = "scores" if stage == "score" else stage
+    place = f"{folder}/model={model}/variant={variant}"
+    return f"{place}/shard={shard}/record.json" if shard else f"{place}/record.json"
+
+
+def forecast_file(model: str, variant: str, symbol: str) -> str:
+    """Where a symbol's forecasts lie, relative to the results folder."""
+    return f"forecasts/model={model}/variant={variant}/symbol={symbol}/part-0.parquet"
+
+
+def load_evidence(results: Path, expected: Expected) -> Evidence:
+    """Read everything that was expected of a run; what is wrong becomes problems, nothing raises.
+
+    Args:
+        results: the results folder.
+        expected: the run's manifest (`load_expected(results / "expected.json")`).
+    """
+    variants = {}
+    for model, entry in expected.models.items():
+        for variant in entry.variants:
+            variants[model, variant] = _Reader(Path(results), expected, model, variant).read()
+    return Evidence(expected, variants)
+
+
+@dataclass
+class _Reader:
+    """Reads one variant, gathering problems and hashes on the way."""
+
+    results: Path
+    expected: Expected
+    model: str
+    variant: str
+    problems: list[Problem] = field(default_factory=list)
+    files: dict[str, str | None] = field(default_factory=dict)
+    records: dict[str, Record] = field(default_factory=dict)
+
+    def read(self) -> VariantEvidence:
+        entry = self.expected.models[self.model].variants[self.variant]
+        for job, asked in entry.jobs.items():
+            record = self._record(job, asked)
+            if record is not None:
+                self.records[job] = record
+        self._forecasts(entry)
+        pairs = self._pairs(entry.jobs["time"]) if "time" in entry.jobs else None
+        scores = self._scores() if "score" in entry.jobs else None
+        return VariantEvidence(
+            self.model, self.variant, entry, self.records, scores, pairs, tuple(self.problems), self.files
+        )
+
+    def _problem(self, kind: str, stage: str, file: str, message: str, **row: Any) -> None:
+        self.problems.append(Problem(kind, self.model, self.variant, stage, message, file, **row))
+
+    def _digest(self, file: str, stage: str) -> str | None:
+        """SHA-256 of a file that must be there and not be empty, else a problem and None."""
+        self.files[file] = None
+        path = self.results / file
+        try:
+            size = path.stat().st_size
+            self.files[file] = sha256_of(path)
+        except FileNotFoundError:
+            self._problem("missing", stage, file, "the file is missing")
+            return None
+        except OSError as error:
+            self._problem("unreadable", stage, file, f"the file can't be read ({error.strerror})")
+            return None
+        if size == 0:
+            self._problem("empty", stage, file, "the file is empty")
+            return None
+        return self.files[file]
+
+    def _record(self, job: str, asked: ExpectedJob) -> Record | None:
+        """A record that is readable, sealed, the right one and fresh; None otherwise."""
+        stage, file = job.split("/")[0], record_file(job, self.model, self.variant)
+        if self._digest(file, stage) is None:
+            return None
+        try:
+            raw = read_json(self.results / file)
+            if not isinstance(raw, dict):
+                raise ValueError("not a JSON object")
+            broken = broken_seal(raw)
+        except (OSError, ValueError, RecursionError):
+            return self._problem("unreadable", stage, file, "the record is not readable as a JSON object")
+        if broken is not None:
+            return self._problem("changed", stage, file, f"the record can't be trusted: {broken}")
+        if "trial" in raw and "trials" not in raw:
+            raw = {**raw, "trials": [raw["trial"]]}
+        try:
+            document = RecordDocument.model_validate(raw)
+        except ValidationError as error:
+            return self._problem("schema", stage, file, f"the record does not fit: {_first(error)}")
+        return self._fresh(job, asked, file, document)
+
+    def _fresh(self, job: str, asked: ExpectedJob, file: str, document: RecordDocument) -> Record | None:
+        stage = job.split("/")[0]
+        named = (document.stage, document.model, document.variant)
+        if named != (stage, self.model, self.variant):
+            return self._problem("identity", stage, file, f"the record is that of {'/'.join(named)}")
+        if asked.key is not None and document.key != asked.key:
+            return self._problem(
+                "stale",
+                stage,
+                file,
+                f"the record is stale: its key is {document.key!r}, expected {asked.key!r}",
+            )
+        count = 0 if stage == "score" else asked.trials
+        if len(document.trials) != count:
+            kind = "missing" if len(document.trials) < count else "unexpected"
+            self._problem(kind, stage, file, f"the record holds {len(document.trials)} of {count} trials")
+        return Record(file, job, document, tuple(self._trial_results(stage, file, document)))
+
+    def _trial_results(self, stage: str, file: str, document: RecordDocument) -> list[Any]:
+        results: list[Any] = []
+        for number, trial in enumerate(document.trials):
+            result = None
+            if not trial.ok:
+                self._problem("trial-failed", stage, file, f"trial {number}: {trial.kind}: {trial.message}")
+            else:
+                try:
+                    result = RESULTS[stage].model_validate(trial.result)
+                except ValidationError as error:
+                    self._problem("schema", stage, file, f"the result of trial {number}: {_first(error)}")
+            results.append(result)
+        return results
+
+    def _forecasts(self, entry: ExpectedVariant) -> None:
+        """Every expected forecast file is the one that its predict job wrote and the score job read."""
+        scored = self.records["score"].document.inputs if "score" in self.records else None
+        for job, asked in entry.predict_jobs().items():
+            record = self.records.get(job)
+            if record is not None and record.failed:
+                continue
+            for symbol in asked.symbols:
+                file = forecast_file(self.model, self.variant, symbol)
+                digest = self._digest(file, "predict")
+                if digest is None:
+                    continue
+                if record is not None and record.document.outputs.get(file) != digest:
+                    self._problem(
+                        "changed", "predict", file, "not the file that predict wrote", symbol=symbol
+                    )
+                if scored is not None and scored.get(file) != digest:
+                    self._problem("stale", "score", file, "not the file that was scored", symbol=symbol)
+
+    def _own_output(self, job: str, name: str) -> str | None:
+        """The table beside a job's record, where it is the one that the job wrote; else a problem
+        and None.
+        """
+        file = record_file(job, self.model, self.variant).replace("record.json", name)
+        record = self.records.get(job)
+        if record is not None and record.failed and not (self.results / file).exists():
+            return None
+        digest = self._digest(file, job)
+        if digest is None:
+            return None
+        if record is not None and record.document.outputs.get(file) != digest:
+            self._problem("changed", job, file, f"not the file that {job} wrote")
+            return None
+        return file if record is not None else None
+
+    def _pairs(self, asked: ExpectedJob) -> Pairs | None:
+        file = self._own_output("time", "pairs.parquet")
+        if file is None:
+            return None
+        pairs, problems = read_pairs(self.results / file, self.model, self.variant, asked)
+        for kind, message in problems:
+            self._problem(kind, "time", file, message)
+        return pairs
+
+    def _scores(self) -> Scores | None:
+        file = self._own_output("score", "windows.parquet")
+        if file is None:
+            return None
+        scores, problems = read_scores(self.results / file, self.model, self.variant, self.expected)
+        for kind, message, symbol, window in problems:
+            self._problem(kind, "score", file, message, symbol=symbol, window=window)
+        return scores
+
+
+def _first(error: ValidationError) -> str:
+    """The first of pydantic's complaints, with its place."""
+    first = error.errors(include_url=False, include_input=False)[0]
+    return f"{'.'.join(str(part) for part in first['loc']) or 'document'}: {first['msg']}"

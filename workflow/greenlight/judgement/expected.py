@@ -1,0 +1,209 @@
+"""What a run must have measured: `results/expected.json`, written before anything is measured.
+
+Judgement walks the rows named here, never the rows that happen to lie on the disk.
+
+    {"format": 1,
+     "models": {"toto": {
+        "reference": "upstream-eager",        the eager variant that everything is compared with
+        "deployed": "static-default" | null,  what production runs now
+        "weights_hash": "...",
+        "variants": {"static-default": {
+            "paired_with": "static-eager" | null,   null: see below
+            "coupled_with_reference": true,   false: its random stream cannot be that of the reference
+            "same_as": "static-default" | null,     a mode identical to another one on this device
+            "jobs": {
+                "compile":      {"key": "<job key hash>"},
+                "predict/0000": {"key": "...", "symbols": ["GOOG", "SIM1"]},
+                "probe":        {"key": "..."},
+                "time":         {"key": "...", "trials": 2, "pairs": 20, "control_pairs": 10},
+                "score":        {"key": "..."}}}}}},
+     "symbols": {"GOOG": {"windows": 5, "data_hash": "..."}},
+     "horizon": 16, "samples": 32, "seed": 1,
+     "settings_hash": "...",   context length, horizon, samples, seed, model settings; not the lists of
+                               symbols, variants or models, nor anything that only judgement reads
+     "platform": {"id": "cpu-torch2.13.0-2threads", "device": "...", "torch": "...", "threads": 2, ...}}
+
+A reference needs `predict/*`, `probe` and `score`; every other variant also `time`, and a compiled one
+`compile`. The symbols of a variant's predict jobs together are all symbols, each once. `pairs` and
+`control_pairs` are per process. `jobs` may be empty only where `same_as` names the variant that was
+measured in its place.
+
+Pairing. Samples resolve 1% of MAE only under common random numbers. A variant whose draws are coupled with
+those of the reference is paired with the reference. One whose draws are not (an implementation that draws
+from the same distributions in another order) is paired with the eager variant of its own implementation,
+which shows what compilation changed; that eager variant is held to the reference by teacher-forced
+numerics, before any sampling, and by a comparison of MAE across series with the wider
+`accuracy.reference_margin`, which also sees the sampling code. `paired_with` overrides the choice.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from greenlight.errors import UserError
+from greenlight.files import read_json
+
+MODES = ("eager", "default", "reduce-overhead", "max-autotune")
+"""torch.compile's modes from the simplest to the most complex; ties go to the simpler."""
+
+
+def mode_of(variant: str) -> str:
+    """The mode of a variant's name, `static-reduce-overhead` -> `reduce-overhead`; ValueError where
+    none fits.
+    """
+    for mode in MODES:
+        if variant.endswith(f"-{mode}") and len(variant) > len(mode) + 1:
+            return mode
+    raise ValueError(f"variant {variant!r} does not end in one of {', '.join(MODES)}")
+
+
+def implementation_of(variant: str) -> str:
+    """The implementation of a variant's name, `static-reduce-overhead` -> `static`."""
+    return variant[: -len(mode_of(variant)) - 1]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ExpectedJob(_Strict):
+    """One job whose record must be there.
+
+    Attributes:
+        key: the job's key hash, which its record must carry (else it is stale); null: not judged by key.
+        trials: number of trials in the record, all of which must succeed.
+        symbols: the symbols of a predict shard.
+        pairs: latency pairs in each process of a time job, at least.
+        control_pairs: the same for A/A pairs.
+    """
+
+    key: str | None
+    trials: int = Field(1, ge=1)
+    symbols: tuple[str, ...] = ()
+    pairs: int = Field(1, ge=1)
+    control_pairs: int = Field(1, ge=1)
+
+
+class ExpectedVariant(_Strict):
+    """The jobs of one variant, and what it is compared with; see the module's text."""
+
+    jobs: dict[str, ExpectedJob]
+    paired_with: str | None = None
+    coupled_with_reference: bool = True
+    same_as: str | None = None
+
+    def stages(self) -> set[str]:
+        """Stages that must have left evidence, such as {"predict", "score"}."""
+        return {job.split("/")[0] for job in self.jobs}
+
+    def predict_jobs(self) -> dict[str, ExpectedJob]:
+        """The predict shards by job name, `predict/0000`."""
+        return {name: job for name, job in self.jobs.items() if name.startswith("predict/")}
+
+
+class ExpectedModel(_Strict):
+    """The variants of one model."""
+
+    reference: str
+    deployed: str | None = None
+    weights_hash: str = ""
+    variants: dict[str, ExpectedVariant] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _whole(self) -> ExpectedModel:
+        if self.reference not in self.variants or mode_of(self.reference) != "eager":
+            raise ValueError(f"the reference {self.reference!r} must be an eager variant that is run")
+        if self.deployed is not None and self.deployed not in self.variants:
+            raise ValueError(f"the deployed variant {self.deployed!r} is not among those run")
+        for name, variant in self.variants.items():
+            for other in (variant.paired_with, variant.same_as):
+                if other is not None and (other == name or other not in self.variants):
+                    raise ValueError(
+                        f"variant {name!r} names {other!r}, which is not another variant that is run"
+                    )
+            if not variant.jobs and variant.same_as is not None:
+                if not self.variants[variant.same_as].jobs:
+                    raise ValueError(
+                        f"variant {name!r} is the same as {variant.same_as!r}, which is not measured"
+                    )
+                continue
+            absent = self.required_stages(name) - variant.stages()
+            if absent:
+                raise ValueError(f"variant {name!r} lacks the jobs {sorted(absent)}")
+        return self
+
+    def required_stages(self, variant: str) -> set[str]:
+        """Stages without which a variant can't be judged."""
+        stages = {"predict", "probe", "score"}
+        if variant != self.reference:
+            stages.add("time")
+        if mode_of(variant) != "eager":
+            stages.add("compile")
+        return stages
+
+
+class ExpectedSymbol(_Strict):
+    """Number of windows of one symbol, and the hash of its data."""
+
+    windows: int = Field(ge=1)
+    data_hash: str = ""
+
+
+class Expected(_Strict):
+    """The whole manifest; see the module's text."""
+
+    format: Literal[1] = 1
+    models: dict[str, ExpectedModel] = Field(min_length=1)
+    symbols: dict[str, ExpectedSymbol] = Field(min_length=1)
+    horizon: int = Field(ge=1)
+    samples: int = Field(ge=1)
+    seed: int | None = None
+    settings_hash: str = ""
+    platform: dict[str, Any] = Field(default_factory=dict)
+
+    @field_validator("models", "symbols")
+    @classmethod
+    def _safe_names(cls, named: dict[str, Any]) -> dict[str, Any]:
+        for name in named:
+            if not name or name.startswith(".") or any(part in name for part in ("/", "\\", "\0")):
+                raise ValueError(f"{name!r} can't be the name of a folder")
+        return named
+
+    @model_validator(mode="after")
+    def _every_symbol_once(self) -> Expected:
+        for name, model in self.models.items():
+            for variant, expected in model.variants.items():
+                listed = [symbol for job in expected.predict_jobs().values() for symbol in job.symbols]
+                if expected.jobs and sorted(listed) != sorted(self.symbols):
+                    raise ValueError(f"the predict jobs of {name}/{variant} must list every symbol once")
+        return self
+
+    @property
+    def platform_id(self) -> str:
+        """Name of the platform that speed is keyed by; empty where it is not stated."""
+        return str(self.platform.get("id", ""))
+
+    def rows(self) -> list[tuple[str, int]]:
+        """Every expected (symbol, window), in the manifest's order."""
+        return [(symbol, window) for symbol, entry in self.symbols.items() for window in range(entry.windows)]
+
+
+def load_expected(path: Path) -> Expected:
+    """Read the manifest; UserError where it is missing, unreadable or asks for nothing."""
+    try:
+        return Expected.model_validate(read_json(path))
+    except FileNotFoundError as error:
+        raise UserError(
+            f"{path} is missing: nothing says what this run should have measured. Run the workflow."
+        ) from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"]) or "document"
+        raise UserError(
+            f"{path}: {place}: {first['msg']}. Delete the file and run the workflow again."
+        ) from error
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: {error}. Delete the file and run the workflow again.") from error

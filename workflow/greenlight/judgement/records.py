@@ -1,0 +1,202 @@
+"""The parts of job records that judgement reads, typed; unknown keys are ignored.
+
+Every record is a JSON object, sealed (`judgement.seal.seal`) before it is written:
+
+    {"stage": "predict", "model": "toto", "variant": "static-default", "key": "<job key hash>",
+     "trials": [trial record, ...],        one, or one per process for `time`; none for `score`
+     "inputs":  {"forecasts/model=…/part-0.parquet": sha256},    files read, relative to the results folder
+     "outputs": {"forecasts/model=…/part-0.parquet": sha256},    files written (predict, time, score)
+     "provenance": {...}, "content_sha256": "..."}
+
+`trial` may stand for a list of one. What a trial's `result` holds, by stage, is written at the classes below.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
+
+Seconds = Annotated[FiniteFloat, Field(ge=0)]
+Bytes = Annotated[int, Field(ge=0)]
+Count = Annotated[int, Field(ge=0)]
+
+
+class _Read(BaseModel):
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+class CudaGraphs(_Read):
+    """CUDA graphs: whether the device has them, and positive evidence that they ran (null: unknown)."""
+
+    available: bool = False
+    engaged: bool | None = None
+    recordings: Count = 0
+    skips: list[dict[str, Any]] = []
+
+
+class Health(_Read):
+    """The health record of a process, as the compilation room writes it."""
+
+    engaged: bool
+    graphs: Count
+    graph_breaks: list[dict[str, Any]]
+    eager_frames: list[dict[str, Any]]
+    recompiles_after_warm_up: Count
+    recompile_limit_hits: list[dict[str, Any]]
+    recompiles: list[dict[str, Any]] = []
+    cache: dict[str, Any] = {}
+    cuda_graphs: CudaGraphs = CudaGraphs()
+    autotuning: dict[str, Any] = {}
+
+
+class CompileResult(_Read):
+    """`compile`: a cold compilation into an empty cache, and the warm-up calls."""
+
+    health: Health
+    first_call_seconds: Seconds
+    cold_seconds: Seconds
+    cache_files_before: Count
+
+
+class Difference(_Read):
+    """A difference that should be none, with what rounding may do, in the same unit."""
+
+    max_abs_difference: FiniteFloat
+    tolerance: Annotated[FiniteFloat, Field(ge=0)]
+
+
+class Affine(_Read):
+    """f(ax+b) against a f(x)+b, where the model normalises its input (`applies`)."""
+
+    applies: bool
+    max_relative_difference: FiniteFloat | None = None
+    tolerance: FiniteFloat | None = None
+
+
+class Reproducibility(_Read):
+    """Metamorphic facts about the forecasts of one process.
+
+    Attributes:
+        same_seed_equal: the same windows and seed gave the same bytes.
+        other_seed_differs: another seed gave other samples.
+        batch_equals_rows: windows together against each alone.
+        order_irrelevant: windows in another order.
+        a_b_a: A, then B, then A gave the first A again.
+        output_overwritten: an output kept from an earlier call changed when later calls ran.
+        affine: behaviour under a change of unit.
+    """
+
+    same_seed_equal: bool
+    other_seed_differs: bool
+    batch_equals_rows: Difference
+    order_irrelevant: Difference
+    a_b_a: bool
+    output_overwritten: bool
+    affine: Affine
+
+
+class PredictResult(_Read):
+    """`predict`: forecasts from the filled cache. At least one shard of a variant carries `reproducibility`.
+
+    first_call_seconds: from the loaded model to its first forecast (a warm start where compiled).
+    memory_readings: bytes in use by the process after each call, in order.
+    """
+
+    health: Health
+    first_call_seconds: Seconds
+    load_seconds: Seconds
+    forecast_hash: str
+    peak_memory_bytes: Bytes | None = None
+    memory_readings: list[Bytes] = []
+    reproducibility: Reproducibility | None = None
+
+
+class Worst(_Read):
+    """Where a quantity differs most: window key, step (0 is the prefill), value found and value expected."""
+
+    window: str | int
+    step: int
+    value: float | None
+    expected: float | None
+
+
+class ProbeQuantity(_Read):
+    """One teacher-forced quantity, as `measures.numerics.compare` writes it; see there for each field."""
+
+    quantity: str
+    kind: Literal["float", "exact"]
+    windows: Count
+    steps: Count
+    elements: Count
+    finite: bool
+    problem: str
+    scale: float
+    error_variant: float
+    error_reference: float
+    max_abs: float
+    max_abs_reference: float
+    mismatches: Count
+    worst: Worst | None
+    batch_size: int | None = None
+
+
+class ProbeResult(_Read):
+    """`probe`: {"quantities": [...]}, the reference's own probe among the variants."""
+
+    quantities: list[ProbeQuantity] = Field(min_length=1)
+    health: Health | None = None
+
+
+class TimeResult(_Read):
+    """`time`: one process of interleaved pairs; the pairs themselves lie in pairs.parquet.
+
+    memory_readings: bytes in use by the process after each timed variant call, in order.
+    """
+
+    load_seconds: Seconds
+    first_call_seconds: Seconds
+    warm_up_calls: Count
+    recompiles_after_warm_up: Count
+    memory_readings: list[Bytes]
+    peak_memory_bytes: Bytes | None = None
+    health: Health | None = None
+
+
+RESULTS: dict[str, type[_Read]] = {
+    "compile": CompileResult,
+    "predict": PredictResult,
+    "probe": ProbeResult,
+    "time": TimeResult,
+}
+
+
+class Trial(_Read):
+    """A trial record: what a child process did, whatever happened."""
+
+    kind: str
+    message: str = ""
+    advice: str = ""
+    exit_code: int | None = None
+    seconds: float | None = None
+    peak_memory_bytes: int | None = None
+    attempts: list[dict[str, Any]] = []
+    result: Any = None
+
+    @property
+    def ok(self) -> bool:
+        """Whether the child did what it was asked."""
+        return self.kind == "ok"
+
+
+class RecordDocument(_Read):
+    """A record before its trials' results are read."""
+
+    stage: str
+    model: str
+    variant: str
+    key: str
+    trials: list[Trial] = []
+    inputs: dict[str, str] = {}
+    outputs: dict[str, str] = {}
+    provenance: dict[str, Any] = {}

@@ -1,0 +1,284 @@
+"""The gate's rules: every limit that a check applies, with its default and the reason for it.
+
+The defaults suit the shipped run: about 6 symbols of 5 windows, 32 samples under common random numbers, and 2
+time processes of about 20 pairs on a shared 2-core machine. Rates (alpha) are one-sided unless said
+otherwise.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+Severity = Literal["block", "block-on-fail", "warn", "off"]
+"""block: anything but a pass stops the variant. block-on-fail: a shown failure stops it, an inconclusive
+result
+is reported and does not. warn: reported only. off: not judged, and listed as such."""
+
+DEFAULT_SEVERITY: dict[str, Severity] = {
+    # Does it run, and is the evidence whole?
+    "trials": "block",
+    "evidence-compile": "block",
+    "evidence-predict": "block",
+    "evidence-probe": "block",
+    "evidence-time": "block",
+    "evidence-score": "block",
+    # Did compilation do what it should?
+    "compile-engaged": "block",
+    "recompiles-after-warm-up": "block",
+    "recompile-limit": "block",
+    "graph-breaks": "warn",
+    "eager-frames": "warn",
+    "cuda-graphs": "block",
+    "autotuning": "warn",
+    "cold-cache": "warn",
+    "warm-cache": "warn",
+    # Does it compute the same?
+    "numerics": "block",
+    "exact-quantities": "block",
+    "same-seed": "block",
+    "other-seed": "block",
+    "batch-equals-rows": "block",
+    "symbol-order": "block",
+    "repeat-after-other": "block",
+    "output-kept": "block",
+    "affine": "block",
+    # Does it forecast as well?
+    "mae-not-worse": "block",
+    "quantile-loss-not-worse": "block",
+    "mae-improvement": "warn",
+    "series-difference": "block",
+    "pairing-anchor": "block",
+    "mae-against-reference": "block-on-fail",
+    "quantile-loss-against-reference": "block-on-fail",
+    # Does it forecast well at all?
+    "naive-ratio": "block",
+    "coverage": "block",
+    "mae-band": "warn",
+    # Is it fast, and steady?
+    "not-slower": "block",
+    "slow-calls": "block-on-fail",
+    "p99": "block",
+    "noise": "warn",
+    "processes-agree": "warn",
+    "latency-drift": "warn",
+    "latency-spread": "warn",
+    "start-time": "block",
+    "memory-growth": "block-on-fail",
+    "memory-peak": "block",
+    # Did anything change since the accepted run?
+    "baseline-file": "block",
+    "baseline-comparable": "warn",
+    "baseline-vanished": "block",
+    "baseline-new": "warn",
+    "baseline-accuracy": "block",
+    "baseline-symbols": "block",
+    "baseline-speed": "block-on-fail",
+    "baseline-speed-absolute": "warn",
+    "baseline-speed-gain": "warn",
+}
+"""Every check by name, with its default severity, in the order in which checks are reported."""
+
+ALWAYS_BLOCK = frozenset(
+    name for name in DEFAULT_SEVERITY if name == "trials" or name.startswith("evidence-")
+)
+"""Checks whose severity can't be lowered: a run that did not happen is never a pass."""
+
+Rate = Annotated[float, Field(gt=0, lt=0.5)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class Strict(BaseModel):
+    """Settings without unknown keys, never changed after they are read."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class NumericsRules(Strict):
+    """Teacher-forced numerics against the float64 reference (the rule of PyTorch's own benchmarks, mult
+    2).
+    """
+
+    error_ratio: Positive = Field(
+        2.0, description="A variant's RMS error may be this many times the float32 reference's own RMS error."
+    )
+    worst_error_ratio: Positive = Field(
+        10.0,
+        description="The same for the largest single error, so that one wrong step is not averaged away: "
+        "this many times the float32 reference's own largest error.",
+    )
+    floor: Positive = Field(
+        1e-6,
+        description="Added to the limit, in units of the quantity's own RMS value: what rounding may do.",
+    )
+    worst_floor: Positive = Field(1e-5, description="The same floor for the largest single error.")
+    exact_mismatches: int = Field(
+        0,
+        ge=0,
+        description="Integer quantities (tokens, indices) that may differ from the float32 reference.",
+    )
+
+
+class AccuracyRules(Strict):
+    """Forecasts: against the paired variant, against the reference, against the truth."""
+
+    margin: Positive = Field(0.01, description="Non-inferiority margin: an MAE up to 1% higher is tolerable.")
+    alpha: Rate = Field(
+        0.01, description="Rate at which a forecaster worse by the margin may pass; one-sided."
+    )
+    power: Annotated[float, Field(ge=0.5, lt=1)] = Field(0.9, description="Power of the stated needed n.")
+    reference_margin: Positive = Field(
+        0.10,
+        description="Margin of the secondary comparison with the reference where the two draw different "
+        "random numbers; Monte-Carlo noise cannot resolve less with tens of samples.",
+    )
+    series_margin: Positive = Field(
+        0.05,
+        description="Under common random numbers no single series (windows averaged) may have an MAE that "
+        "differs by more than this, in either direction.",
+    )
+    minimum_series: int = Field(
+        5, ge=2, description="With fewer series than this, windows are the unit of comparison in their place."
+    )
+    minimum_units: int = Field(
+        4,
+        ge=2,
+        description="With fewer units than this a comparison is inconclusive, unless equal to the bit.",
+    )
+    naive_ratio: Positive = Field(
+        1.5, description="MAE over that of repeating the last price (geometric mean over series), at most."
+    )
+    coverage: tuple[Share, Share] = Field(
+        (0.60, 0.95), description="Share of outcomes inside the 10 to 90% band, smallest and largest."
+    )
+    mae_percent_excellent: Positive = Field(
+        5.0, description="MAE below this percentage of price is excellent."
+    )
+    mae_percent_good: Positive = Field(10.0, description="MAE below this percentage of price is good.")
+    mae_percent_investigate: Positive = Field(
+        15.0, description="MAE above this percentage is to investigate."
+    )
+    interval: Rate = Field(
+        0.025, description="Rate in each tail of the stated intervals of MAE and the rest."
+    )
+
+    @model_validator(mode="after")
+    def _ordered(self) -> AccuracyRules:
+        bands = (self.mae_percent_excellent, self.mae_percent_good, self.mae_percent_investigate)
+        if list(bands) != sorted(bands):
+            raise ValueError(f"the MAE bands must ascend (excellent, good, investigate), found {bands}")
+        if self.coverage[0] >= self.coverage[1]:
+            raise ValueError(f"coverage must be [smallest, largest], found {list(self.coverage)}")
+        return self
+
+
+class HealthRules(Strict):
+    """What compilation must have done."""
+
+    recompiles_after_warm_up: int = Field(0, ge=0, description="Recompiles after the warm-up calls, at most.")
+    graph_breaks: int = Field(
+        0, ge=0, description="Distinct graph breaks, at most; more is a warning by default."
+    )
+    eager_frames: int = Field(0, ge=0, description="Frames that silently ran in eager mode, at most.")
+
+
+class SpeedRules(Strict):
+    """Latency pairs. Ratios are variant over reference unless called a speedup (reference over variant)."""
+
+    margin: float = Field(
+        1.05,
+        gt=1,
+        description="Speedup over the simpler variant whose lower bound must clear this to be chosen.",
+    )
+    slower: float = Field(
+        1.05,
+        gt=1,
+        description="Slowdown against the reference that must be caught: a pass is bounded below it.",
+    )
+    slower_shown: float = Field(
+        1.025,
+        gt=1,
+        description="A lower bound of the slowdown above this is a failure (also against a baseline).",
+    )
+    slower_than_baseline: float = Field(
+        1.05, gt=1, description="Loss of speedup against the baseline that must be caught."
+    )
+    absolute_slower_than_baseline: float = Field(
+        1.20,
+        gt=1,
+        description="Median seconds against the baseline's, at most; a shared machine moves by itself.",
+    )
+    alpha: Rate = Field(0.01, description="Rate in each tail of the intervals of median ratios.")
+    minimum_pairs: int = Field(10, ge=8, description="Fewer pairs than this are inconclusive.")
+    minimum_control_pairs: int = Field(10, ge=8, description="The same for A/A pairs (eager against eager).")
+    noise: float = Field(
+        0.10, gt=0, description="A/A bound, as a share, above which the machine is too noisy."
+    )
+    slow_call: float = Field(1.5, gt=1, description="A call slower than this many times its median is slow.")
+    p99_over_median: float | None = Field(
+        None, gt=1, description="p99 over median of the variant, at most; null: judged by slow calls alone."
+    )
+    p99_seconds: float | None = Field(None, gt=0, description="p99 in seconds, at most; null: no limit.")
+    drift: float = Field(
+        0.10, gt=0, description="Change of latency from the first to the last pair, as a share."
+    )
+    spread: float = Field(0.20, gt=0, description="MAD over median of a variant's seconds, at most.")
+    processes_differ: float = Field(0.05, gt=0, description="Difference of median ratio between processes.")
+    cold_start_seconds: float | None = Field(None, gt=0, description="Cold start limit; null: none.")
+    warm_start_seconds: float | None = Field(None, gt=0, description="Warm start limit; null: none.")
+
+
+class MemoryRules(Strict):
+    """Memory of the variant's process (resident set; device memory where there is a device)."""
+
+    growth_bytes_per_call: int = Field(
+        131072,
+        gt=0,
+        description="A leak is shown where the lower bound of the growth per call is above this.",
+    )
+    growth_floor_bytes: int = Field(
+        8 << 20, ge=0, description="Growth over all readings that is never called a leak (allocators settle)."
+    )
+    minimum_readings: int = Field(8, ge=4, description="Fewer readings than this are inconclusive.")
+    peak_bytes: int | None = Field(
+        None, gt=0, description="Peak memory of a process, at most; null: no limit."
+    )
+
+
+class BaselineRules(Strict):
+    """Against the accepted run, symbol by symbol on the same windows."""
+
+    margin: Positive = Field(
+        0.01, description="Change of MAE in all, in either direction, that must be explained."
+    )
+    series_margin: Positive = Field(0.05, description="The same for one symbol.")
+
+
+class Rules(Strict):
+    """All rules of the gate."""
+
+    numerics: NumericsRules = Field(default_factory=NumericsRules)
+    accuracy: AccuracyRules = Field(default_factory=AccuracyRules)
+    health: HealthRules = Field(default_factory=HealthRules)
+    speed: SpeedRules = Field(default_factory=SpeedRules)
+    memory: MemoryRules = Field(default_factory=MemoryRules)
+    baseline: BaselineRules = Field(default_factory=BaselineRules)
+    severity: dict[str, Severity] = Field(
+        default_factory=dict, description="Severity by check name, where it is not the documented default."
+    )
+
+    @field_validator("severity")
+    @classmethod
+    def _known(cls, severity: dict[str, Severity]) -> dict[str, Severity]:
+        for name, value in severity.items():
+            if name not in DEFAULT_SEVERITY:
+                raise ValueError(f"no check is called {name!r}; there are {', '.join(DEFAULT_SEVERITY)}")
+            if name in ALWAYS_BLOCK and value != "block":
+                raise ValueError(f"check {name!r} always blocks: a run that did not happen is never a pass")
+        return severity
+
+    def severity_of(self, name: str) -> Severity:
+        """Severity of a check: the configured one, else the documented default."""
+        return self.severity.get(name, DEFAULT_SEVERITY[name])

@@ -1,0 +1,31 @@
+"""A content hash inside a JSON document, so that a document changed by hand or by accident is noticed."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+from greenlight.files import json_text
+
+SEAL = "content_sha256"
+
+
+def content_hash(document: dict[str, Any]) -> str:
+    """SHA-256 of the canonical JSON text of a document without its seal, as hexadecimal text."""
+    body = {key: value for key, value in document.items() if key != SEAL}
+    return hashlib.sha256(json_text(body).encode()).hexdigest()
+
+
+def seal(document: dict[str, Any]) -> dict[str, Any]:
+    """A copy of the document with its content hash under `content_sha256`."""
+    return {**document, SEAL: content_hash(document)}
+
+
+def broken_seal(document: dict[str, Any]) -> str | None:
+    """Why the seal does not hold, or None where it holds."""
+    stated = document.get(SEAL)
+    if not isinstance(stated, str):
+        return f"it has no {SEAL}"
+    if stated != content_hash(document):
+        return f"its content does not match its {SEAL} (changed after it was written)"
+    return None

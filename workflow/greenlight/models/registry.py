@@ -31,8 +31,18 @@ def load_forecaster(model: str, implementation: str, options: LoadOptions) -> Fo
             f"model {model} has no implementation {implementation!r}; "
             f"expected one of {', '.join(implementations(model))}"
         )
-    if model == "toto":
-        from greenlight.models.toto import IMPLEMENTATIONS
-    else:
+    if model == "kronos":
         from greenlight.models.kronos import IMPLEMENTATIONS
-    return IMPLEMENTATIONS[implementation].load(options)
+
+        return IMPLEMENTATIONS[implementation].load(options)
+    if implementation == "upstream":
+        from greenlight.models.toto.upstream import TotoUpstream
+
+        return TotoUpstream.load(options)
+    if implementation == "host-index":
+        from greenlight.models.toto.host_index import TotoHostIndex
+
+        return TotoHostIndex.load(options)
+    from greenlight.models.toto.static import TotoStatic
+
+    return TotoStatic.load(options)

@@ -1,0 +1,89 @@
+"""What the embedded checkpoints are trained on, and up to when."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from greenlight.errors import UserError
+from greenlight.files import read_json
+from greenlight.models.weights import TRAINING
+
+
+@dataclass(frozen=True)
+class TrainingSeries:
+    """The rows of one symbol that a checkpoint may be trained on.
+
+    Attributes:
+        timestamps: [rows] datetime64[ns], UTC, ascending.
+        values: [rows, 5] float64 in the order of `greenlight.data.windows.FEATURES`; volume is NaN where unknown.
+        sha256: of timestamps and values, so that other rows are told from these.
+    """
+
+    timestamps: np.ndarray
+    values: np.ndarray
+    sha256: str
+
+    @property
+    def trained_until(self) -> np.datetime64:
+        """Time of the last row; evaluation targets must begin after it."""
+        return self.timestamps[-1]
+
+
+def training_series(folder: Path, share: float = 0.65) -> dict[str, TrainingSeries]:
+    """The first `share` of the rows of every symbol in a folder of CSVs, by symbol.
+
+    Raises:
+        UserError: a file that is not readable as prices, or a share that leaves nothing.
+    """
+    from greenlight.data.reader import read_series
+    from greenlight.data.repair import RepairRules
+    from greenlight.data.series import series_arrays
+    from greenlight.data.symbols import symbols_in
+
+    if not 0.0 < share < 1.0:
+        raise UserError(f"share of rows to train on is {share}; expected a number between 0 and 1")
+    found = {}
+    for symbol, path in symbols_in(folder, "all").items():
+        timestamps, values = series_arrays(read_series(path, RepairRules()).frame)
+        rows = int(len(timestamps) * share)
+        timestamps, values = timestamps[:rows], np.ascontiguousarray(values[:rows], dtype=np.float64)
+        digest = hashlib.sha256(timestamps.astype("datetime64[ns]").astype("<i8").tobytes())
+        digest.update(values.astype("<f8").tobytes())
+        found[symbol] = TrainingSeries(timestamps, values, digest.hexdigest())
+    return found
+
+
+def describe(series: dict[str, TrainingSeries]) -> dict[str, dict[str, object]]:
+    """What training.json records of the data under `symbols`: trained_until (ISO 8601, UTC), rows, sha256."""
+    return {
+        symbol: {
+            "trained_until": str(one.trained_until.astype("datetime64[s]")) + "Z",
+            "rows": len(one.timestamps),
+            "sha256": one.sha256,
+        }
+        for symbol, one in sorted(series.items())
+    }
+
+
+def trained_until(checkpoint: Path) -> dict[str, np.datetime64]:
+    """By symbol, the last time that a checkpoint was trained on; empty where it has no training.json.
+
+    Raises:
+        UserError: a training.json that is not readable.
+    """
+    path = checkpoint / TRAINING
+    if not path.is_file():
+        return {}
+    try:
+        return {
+            symbol: np.datetime64(entry["trained_until"].removesuffix("Z"), "ns")
+            for symbol, entry in read_json(path)["symbols"].items()
+        }
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(
+            f"{path}: expected `symbols` with a `trained_until` time for each ({error}); train or fetch it again"
+        ) from error

@@ -1,0 +1,139 @@
+"""The rules that say what is done about a problem in a CSV, and the findings that say what was done."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal, get_args
+
+from pydantic import BaseModel, ConfigDict, Field
+
+LINES_SHOWN = 20
+
+
+class RepairRules(BaseModel):
+    """One rule a problem, `data.repair` in the configuration; `refuse` stops the run and names the lines.
+
+    The defaults repair nothing but the order of rows: a clean export passes, the rest is the user's choice.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    unparseable_dates: Literal["refuse", "drop-row"] = Field(
+        "refuse", description="A date that is empty, not a date, or ambiguous."
+    )
+    ragged_rows: Literal["refuse", "drop-row"] = Field(
+        "refuse", description="A row with fewer or more cells than the header, such as a truncated last line."
+    )
+    empty_cells: Literal["refuse", "drop-row", "forward-fill"] = Field(
+        "refuse", description="An empty price; forward-fill puts the close of the row before it in its place."
+    )
+    non_numeric_cells: Literal["refuse", "drop-row"] = Field(
+        "refuse", description="A price that is not a number."
+    )
+    invalid_volume: Literal["refuse", "set-unknown"] = Field(
+        "refuse", description="A volume that is negative or not a number; an empty one is unknown."
+    )
+    row_order: Literal["sort", "refuse"] = Field(
+        "sort",
+        description="Rows in no order of time; oldest first and newest first are no problem.",
+    )
+    identical_rows: Literal["refuse", "keep-first"] = Field(
+        "refuse", description="A time that occurs more than once, with the same values each time."
+    )
+    duplicate_times: Literal["refuse", "keep-first", "keep-last"] = Field(
+        "refuse",
+        description="A time that occurs more than once, with different values; first and last in the file.",
+    )
+    non_positive_prices: Literal["refuse", "drop-row"] = Field("refuse", description="A price of 0 or below.")
+    high_below_low: Literal["refuse", "drop-row", "swap"] = Field(
+        "refuse", description="A high below its low; swap takes the one for the other."
+    )
+    outside_range: Literal["report", "refuse", "drop-row", "widen"] = Field(
+        "report",
+        description="An open or close outside low to high, as some exports have; widen moves low or high.",
+    )
+    gaps: Literal["report", "refuse", "forward-fill"] = Field(
+        "report",
+        description="Missing rows within the series' own week; holidays are such gaps. "
+        "forward-fill adds rows at the close before, with volume 0.",
+    )
+    missing_prices: Literal["refuse", "use-close"] = Field(
+        "refuse", description="No column for open, high or low; use-close puts the close in its place."
+    )
+    adjusted_prices: Literal["ignore", "use"] = Field(
+        "ignore",
+        description="Adjusted columns beside plain ones; use takes them, or scales by Adj Close / Close.",
+    )
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something about a file that the user should know.
+
+    Attributes:
+        kind: name of the rule in RepairRules, or of a note.
+        count: number of rows concerned.
+        lines: the first of their line numbers in the file, 1-based, at most LINES_SHOWN.
+        detail: what was found.
+        action: what was done about it; the rule's value where a rule applies.
+    """
+
+    kind: str
+    count: int
+    lines: list[int]
+    detail: str
+    action: str
+
+    def as_dict(self) -> dict[str, Any]:
+        """The finding as plain JSON."""
+        return asdict(self)
+
+
+@dataclass
+class Findings:
+    """The findings of one file, and whether it is refused.
+
+    Attributes:
+        rules: the rules in force.
+        found: findings in the order in which they were made.
+    """
+
+    rules: RepairRules
+    found: list[Finding] = field(default_factory=list)
+
+    def note(self, kind: str, detail: str, action: str, lines: Iterable[int] = ()) -> None:
+        """Record something that no rule is asked about."""
+        listed = sorted(int(line) for line in lines)
+        self.found.append(Finding(kind, len(listed), listed[:LINES_SHOWN], detail, action))
+
+    def settle(self, kind: str, lines: Iterable[int], detail: str) -> str:
+        """Record a problem and return the rule for it; a refusal is raised later, with all the others."""
+        rule = getattr(self.rules, kind)
+        self.note(kind, detail, rule, lines)
+        return rule
+
+    def refusal(self) -> str | None:
+        """The refused problems as text, one a line, or None where there are none."""
+        refused = [finding for finding in self.found if finding.action == "refuse"]
+        return "\n".join(f"  {self._refusal_line(finding)}" for finding in refused) or None
+
+    def _refusal_line(self, finding: Finding) -> str:
+        known = get_args(RepairRules.model_fields[finding.kind].annotation)
+        choices = [rule for rule in known if rule not in ("refuse", getattr(self.rules, finding.kind))]
+        where = f"{lines_text(finding.lines, finding.count)}: " if finding.lines else ""
+        rule = f"set data.repair.{finding.kind} to {' or '.join(choices)}"
+        return f"{where}{finding.detail}. Mend the file, or {rule}"
+
+
+def lines_text(lines: list[int], count: int) -> str:
+    """Line numbers in words, such as `line 7` or `lines 3, 7-9 and 30 more`."""
+    runs: list[list[int]] = []
+    for line in lines:
+        if runs and line == runs[-1][1] + 1:
+            runs[-1][1] = line
+        else:
+            runs.append([line, line])
+    text = ", ".join(str(first) if first == last else f"{first}-{last}" for first, last in runs)
+    more = f" and {count - len(lines)} more" if count > len(lines) else ""
+    return f"line{'s' if count > 1 else ''} {text}{more}"

@@ -10,19 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet
 
 from greenlight.judgement.expected import Expected, ExpectedJob
+from greenlight.measures.accuracy import METRICS
 
-METRICS = (
-    "mae",
-    "mae_percent",
-    "mape",
-    "rmse",
-    "mase",
-    "weighted_quantile_loss",
-    "coverage_80",
-    "naive_mae",
-    "drift_mae",
-    "mean_price",
-)
 UNDEFINED = ("mase",)
 """Metrics that may be null: not defined for a window (a context that never moves), not the same as NaN."""
 

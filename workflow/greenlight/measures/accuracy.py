@@ -1,0 +1,260 @@
+"""Forecast accuracy: scores of each window, and their averages with intervals.
+
+Definitions follow Hyndman and Koehler (2006) for MASE and GluonTS (gluonts.evaluation, and fev after it)
+for the weighted quantile loss. The point forecast of the absolute errors (MAE, MAPE, MASE) is the median of
+the samples, which is what minimises them; that of RMSE is their mean. Nothing here knows of models or of
+the judgement.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from greenlight.measures.forecasts import QUANTILE_COLUMNS, QUANTILES
+
+METRICS = (
+    "mae",
+    "mae_percent",
+    "mape",
+    "rmse",
+    "mase",
+    "weighted_quantile_loss",
+    "coverage_80",
+    "naive_mae",
+    "drift_mae",
+    "mean_price",
+)
+SCORES_SCHEMA = pa.schema(
+    [("model", pa.string()), ("variant", pa.string()), ("symbol", pa.string())]
+    + [("window", pa.int32()), ("horizon", pa.int32())]
+    + [(metric, pa.float64()) for metric in METRICS]
+)
+RESAMPLES = 1000
+
+
+@dataclass(frozen=True)
+class WindowContext:
+    """What the naive forecasts and MASE need of a window's context, in the symbol's own unit.
+
+    Attributes:
+        last: last price of the context, the naive forecast of every step.
+        drift: mean change a row over the context; the drift forecast of step k is last + k * drift.
+        naive_scale: mean absolute change a row, MASE's denominator; 0 where the price never moves.
+    """
+
+    last: float
+    drift: float
+    naive_scale: float
+
+
+def window_context(close: np.ndarray) -> WindowContext:
+    """Context figures of [context length] closing prices; ValueError with fewer than two."""
+    close = np.asarray(close, dtype=np.float64)
+    if len(close) < 2:
+        raise ValueError(f"a context needs at least two prices, found {len(close)}")
+    drift = (close[-1] - close[0]) / (len(close) - 1)
+    return WindowContext(float(close[-1]), float(drift), float(np.abs(np.diff(close)).mean()))
+
+
+def score_windows(
+    forecasts: pa.Table, contexts: Mapping[tuple[str, int], WindowContext], horizon: int
+) -> tuple[pa.Table, list[str]]:
+    """Score every window of one variant's forecasts.
+
+    Args:
+        forecasts: columns model, variant, symbol, window, step, actual, mean, q10 ... q90; any order of rows.
+        contexts: by (symbol, window).
+        horizon: steps that each window must have, 1..horizon, each once.
+
+    Returns:
+        A table of SCORES_SCHEMA, one row a window, by symbol and window; and what is wrong, a sentence each.
+        A window with a step missing or doubled, a value that is not finite, or no context has NaN
+        scores. MASE is null, not NaN, where the context never moves: it is not defined there.
+
+        mae: mean |actual - median|; mae_percent: 100 mae / mean price; mape: 100 mean |error| / |actual|;
+        rmse: of the mean forecast; mase: mae / naive_scale;
+        weighted_quantile_loss: mean over levels q of 2 sum_t (q - [actual < f_q]) (actual - f_q) /
+        sum_t |actual|; coverage_80: share of steps with q10 <= actual <= q90; mean_price: mean
+        |actual|.
+    """
+    model, variant = _single(forecasts, "model"), _single(forecasts, "variant")
+    symbol = np.asarray(forecasts.column("symbol").to_pylist(), dtype=object)
+    names, code = np.unique(symbol.astype(str), return_inverse=True)
+    window = forecasts.column("window").to_numpy().astype(np.int64)
+    step = forecasts.column("step").to_numpy().astype(np.int64)
+    order = np.lexsort((step, window, code))
+    code, window, step = code[order], window[order], step[order]
+    starts = np.flatnonzero(np.r_[True, (np.diff(code) != 0) | (np.diff(window) != 0)])
+    lengths = np.diff(np.r_[starts, len(code)])
+    keys = [(str(names[code[start]]), int(window[start])) for start in starts]
+    whole = _whole(step, starts, lengths, horizon)
+    metrics = {name: np.full(len(keys), np.nan) for name in METRICS}
+    if whole.any():
+        rows = order[starts[whole][:, None] + np.arange(horizon)]
+        known = [contexts.get(key) for key, good in zip(keys, whole, strict=True) if good]
+        for name, values in _score(forecasts, rows, known).items():
+            metrics[name][whole] = values
+    problems = _problems(keys, whole, metrics["mae"], contexts, horizon)
+    undefined = np.array([key in contexts and contexts[key].naive_scale == 0 for key in keys], dtype=bool)
+    columns: dict[str, Any] = {"model": [model] * len(keys), "variant": [variant] * len(keys)}
+    columns |= {"symbol": [key[0] for key in keys], "window": [key[1] for key in keys]}
+    columns |= {"horizon": [horizon] * len(keys)}
+    for name in METRICS:
+        mask = undefined & np.isfinite(metrics["mae"]) if name == "mase" else None
+        columns[name] = pa.array(metrics[name], mask=mask, from_pandas=False)
+    return pa.table(columns, schema=SCORES_SCHEMA), problems
+
+
+def _single(forecasts: pa.Table, column: str) -> str:
+    found = forecasts.column(column).unique().to_pylist()
+    if len(found) != 1:
+        raise ValueError(f"forecasts of one {column} are scored at a time, found {found[:5]}")
+    return str(found[0])
+
+
+def _whole(step: np.ndarray, starts: np.ndarray, lengths: np.ndarray, horizon: int) -> np.ndarray:
+    """[windows] whether a window has the steps 1..horizon, each once."""
+    whole = lengths == horizon
+    steps = step[starts[whole][:, None] + np.arange(horizon)]
+    whole[whole] = (steps == np.arange(1, horizon + 1)).all(axis=1)
+    return whole
+
+
+def _score(
+    forecasts: pa.Table, rows: np.ndarray, contexts: list[WindowContext | None]
+) -> dict[str, np.ndarray]:
+    """Metrics of [windows, horizon] rows; NaN where anything of a window is not finite or there is no
+    context.
+    """
+
+    def column(name: str) -> np.ndarray:
+        return forecasts.column(name).to_numpy(zero_copy_only=False).astype(np.float64)[rows]
+
+    blank = WindowContext(np.nan, np.nan, np.nan)
+    last, drift, scale = np.array(
+        [(found.last, found.drift, found.naive_scale) for found in (entry or blank for entry in contexts)]
+    ).T
+    actual, mean = column("actual"), column("mean")
+    quantiles = np.stack([column(name) for name in QUANTILE_COLUMNS])
+    error = np.abs(actual - quantiles[QUANTILES.index(0.5)])
+    steps = np.arange(1, rows.shape[1] + 1)
+    levels = np.array(QUANTILES)[:, None, None]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        total = np.abs(actual).sum(axis=1)
+        pinball = (levels - (actual < quantiles)) * (actual - quantiles)
+        scores = {
+            "mae": error.mean(axis=1),
+            "mae_percent": 100 * error.sum(axis=1) / total,
+            "mape": 100 * (error / np.abs(actual)).mean(axis=1),
+            "rmse": np.sqrt(np.square(actual - mean).mean(axis=1)),
+            "mase": error.mean(axis=1) / scale,
+            "weighted_quantile_loss": (2 * pinball.sum(axis=2) / total).mean(axis=0),
+            "coverage_80": ((quantiles[0] <= actual) & (actual <= quantiles[-1])).mean(axis=1),
+            "naive_mae": np.abs(actual - last[:, None]).mean(axis=1),
+            "drift_mae": np.abs(actual - last[:, None] - drift[:, None] * steps).mean(axis=1),
+            "mean_price": total / rows.shape[1],
+        }
+    finite = np.isfinite(actual).all(axis=1) & np.isfinite(mean).all(axis=1)
+    finite &= np.isfinite(quantiles).all(axis=(0, 2)) & np.isfinite(last + drift + scale)
+    return {name: np.where(finite, values, np.nan) for name, values in scores.items()}
+
+
+def _problems(
+    keys: list[tuple[str, int]],
+    whole: np.ndarray,
+    mae: np.ndarray,
+    contexts: Mapping[tuple[str, int], WindowContext],
+    horizon: int,
+) -> list[str]:
+    problems = []
+    for key, good, value in zip(keys, whole, mae, strict=True):
+        name = f"{key[0]}/{key[1]}"
+        if not good:
+            problems.append(f"{name} does not have the steps 1 to {horizon}, each once")
+        elif key not in contexts:
+            problems.append(f"{name} has no context: the data has no such window")
+        elif not np.isfinite(value):
+            problems.append(f"{name} has forecasts or outcomes that are not finite")
+    return problems
+
+
+def summarise(
+    metrics: Mapping[str, np.ndarray], symbols: np.ndarray, *, rate: float = 0.025, seed: int = 0
+) -> dict[str, Any]:
+    """Averages of window scores, each symbol and in all, with bootstrap intervals.
+
+    Args:
+        metrics: by name, [windows]; NaN marks a window that has no score, and its averages are NaN:
+        nothing is
+            averaged away. Only an undefined MASE (NaN where `mae` is finite) is left out, and counted.
+        symbols: [windows] names.
+        rate: probability in each tail of the percentile intervals.
+        seed: of the resampling; the same seed gives the same intervals.
+
+    Returns:
+        {"overall": {metric: {"value", "lower", "upper"}, "mae_over_naive": {...}, "mae_over_drift": {...}},
+         "symbols": {symbol: {metric: {...}}}, "counts": {"symbols", "windows", "unscored", "undefined_mase"}}
+        A symbol's value is the mean of its windows (resampled windows); the overall value is the mean of the
+        symbols' values (resampled symbols), so that each symbol weighs the same. The ratios to the naive
+        forecasts are geometric means over symbols of the ratio of their mean errors.
+    """
+    names, code = np.unique(np.asarray(symbols).astype(str), return_inverse=True)
+    table = np.stack([np.asarray(metrics[name], dtype=np.float64) for name in METRICS], axis=1)
+    rows = [table[code == number] for number in range(len(names))]
+    means = np.stack([_means(block) for block in rows])
+    rng = np.random.default_rng(seed)
+    mae, naive, drift = (means[:, METRICS.index(name)] for name in ("mae", "naive_mae", "drift_mae"))
+    # A symbol that neither moves nor is missed has the ratio 1, not 0/0.
+    tiny = 1e-9 * means[:, METRICS.index("mean_price")]
+    ratios = np.stack([np.log((mae + tiny) / (other + tiny)) for other in (naive, drift)], axis=1)
+    overall = _intervals(np.concatenate([means, ratios], axis=1), rate, rng, [*METRICS, "naive", "drift"])
+    for short in ("naive", "drift"):
+        logs = overall.pop(short)
+        overall[f"mae_over_{short}"] = {key: float(np.exp(value)) for key, value in logs.items()}
+    unscored = ~np.isfinite(table[:, METRICS.index("mae")])
+    undefined = ~np.isfinite(table[:, METRICS.index("mase")]) & ~unscored
+    counts = {"symbols": len(names), "windows": len(table)}
+    counts |= {"unscored": int(unscored.sum()), "undefined_mase": int(undefined.sum())}
+    each = {str(name): _intervals(block, rate, rng) for name, block in zip(names, rows, strict=True)}
+    return {"overall": overall, "symbols": each, "counts": counts}
+
+
+def _means(block: np.ndarray) -> np.ndarray:
+    """[metrics] means of [windows, metrics]; an undefined MASE is left out, any other NaN is kept."""
+    means = block.mean(axis=0)
+    mase = METRICS.index("mase")
+    defined = block[np.isfinite(block[:, mase]) | ~np.isfinite(block[:, METRICS.index("mae")]), mase]
+    means[mase] = defined.mean() if len(defined) else np.nan
+    return means
+
+
+def _intervals(
+    values: np.ndarray, rate: float, rng: np.random.Generator, names: list[str] | tuple[str, ...] = METRICS
+) -> dict[str, dict[str, float]]:
+    """Mean and percentile bootstrap interval of each column of [units, columns]; no interval from one
+    unit.
+    """
+    count = len(values)
+    draws = rng.multinomial(count, np.full(count, 1 / count), size=RESAMPLES).astype(np.float64)
+    defined = np.isfinite(values)
+    filled = np.where(defined, values, 0.0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        weight = draws @ defined
+        means = (draws @ filled) / weight
+    entries = {}
+    for number, name in enumerate(names):
+        column = values[:, number]
+        if name == "mase":
+            column = column[np.isfinite(column)]
+        value = float(column.mean()) if len(column) else float("nan")
+        lower = upper = float("nan")
+        resampled = means[:, number][weight[:, number] > 0]
+        if count > 1 and np.isfinite(value) and len(resampled):
+            lower, upper = (float(bound) for bound in np.quantile(resampled, [rate, 1 - rate]))
+        entries[name] = {"value": value, "lower": lower, "upper": upper}
+    return entries

@@ -1,0 +1,53 @@
+# make verify     set up the environment, run the whole gate; exit code 0 only if it passes
+# make test       set up the environment, run the tests
+# Both work from a bare checkout. See README.md.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+REQUIREMENTS := envs/requirements-torch-cpu.txt envs/requirements-cpu.txt
+TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
+STAMP := $(VENV)/.complete
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps
+CORES ?= 1
+
+.PHONY: verify test env checkpoints data benchmarks lint schema clean
+
+verify: env
+	$(BIN)/snakemake --cores $(CORES)
+
+test: env
+	$(BIN)/python -m pytest $(PYTEST_ARGUMENTS)
+
+env: $(STAMP)
+
+# The stamp is renamed into place last, so an interrupted install is started again.
+$(STAMP): $(REQUIREMENTS) pyproject.toml
+	$(PYTHON) -c 'import sys; assert sys.version_info[:2] == (3, 11), f"Python 3.11 is needed, found {sys.version.split()[0]}: set PYTHON=/path/to/python3.11"'
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) --retries 1 --timeout 30 --index-url $(TORCH_INDEX) -r envs/requirements-torch-cpu.txt \
+	  || $(PIP) -r envs/requirements-torch-cpu.txt
+	$(PIP) -r envs/requirements-cpu.txt
+	$(PIP) --no-build-isolation --editable .
+	@touch $(STAMP).partial && mv $(STAMP).partial $(STAMP)
+
+# Train the embedded checkpoints again, on the shipped data only.
+checkpoints: env
+	$(BIN)/python -m greenlight.models.toto.train
+	$(BIN)/python -m greenlight.models.kronos.train
+
+# Make the shipped price files again.
+data: env
+	$(BIN)/python -m greenlight.data.shipped --folder trainingdata
+
+benchmarks: env
+	$(BIN)/python -m greenlight.bench.toto
+	$(BIN)/python -m greenlight.bench.kronos
+
+lint: env
+	$(BIN)/ruff check workflow tests
+
+schema: env
+	$(BIN)/python -m greenlight.settings > config/config.schema.json
+
+clean:
+	rm -rf results .snakemake

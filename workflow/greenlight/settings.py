@@ -1,0 +1,294 @@
+"""The configuration: every key, its default, what it means, and errors that a user can act on."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from greenlight.data.repair import RepairRules
+from greenlight.errors import UserError
+from greenlight.files import json_text
+from greenlight.judgement.rules import Rules
+from greenlight.models.base import MODES, Variant
+from greenlight.models.registry import implementations
+from greenlight.trials.device import DeviceRules
+
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class DataSettings(_Section):
+    """How price files are read."""
+
+    repair: RepairRules = RepairRules()
+    """What to do about each kind of problem in a price file; nothing is repaired unless a rule here says so."""
+
+
+class EvaluationSettings(_Section):
+    """What is forecast."""
+
+    context_length: int = Field(default=128, ge=2)
+    """Rows that a model sees."""
+    horizon: int = Field(default=16, ge=1)
+    """Rows that a model forecasts."""
+    windows: int = Field(default=5, ge=1)
+    """Windows of each symbol, cut from its end with targets that do not overlap."""
+    samples: int = Field(default=32, ge=2)
+    """Sample paths of each window."""
+    windows_per_call: int = Field(default=4, ge=1)
+    """Windows that a compiled variant forecasts in one call; the last call is filled up, so shapes stay the same."""
+    probe_windows: int = Field(default=4, ge=1)
+    """Windows, each of another symbol where there are enough, whose numerics are compared with float64."""
+
+
+class TimingSettings(_Section):
+    """How latency is measured."""
+
+    processes: int = Field(default=2, ge=1)
+    """Fresh processes; the first chooses the mode, the others confirm it."""
+    pairs: int = Field(default=20, ge=3)
+    """Pairs of one reference call and one call of the variant in each process, in random order."""
+    control_pairs: int = Field(default=10, ge=3)
+    """Pairs of the reference against itself, which show the machine's own noise."""
+    warm_up_calls: int = Field(default=3, ge=1)
+    """Calls before the first timed one."""
+    windows: int = Field(default=1, ge=1)
+    """Windows in one timed call."""
+
+
+class TrialSettings(_Section):
+    """Limits of the child processes that run the models."""
+
+    compile_seconds: float = Field(default=900, gt=0)
+    """Time limit of a cold compile with its warm-up."""
+    predict_seconds: float = Field(default=1800, gt=0)
+    """Time limit of forecasting one shard of symbols."""
+    probe_seconds: float = Field(default=900, gt=0)
+    """Time limit of the numerics against float64."""
+    time_seconds: float = Field(default=900, gt=0)
+    """Time limit of one timing process."""
+    memory_gib: float | None = Field(default=None, gt=0)
+    """Host memory that a trial may use; null for no limit."""
+
+
+class ModelSettings(_Section):
+    """What every model has."""
+
+    source: str = "embedded"
+    """`embedded` (the small checkpoint that ships), a local folder, or a Hugging Face id such as owner/name."""
+    revision: str | None = None
+    """Commit of a Hugging Face id, 40 hexadecimal digits; needed there."""
+    variants: tuple[str, ...]
+    """Variants to examine, each <implementation>-<mode>."""
+    reference: str = "upstream-eager"
+    """The variant that the others are compared with."""
+    deployed: str | None = None
+    """What production runs now: if it no longer passes, the gate fails even where another variant would."""
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """Number format of the weights; the reference for numerics is float64 whatever stands here."""
+
+    @field_validator("variants")
+    @classmethod
+    def _variants_exist(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        known = [f"{implementation}-{mode}" for implementation in cls.known() for mode in MODES]
+        for name in names:
+            if name not in known:
+                raise ValueError(f"unknown variant {name!r}{_nearest(name, known)}; known are {', '.join(known)}")
+        if len(set(names)) != len(names):
+            raise ValueError(f"a variant is named twice in {', '.join(names)}")
+        return names
+
+    @model_validator(mode="after")
+    def _reference_is_examined(self) -> ModelSettings:
+        for key in ("reference", "deployed"):
+            name = getattr(self, key)
+            if name is not None and name not in self.variants:
+                raise ValueError(f"{key} {name!r} is not among the variants {', '.join(self.variants)}")
+        if Variant.parse(self.reference).compiled:
+            raise ValueError(f"reference {self.reference!r} is compiled; the reference must be an eager variant")
+        _check_pinned(self.source, self.revision, "source", "revision")
+        return self
+
+    @classmethod
+    def known(cls) -> tuple[str, ...]:
+        """Implementations of this model."""
+        raise NotImplementedError
+
+    def model_settings(self) -> dict[str, Any]:
+        """The model's own settings, as `LoadOptions.settings` takes them."""
+        shared = set(ModelSettings.model_fields)
+        return {key: value for key, value in self.model_dump(mode="json").items() if key not in shared}
+
+
+class TotoSettings(ModelSettings):
+    """Datadog's Toto."""
+
+    variants: tuple[str, ...] = ("upstream-eager", "upstream-default", "static-eager", "static-default")
+    samples_per_batch: int = Field(default=32, ge=1)
+    """Samples that the published code decodes at once, lowered to a divisor of evaluation.samples."""
+
+    @classmethod
+    def known(cls) -> tuple[str, ...]:
+        """Implementations of Toto."""
+        return implementations("toto")
+
+
+class KronosSettings(ModelSettings):
+    """Kronos, model and tokenizer."""
+
+    variants: tuple[str, ...] = ("upstream-eager", "static-eager", "static-default")
+    tokenizer: str = "embedded"
+    """Where the tokenizer's weights are, as for source."""
+    tokenizer_revision: str | None = None
+    """Commit of the tokenizer's Hugging Face id."""
+    max_context: int = Field(default=512, ge=1)
+    """Tokens that the model attends to; older ones are dropped."""
+    temperature: float = Field(default=1.0, gt=0)
+    """Divides the logits before sampling."""
+    top_k: int = Field(default=0, ge=0)
+    """Keep the k likeliest tokens; 0 keeps all. As published, top_p is not applied where this is set."""
+    top_p: float = Field(default=1.0, gt=0, le=1)
+    """Keep the likeliest tokens up to this probability."""
+
+    @classmethod
+    def known(cls) -> tuple[str, ...]:
+        """Implementations of Kronos."""
+        return implementations("kronos")
+
+    @model_validator(mode="after")
+    def _tokenizer_is_pinned(self) -> KronosSettings:
+        _check_pinned(self.tokenizer, self.tokenizer_revision, "tokenizer", "tokenizer_revision")
+        return self
+
+
+class Models(_Section):
+    """The models to gate; leave one out, or set it to null, to skip it."""
+
+    toto: TotoSettings | None = None
+    kronos: KronosSettings | None = None
+
+    @model_validator(mode="after")
+    def _at_least_one(self) -> Models:
+        if not dict(self.items()):
+            raise ValueError("names no model; name at least one of toto, kronos")
+        return self
+
+    def items(self) -> Iterator[tuple[str, ModelSettings]]:
+        """(name, settings) of each model that is to be gated."""
+        for name in type(self).model_fields:
+            if (settings := getattr(self, name)) is not None:
+                yield name, settings
+
+
+class Settings(_Section):
+    """The whole configuration of a run."""
+
+    data_folder: str = "trainingdata"
+    """Folder of <SYMBOL>.csv price files."""
+    results_folder: str = "results"
+    """Folder for all output."""
+    baselines_folder: str = "config/baselines"
+    """Folder of the accepted evidence of earlier runs; kept in git."""
+    symbols: Literal["all"] | tuple[str, ...] = "all"
+    """`all`, or the names of the symbols to evaluate."""
+    symbols_per_job: int = Field(default=100, ge=1)
+    """Symbols that one job handles; a change in one symbol runs its job again."""
+    seed: int = Field(default=20260101, ge=0)
+    """Seed of every random number in a run."""
+    threads: int = Field(default=1, ge=1)
+    """Threads of torch in every trial; results and caches depend on it."""
+    keep_trace: bool = False
+    """Keep torch's structured trace (TORCH_TRACE) of every compile trial."""
+    device: DeviceRules = DeviceRules()
+    data: DataSettings = DataSettings()
+    evaluation: EvaluationSettings = EvaluationSettings()
+    timing: TimingSettings = TimingSettings()
+    trials: TrialSettings = TrialSettings()
+    models: Models
+    rules: Rules = Rules()
+
+    @field_validator("symbols", mode="before")
+    @classmethod
+    def _symbols(cls, value: Any) -> Any:
+        if isinstance(value, str) and value != "all":
+            return tuple(part.strip() for part in value.split(","))
+        if isinstance(value, (list, tuple)) and not value:
+            raise ValueError("names no symbol; write `all` or at least one name")
+        return value
+
+
+def load_settings(config: Mapping[str, Any], files: Sequence[str | Path]) -> Settings:
+    """Check a configuration as Snakemake merged it.
+
+    Args:
+        config: the merged configuration, command line included.
+        files: the files it came from, for messages.
+
+    Raises:
+        UserError: one message that lists every problem by key.
+    """
+    where = ", ".join(str(file) for file in files) or "the configuration"
+    try:
+        return Settings.model_validate(dict(config))
+    except ValidationError as error:
+        lines = [_explain(problem) for problem in error.errors()]
+        raise UserError(f"{where} (or --config): " + "\n  ".join(["", *lines] if len(lines) > 1 else lines)) from None
+
+
+def _explain(problem: Mapping[str, Any]) -> str:
+    key = ".".join(str(part) for part in problem["loc"]) or "the configuration"
+    if problem["type"] == "extra_forbidden":
+        known = _keys_at(problem["loc"][:-1])
+        return (
+            f"{key}: unknown key{_nearest(str(problem['loc'][-1]), known)}; "
+            f"known here are {', '.join(known)}. Correct or remove it."
+        )
+    message = problem["msg"].removeprefix("Value error, ")
+    found = problem.get("input")
+    shown = "" if isinstance(found, (dict, BaseModel)) else f" (found {found!r})"
+    return f"{key}: {message}{shown}"
+
+
+def _keys_at(path: Sequence[Any]) -> list[str]:
+    """Keys that the section at `path` knows."""
+    section: type[BaseModel] = Settings
+    for part in path:
+        annotation = section.model_fields[part].annotation if part in section.model_fields else None
+        options = [annotation, *getattr(annotation, "__args__", ())]
+        inner = [o for o in options if isinstance(o, type) and issubclass(o, BaseModel)]
+        if not inner:
+            return []
+        section = inner[0]
+    return sorted(section.model_fields)
+
+
+def _nearest(word: str, known: Sequence[str]) -> str:
+    close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+    return f" (did you mean {close[0]!r}?)" if close else ""
+
+
+def _check_pinned(source: str, revision: str | None, source_key: str, revision_key: str) -> None:
+    """A Hugging Face id needs a commit, so that the weights that were gated are the weights that run."""
+    is_hub_id = source != "embedded" and not Path(source).is_dir() and re.fullmatch(r"[\w.-]+/[\w.-]+", source)
+    if is_hub_id and not (revision and _COMMIT.fullmatch(revision)):
+        raise ValueError(
+            f"{source_key} {source!r} is no local folder, so it is read as a Hugging Face id, and {revision_key} "
+            f"must pin its commit (40 hexadecimal digits), found {revision!r}"
+        )
+
+
+def schema() -> dict[str, Any]:
+    """The JSON schema of the configuration, as config/config.schema.json has it."""
+    return Settings.model_json_schema()
+
+
+if __name__ == "__main__":
+    print(json_text(schema()), end="")

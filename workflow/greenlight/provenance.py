@@ -89,13 +89,16 @@ def import_closure(
     `without` is left out, together with what only it imports: a stage of one model does not depend on another.
     """
     found: dict[str, str] = {}
-    waiting = list(modules)
+    required = frozenset(modules)
+    waiting = list(required)
     while waiting:
         module = waiting.pop()
         if module in found or any(module == name or module.startswith(f"{name}.") for name in without):
             continue
         file = _module_file(module, root)
         if file is None:
+            if module in required:
+                raise ModuleNotFoundError(f"there is no module {module}")
             continue
         found[module], imported = _parsed(file, module, file.stat().st_mtime_ns)
         parent = module.rpartition(".")[0]

@@ -89,6 +89,24 @@ def cut_windows(
     return windows
 
 
+def practice_windows(count: int, context_length: int, horizon: int, seed: int) -> list[Window]:
+    """`count` windows of seeded random walks, for compiling and warming up without any data."""
+    random = np.random.default_rng(seed)
+    rows = context_length + horizon
+    times = np.datetime64("2020-01-01", "ns") + np.arange(rows) * np.timedelta64(1, "D")
+    windows = []
+    for number in range(count):
+        close = 100 * np.exp(np.cumsum(random.normal(0, 0.01, rows)))
+        open_ = np.concatenate([[100.0], close[:-1]])
+        high = np.maximum(open_, close) * (1 + random.uniform(0, 0.01, rows))
+        low = np.minimum(open_, close) * (1 - random.uniform(0, 0.01, rows))
+        values = np.stack([open_, high, low, close, random.uniform(1e5, 1e6, rows)], axis=1)
+        windows.append(
+            Window(f"PRACTICE{number}", 0, values[:context_length], values[context_length:], times)
+        )
+    return windows
+
+
 def window_seed(seed: int, window: Window, replicate: int = 0) -> int:
     """Seed of the random numbers of one window, independent of every other window and of batching.
 

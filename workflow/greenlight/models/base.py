@@ -70,6 +70,8 @@ class Forecaster(ABC):
 
     model: ClassVar[str]
     implementation: ClassVar[str]
+    scales_with_prices: ClassVar[bool] = True
+    """Whether prices in another unit give the same forecast in that unit (the model normalises)."""
 
     @classmethod
     @abstractmethod

@@ -7,10 +7,13 @@ literally in the branches so that whoever follows the imports of a file finds th
 from __future__ import annotations
 
 from greenlight.errors import UserError
-from greenlight.models.base import Forecaster, LoadOptions
+from greenlight.models.base import Forecaster, LoadOptions, Variant
 
 MODELS = ("toto", "kronos")
 _IMPLEMENTATIONS = {"toto": ("upstream", "host-index", "static"), "kronos": ("upstream", "static")}
+
+# Implementations that draw from the same distributions as the others but in an order of their own.
+_OWN_DRAWS = {"toto": ("static",), "kronos": ()}
 
 
 def implementations(model: str) -> tuple[str, ...]:
@@ -18,6 +21,12 @@ def implementations(model: str) -> tuple[str, ...]:
     if model not in _IMPLEMENTATIONS:
         raise UserError(f"there is no model {model!r}; expected one of {', '.join(MODELS)}")
     return _IMPLEMENTATIONS[model]
+
+
+def draws_alike(model: str, first: str, second: str) -> bool:
+    """Whether two variants of a model draw the same random numbers for the same window and seed."""
+    names = {Variant.parse(variant).implementation for variant in (first, second)}
+    return len(names) == 1 or names.isdisjoint(_OWN_DRAWS[model])
 
 
 def load_forecaster(model: str, implementation: str, options: LoadOptions) -> Forecaster:

@@ -1,0 +1,27 @@
+"""Greenlight: the gate in front of a deploy of compiled forecasting models.
+
+    snakemake --cores 1             examine, judge, report; exit code 0 only if the gate passes
+    snakemake --cores 1 -n          what is stale
+    snakemake --cores 1 why         the same in words: which key, module, file or version changed
+    snakemake --cores 1 accept      store this run's evidence as the baseline
+    snakemake --cores 1 history     archived runs as a table
+    snakemake --cores 1 diagnose    where CUDA or compile failures come from
+"""
+
+configfile: "config/config.yaml"
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/prepare.smk"
+include: "workflow/rules/compile.smk"
+include: "workflow/rules/forecast.smk"
+include: "workflow/rules/measure.smk"
+include: "workflow/rules/judge.smk"
+include: "workflow/rules/report.smk"
+include: "workflow/rules/baseline.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        LAYOUT.passed,

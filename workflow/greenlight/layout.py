@@ -1,0 +1,138 @@
+"""Where every file of a run stands below the results folder; the one place that names paths."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from greenlight.files import sha256_of
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Paths below the results folder. Names of symbols, models and variants are checked before they get here."""
+
+    root: Path
+
+    def hashes(self, files: Iterable[Path]) -> dict[str, str]:
+        """SHA-256 of files below the results folder, by path relative to it."""
+        return {file.relative_to(self.root).as_posix(): sha256_of(file) for file in files}
+
+    def series(self, symbol: str) -> Path:
+        """Canonical price series of a symbol."""
+        return self.root / "data" / f"symbol={symbol}" / "series.parquet"
+
+    def data_report(self, symbol: str) -> Path:
+        """What was found in a symbol's file, and what was done about it."""
+        return self.series(symbol).with_name("report.json")
+
+    def weights(self, model: str) -> Path:
+        """Where the weights of a model are, and their hash."""
+        return self.root / "weights" / f"model={model}" / "record.json"
+
+    def stage(self, stage: str, model: str, variant: str) -> Path:
+        """Folder of a stage's output for a variant."""
+        return self.root / stage / f"model={model}" / f"variant={variant}"
+
+    def record(self, stage: str, model: str, variant: str) -> Path:
+        """Record of a stage for a variant."""
+        return self.stage(stage, model, variant) / "record.json"
+
+    def cleared(self, model: str, variant: str) -> Path:
+        """Proof that the cache was emptied."""
+        return self.stage("compile", model, variant) / "cleared.json"
+
+    def cache(self, model: str, variant: str) -> Path:
+        """The filled compile cache of a variant."""
+        return self.stage("compile", model, variant) / "cache"
+
+    def predict_record(self, model: str, variant: str, shard: int) -> Path:
+        """Record of forecasting one shard."""
+        return self.stage("predict", model, variant) / f"shard={shard:04d}" / "record.json"
+
+    def forecast(self, model: str, variant: str, symbol: str) -> Path:
+        """Forecasts of a symbol."""
+        return self.stage("forecasts", model, variant) / f"symbol={symbol}" / "part-0.parquet"
+
+    def pairs(self, model: str, variant: str) -> Path:
+        """Raw latency pairs."""
+        return self.stage("time", model, variant) / "pairs.parquet"
+
+    def window_scores(self, model: str, variant: str) -> Path:
+        """Scores of every window."""
+        return self.stage("scores", model, variant) / "windows.parquet"
+
+    def score_summary(self, model: str) -> Path:
+        """Scores of a model by symbol and in all."""
+        return self.root / "scores" / f"model={model}" / "summary.json"
+
+    def trial(self, stage: str, model: str, variant: str, name: str = "") -> Path:
+        """Folder in which a trial runs: request, result, captured output."""
+        folder = self.root / "trials" / stage / f"model={model}" / f"variant={variant}"
+        return folder / name if name else folder
+
+    @property
+    def expected(self) -> Path:
+        """Every row that the evidence must have."""
+        return self.root / "expected.json"
+
+    @property
+    def configuration(self) -> Path:
+        """The merged configuration of the run."""
+        return self.root / "configuration.json"
+
+    @property
+    def difference(self) -> Path:
+        """This run against the stored baselines."""
+        return self.root / "diff.json"
+
+    @property
+    def verdict(self) -> Path:
+        """Every check, and the gate's verdict."""
+        return self.root / "verdict.json"
+
+    @property
+    def decision(self) -> Path:
+        """The variant to deploy for each model."""
+        return self.root / "decision.json"
+
+    @property
+    def deploy(self) -> Path:
+        """The decision as shell variables."""
+        return self.root / "deploy.env"
+
+    @property
+    def report(self) -> Path:
+        """The verification report."""
+        return self.root / "report.md"
+
+    @property
+    def report_page(self) -> Path:
+        """The verification report as one HTML file."""
+        return self.root / "report.html"
+
+    @property
+    def figures(self) -> Path:
+        """Pictures of the report."""
+        return self.root / "figures"
+
+    @property
+    def archive(self) -> Path:
+        """Folder of archived runs."""
+        return self.root / "archive"
+
+    @property
+    def archived(self) -> Path:
+        """Names the folder in which this run was archived."""
+        return self.root / "archived.json"
+
+    @property
+    def passed(self) -> Path:
+        """Exists only while the gate's verdict is pass."""
+        return self.root / "gate.passed"
+
+    @property
+    def last_error(self) -> Path:
+        """The last message to a user, which Snakemake repeats at the end."""
+        return self.root / "last-error.txt"

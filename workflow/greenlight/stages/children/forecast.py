@@ -1,0 +1,142 @@
+"""In a trial: forecast every window of a shard, and see whether the variant repeats itself."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from greenlight.compilation.health import HealthRecorder
+from greenlight.compilation.overwrites import check_overwrites
+from greenlight.data.windows import FEATURES, Window
+from greenlight.files import write_parquet
+from greenlight.measures.forecasts import forecast_table, problem_with
+from greenlight.measures.memory import MemoryMeter
+from greenlight.models.base import Forecaster
+from greenlight.stages.children.common import (
+    Request,
+    calls_of,
+    load,
+    one_window_a_symbol,
+    pin_process,
+    windows_of,
+)
+from greenlight.trials.child import serve
+from greenlight.trials.kinds import InvalidOutput
+
+# Share of a window's spread by which its paths may differ: rounding reaches about 1e-5, a wrong row about 1.
+TOLERANCE = 0.01
+
+
+def run(request: Request) -> dict[str, Any]:
+    """Write one forecast file a symbol below the trial's folder; return figures and reproducibility."""
+    pin_process(request)
+    started = time.perf_counter()
+    forecaster = load(request, request["implementation"])
+    load_seconds = time.perf_counter() - started
+    compiled = request["mode"] != "eager"
+    practice = one_window_a_symbol(request, request["windows_per_call"])
+    practice, _ = next(calls_of(practice, request["windows_per_call"], fill=compiled))
+    with MemoryMeter(request["device"]) as meter, HealthRecorder() as recorder:
+        if compiled:
+            forecaster.compile(request["mode"])
+        before = time.perf_counter()
+        forecaster.forecast(practice, request["samples"], request["seed"])
+        first_call_seconds = time.perf_counter() - before
+        repeats = reproducibility(forecaster, practice, request)
+        recorder.end_of_warm_up()
+        before = time.perf_counter()
+        readings, forecast_hash = _forecast_all(forecaster, request, meter)
+        forecast_seconds = time.perf_counter() - before
+    return {
+        "load_seconds": load_seconds,
+        "first_call_seconds": first_call_seconds,
+        "forecast_seconds": forecast_seconds,
+        "forecast_hash": forecast_hash,
+        "memory_readings": readings,
+        "peak_memory_bytes": meter.peak(),
+        "reproducibility": repeats,
+        "health": recorder.record(),
+    }
+
+
+def _forecast_all(forecaster: Forecaster, request: Request, meter: MemoryMeter) -> tuple[list[int], str]:
+    """Forecast symbol after symbol; a file is written once all windows of its symbol are done.
+
+    Returns the memory in use after each call, and a hash over all sampled paths.
+    """
+    due = {symbol: windows_of(request, symbol) for symbol in sorted(request["series"])}
+    done: dict[str, list[np.ndarray]] = {symbol: [] for symbol in due}
+    readings, digest = [], hashlib.sha256()
+    every = [window for windows in due.values() for window in windows]
+    for windows, count in calls_of(every, request["windows_per_call"], fill=request["mode"] != "eager"):
+        samples = forecaster.forecast(windows, request["samples"], request["seed"])
+        readings.append(int(meter.now()))
+        if problem := problem_with(samples, windows, request["samples"]):
+            raise InvalidOutput(problem)
+        for window, paths in zip(windows[:count], samples[:count], strict=True):
+            digest.update(np.ascontiguousarray(paths).tobytes())
+            finished = done[window.symbol]
+            finished.append(paths)
+            if len(finished) == len(due[window.symbol]):
+                _write(request, window.symbol, due[window.symbol], finished)
+                done[window.symbol] = []
+    return readings, digest.hexdigest()
+
+
+def _write(request: Request, symbol: str, windows: list[Window], samples: list[np.ndarray]) -> None:
+    table = forecast_table(request["model"], request["variant"], windows, samples, request["provenance"])
+    write_parquet(Path(request["forecasts"]) / f"symbol={symbol}" / "part-0.parquet", table)
+
+
+def reproducibility(forecaster: Forecaster, windows: list[Window], request: Request) -> dict[str, Any]:
+    """Whether seeds, batches, order, repeated calls and units do to the forecasts what they should.
+
+    Differences are measured against the spread of a window's own sample paths, so that one tolerance fits every
+    price: rounding moves a path by millionths of its spread, a wrong row or stale buffer by about all of it.
+    """
+    count, seed = request["samples"], request["seed"]
+
+    def forecast(chosen: Sequence[Window], with_seed: int = seed) -> np.ndarray:
+        return forecaster.forecast(chosen, count, with_seed)
+
+    first = forecast(windows)
+    spread = np.maximum(first.std(axis=1).mean(axis=-1), np.finfo(float).tiny)[:, None, None]
+    size = request["timed_windows"]
+    calls = [next(calls_of(windows[i : i + size], size, fill=True)) for i in range(0, len(windows), size)]
+    rows = np.concatenate([forecast(part)[:kept] for part, kept in calls])
+    overwritten = check_overwrites(forecast, [windows, windows[::-1], windows[1:] + windows[:1]])
+    unit = 4.0
+    scaled = forecast([replace(w, context=w.context * _in_unit(unit), future=w.future) for w in windows]) / unit
+    return {
+        "same_seed_equal": bool(np.array_equal(first, forecast(windows))),
+        "other_seed_differs": not np.array_equal(first, forecast(windows, seed + 1)),
+        "batch_equals_rows": _difference(first, rows, spread),
+        "order_irrelevant": _difference(first, forecast(windows[::-1])[::-1], spread),
+        "a_b_a": bool(overwritten["a_b_a_equal"]),
+        "output_overwritten": bool(overwritten["overwritten"]),
+        "affine": {
+            "applies": forecaster.scales_with_prices,
+            "max_relative_difference": float((np.abs(first - scaled) / spread).max()),
+            "tolerance": TOLERANCE,
+        },
+    }
+
+
+def _in_unit(factor: float) -> np.ndarray:
+    """Factors of the FEATURES when prices are given in another unit; volumes stay."""
+    return np.array([1.0 if name == "volume" else factor for name in FEATURES])
+
+
+def _difference(first: np.ndarray, second: np.ndarray, spread: np.ndarray) -> dict[str, float]:
+    """Largest difference between two forecasts of the same windows, as a share of the paths' spread."""
+    return {"max_abs_difference": float((np.abs(first - second) / spread).max()), "tolerance": TOLERANCE}
+
+
+if __name__ == "__main__":
+    serve(run)

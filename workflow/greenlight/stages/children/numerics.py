@@ -1,0 +1,53 @@
+"""In a trial: teacher-forced numerics of a variant against a float64 run of the reference."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from greenlight.compilation.health import HealthRecorder
+from greenlight.data.windows import Window
+from greenlight.measures.numerics import compare
+from greenlight.models.base import Variant
+from greenlight.stages.children.common import Request, calls_of, load, one_window_a_symbol, pin_process
+from greenlight.trials.child import serve
+
+
+def run(request: Request) -> dict[str, Any]:
+    """Probe the variant, the float32 reference and the float64 reference on the same windows.
+
+    Where the variant is of the reference's own implementation, the truth is that implementation in float64 as it
+    runs, so that the figure is what compiling changed and nothing else. For every other implementation the truth
+    is the reference without its KV cache in float64: what training saw.
+    """
+    pin_process(request)
+    reference = Variant.parse(request["reference"])
+    same = request["implementation"] == reference.implementation
+    uncached = {} if same or request["model"] != "toto" else {"kv_cache": False}
+    windows = one_window_a_symbol(request, request["probe_windows"])
+    truth = load(request, reference.implementation, "float64", **uncached).probe(windows)
+    single = load(request, reference.implementation, "float32", **uncached).probe(windows)
+    variant = load(request, request["implementation"])
+    with HealthRecorder() as recorder:
+        if request["mode"] != "eager":
+            variant.compile(request["mode"])
+        found = _probe(variant.probe, windows, request)
+    return {
+        "windows": [window.key for window in windows],
+        "truth": "reference in float64" + ("" if same else ", without KV cache"),
+        "quantities": compare(found, single, truth),
+        "health": recorder.record(),
+    }
+
+
+def _probe(probe: Any, windows: list[Window], request: Request) -> dict[str, np.ndarray]:
+    """Probe in the call sizes that were compiled."""
+    parts: list[dict[str, np.ndarray]] = []
+    for filled, count in calls_of(windows, request["windows_per_call"], fill=request["mode"] != "eager"):
+        parts.append({name: np.array(values[:count]) for name, values in probe(filled).items()})
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+if __name__ == "__main__":
+    serve(run)

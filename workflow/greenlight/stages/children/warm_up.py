@@ -1,0 +1,68 @@
+"""In a trial: compile a variant from an empty cache, warm it up, and say what compilation did."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as np
+
+from greenlight.compilation.health import HealthRecorder
+from greenlight.compilation.modes import same_as
+from greenlight.compilation.readiness import ReadinessRecorder
+from greenlight.data.windows import practice_windows
+from greenlight.measures.forecasts import problem_with
+from greenlight.stages.children.common import Request, load, pin_process
+from greenlight.trials.child import serve
+from greenlight.trials.kinds import InvalidOutput
+
+
+def run(request: Request) -> dict[str, Any]:
+    """Load, compile and call with every shape that later stages use; practice windows, no data."""
+    pin_process(request)
+    started = time.perf_counter()
+    forecaster = load(request, request["implementation"])
+    load_seconds = time.perf_counter() - started
+    eager = request["mode"] == "eager"
+    sizes = sorted({request["timed_windows"], request["windows_per_call"]})
+    batches = [
+        practice_windows(size, request["context_length"], request["horizon"], request["seed"]) for size in sizes
+    ]
+    first_calls: list[float] = []
+    with ReadinessRecorder() as readiness, HealthRecorder() as recorder:
+        started = time.perf_counter()
+        if not eager:
+            forecaster.compile(request["mode"])
+        for size, windows in zip(sizes, batches, strict=True):
+            before = time.perf_counter()
+            samples = forecaster.forecast(windows, request["samples"], request["seed"])
+            first_calls.append(time.perf_counter() - before)
+            if problem := problem_with(samples, windows, request["samples"]):
+                raise InvalidOutput(problem)
+            for _ in range(request["warm_up_calls"] - 1):
+                forecaster.forecast(windows, request["samples"], request["seed"])
+            forecaster.probe(windows)
+        cold_seconds = time.perf_counter() - started
+        recorder.end_of_warm_up()
+        after = []
+        for windows in batches:
+            before = time.perf_counter()
+            again = forecaster.forecast(windows, request["samples"], request["seed"])
+            forecaster.probe(windows)
+            after.append(bool(np.isfinite(again).all()))
+    return {
+        "load_seconds": load_seconds,
+        "cold_seconds": cold_seconds,
+        "first_call_seconds": first_calls[0],
+        "shapes": [{"windows": size, "first_call_seconds": s} for size, s in zip(sizes, first_calls, strict=True)],
+        "cache_files_before": request["cache_files_before"],
+        "finite": all(after),
+        "sizes": forecaster.sizes(),
+        "same_as": None if eager else same_as(request["mode"], request["device"]),
+        "health": recorder.record(),
+        "readiness": None if eager else readiness.record(),
+    }
+
+
+if __name__ == "__main__":
+    serve(run)

@@ -1,0 +1,49 @@
+"""The thin command line that every stage has."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from greenlight.errors import UserError
+from greenlight.files import write_text
+from greenlight.layout import Layout
+from greenlight.stages.jobs import Job, job_name
+from greenlight.stages.ledger import enter
+
+USER_ERROR = 2
+
+
+def run_stage(description: str, stage: Callable[[Layout, Job, argparse.Namespace], None], *options: str) -> None:
+    """Parse the command line, run the stage, and turn a user's mistake into one message and exit code 2.
+
+    Args:
+        description: what the stage does.
+        stage: gets the layout, the job description and the further options.
+        options: names of further options, each with one value or (ending in `+`) several.
+    """
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--results", type=Path, required=True, help="results folder")
+    parser.add_argument("--job", type=json.loads, required=True, help="job description as JSON")
+    for option in options:
+        parser.add_argument(f"--{option.rstrip('+')}", nargs="+" if option.endswith("+") else None, required=True)
+    arguments = parser.parse_args()
+    layout = Layout(arguments.results)
+    try:
+        stage(layout, arguments.job, arguments)
+        enter(layout, job_name(arguments.job), arguments.job)
+    except UserError as error:
+        report_error(layout, str(error))
+        sys.exit(USER_ERROR)
+
+
+def report_error(layout: Layout, message: str) -> None:
+    """Print a message, and keep it so that Snakemake can repeat it as the last thing a user reads."""
+    print(f"greenlight: {message}", file=sys.stderr, flush=True)
+    try:
+        write_text(layout.last_error, message + "\n")
+    except OSError:
+        pass

@@ -1,0 +1,318 @@
+"""The job descriptions: all that the result of a stage depends on, and nothing else.
+
+Snakemake gets a description as one string parameter and runs the job again when the string changes. Each
+description holds the settings that the stage uses, content hashes of data and weights, the fingerprint of the
+first-party code that it imports, versions, device, and the keys of the stages before it. A record carries the
+description that it was made under, so that stale evidence is recognised wherever it comes from.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from greenlight import provenance
+from greenlight.compilation.modes import same_as
+from greenlight.files import sha256_of
+from greenlight.models.base import Variant
+from greenlight.models.registry import MODELS, draws_alike
+from greenlight.models.weights import resolve_checkpoint, weights_hash
+from greenlight.settings import ModelSettings, Settings
+
+# The modules that a stage runs, children included; their imports are followed.
+STAGE_MODULES = {
+    "prepare": ("greenlight.stages.prepare",),
+    "weights": ("greenlight.stages.weights",),
+    "clear": ("greenlight.stages.clear",),
+    "compile": ("greenlight.stages.compile_variant", "greenlight.stages.children.warm_up"),
+    "predict": ("greenlight.stages.predict", "greenlight.stages.children.forecast"),
+    "probe": ("greenlight.stages.probe", "greenlight.stages.children.numerics"),
+    "time": ("greenlight.stages.time_variant", "greenlight.stages.children.latency"),
+    "score": ("greenlight.stages.score",),
+    "expect": ("greenlight.stages.expect",),
+    "diff": ("greenlight.stages.diff",),
+    "judge": ("greenlight.stages.judge",),
+    "report": ("greenlight.stages.report",),
+    "archive": ("greenlight.stages.archive",),
+    "gate": ("greenlight.stages.gate",),
+}
+TRIAL_STAGES = ("compile", "predict", "probe", "time")
+Job = dict[str, Any]
+
+
+def modules_of(job: Job) -> tuple[tuple[str, ...], list[str]]:
+    """(modules that a job runs, packages left out because they are another model's)."""
+    model = job.get("model")
+    others = [f"greenlight.models.{name}" for name in MODELS if name != model] if model else []
+    return STAGE_MODULES[job["stage"]], others
+
+
+def job_name(job: Job) -> str:
+    """Name of a job, such as `predict/toto/static-default/0`."""
+    parts = (job["stage"], *(job[key] for key in ("model", "variant", "shard") if key in job))
+    return "/".join(str(part) for part in parts)
+
+
+def job_text(job: Job) -> str:
+    """A job description as the one line that Snakemake compares."""
+    return json.dumps(job, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The job descriptions of a run.
+
+    Attributes:
+        settings: the checked configuration.
+        symbols: file of each symbol.
+        device: description of the device that trials run on, from `greenlight.trials.gpu`.
+        templates: folder of the report's templates.
+    """
+
+    settings: Settings
+    symbols: dict[str, Path]
+    device: str
+    device_name: str
+
+    @cached_property
+    def shards(self) -> list[tuple[str, ...]]:
+        """Symbols by job, in alphabetical order."""
+        names, size = sorted(self.symbols), self.settings.symbols_per_job
+        return [tuple(names[start : start + size]) for start in range(0, len(names), size)]
+
+    @cached_property
+    def data_hashes(self) -> dict[str, str]:
+        """Content hash of each symbol's file."""
+        return {symbol: sha256_of(path)[:16] for symbol, path in sorted(self.symbols.items())}
+
+    @cached_property
+    def variants(self) -> list[tuple[str, str]]:
+        """(model, variant) of everything that is examined."""
+        return [(m, v) for m, settings in self.settings.models.items() for v in settings.variants]
+
+    def model(self, model: str) -> ModelSettings:
+        """Settings of a model."""
+        return getattr(self.settings.models, model)
+
+    def _start(self, stage: str, **names: str | int) -> Job:
+        """The start of every description: what it is, and the fingerprint of its code."""
+        job = {"stage": stage, **names}
+        return job | {"code": provenance.code_fingerprint(*modules_of(job))}
+
+    def prepare(self, shard: int) -> Job:
+        """Reading the price files of a shard."""
+        evaluation = self.settings.evaluation
+        return self._start("prepare", shard=shard) | {
+            "symbols": {symbol: self.data_hashes[symbol] for symbol in self.shards[shard]},
+            "repair": self.settings.data.repair.model_dump(mode="json"),
+            "minimum_rows": evaluation.context_length + evaluation.horizon,
+            "versions": provenance.package_versions(provenance.DATA_PACKAGES),
+        }
+
+    def _sources(self, model: str) -> dict[str, tuple[str, str | None]]:
+        """(source, revision) of each checkpoint of a model."""
+        settings = self.model(model)
+        sources = {model: (settings.source, settings.revision)}
+        if model == "kronos":
+            sources["kronos-tokenizer"] = (settings.tokenizer, settings.tokenizer_revision)
+        return sources
+
+    def _checkpoints(self, model: str) -> dict[str, str]:
+        """Content of each checkpoint of a model: a hash, or the pinned commit of a Hugging Face id."""
+        return {name: _content(*source, name) for name, source in self._sources(model).items()}
+
+    def weights(self, model: str) -> Job:
+        """Finding, or fetching, the weights of a model."""
+        return self._start("weights", model=model) | {"sources": self._sources(model), "checkpoints": self._checkpoints(model)}
+
+    def _trial(self, stage: str, model: str, variant: str) -> Job:
+        settings, shared = self.model(model), self.settings
+        chosen = Variant.parse(variant)
+        return self._start(stage, model=model, variant=variant) | {
+            "implementation": chosen.implementation,
+            "mode": chosen.mode,
+            "reference": settings.reference,
+            "checkpoints": self._checkpoints(model),
+            "dtype": settings.dtype,
+            "settings": settings.model_settings(),
+            "seed": shared.seed,
+            "threads": shared.threads,
+            "device": self.device,
+            "device_name": self.device_name,
+            "context_length": shared.evaluation.context_length,
+            "horizon": shared.evaluation.horizon,
+            "samples": shared.evaluation.samples,
+            "memory_gib": shared.trials.memory_gib,
+            "versions": provenance.package_versions(
+                provenance.TORCH_PACKAGES + provenance.MODEL_PACKAGES[model]
+            ),
+        }
+
+    def clear(self, model: str, variant: str) -> Job:
+        """Emptying the cache; stale whenever the compile is, so that a compile is always a cold one."""
+        return self._start("clear", model=model, variant=variant) | {"compile": provenance.digest(self.compile(model, variant))}
+
+    def compile(self, model: str, variant: str) -> Job:
+        """Cold compile and warm-up."""
+        return self._trial("compile", model, variant) | {
+            "windows_per_call": self.settings.evaluation.windows_per_call,
+            "timed_windows": self.settings.timing.windows,
+            "warm_up_calls": self.settings.timing.warm_up_calls,
+            "seconds": self.settings.trials.compile_seconds,
+            "keep_trace": self.settings.keep_trace,
+        }
+
+    def predict(self, model: str, variant: str, shard: int) -> Job:
+        """Forecasting the windows of a shard."""
+        return self._trial("predict", model, variant) | {
+            "shard": shard,
+            "windows": self.settings.evaluation.windows,
+            "timed_windows": self.settings.timing.windows,
+            "windows_per_call": self.settings.evaluation.windows_per_call,
+            "seconds": self.settings.trials.predict_seconds,
+            "before": self._keys(("compile", model, variant)) | {"prepare": provenance.digest(self.prepare(shard))},
+        }
+
+    def probe(self, model: str, variant: str) -> Job:
+        """Numerics against float64."""
+        return self._trial("probe", model, variant) | {
+            "windows": self.settings.evaluation.windows,
+            "probe_windows": self.settings.evaluation.probe_windows,
+            "windows_per_call": self.settings.evaluation.windows_per_call,
+            "seconds": self.settings.trials.probe_seconds,
+            "before": self._keys(("compile", model, variant)) | {"prepare": provenance.digest(self.prepare(0))},
+        }
+
+    def time(self, model: str, variant: str) -> Job:
+        """Latency pairs against the reference."""
+        return self._trial("time", model, variant) | {
+            "timing": self.settings.timing.model_dump(mode="json"),
+            "windows": self.settings.evaluation.windows,
+            "seconds": self.settings.trials.time_seconds,
+            "before": self._keys(("compile", model, variant)) | {"prepare": provenance.digest(self.prepare(0))},
+        }
+
+    def _keys(self, *stages: tuple[str, str, str]) -> dict[str, str]:
+        return {
+            f"{stage}/{model}/{variant}": provenance.digest(getattr(self, stage)(model, variant))
+            for stage, model, variant in stages
+        }
+
+    def trial_keys(self) -> dict[str, str]:
+        """Key of each trial stage's job by `stage/model/variant`, and of each shard by `…/shard`."""
+        keys = self._keys(*((s, m, v) for m, v in self.variants for s in ("compile", "probe", "time")))
+        for model, variant in self.variants:
+            for shard in range(len(self.shards)):
+                keys[f"predict/{model}/{variant}/{shard}"] = provenance.digest(self.predict(model, variant, shard))
+        return keys
+
+    def score(self, model: str) -> Job:
+        """Scores of a model's forecasts."""
+        return self._start("score", model=model) | {
+            "variants": list(self.model(model).variants),
+            "symbols": sorted(self.symbols),
+            "context_length": self.settings.evaluation.context_length,
+            "horizon": self.settings.evaluation.horizon,
+            "versions": provenance.package_versions(provenance.DATA_PACKAGES),
+            "before": {k: v for k, v in self.trial_keys().items() if k.startswith(f"predict/{model}/")},
+        }
+
+    def expect(self) -> Job:
+        """The rows that the evidence must have."""
+        settings = self.settings
+        return self._start("expect") | {
+            "models": {
+                model: {
+                    "reference": s.reference,
+                    "deployed": s.deployed,
+                    "variants": list(s.variants),
+                    "checkpoints": self._checkpoints(model),
+                    "settings": s.model_settings() | {"dtype": s.dtype},
+                    "same_as": {v: self._same_as(v, s.variants) for v in s.variants},
+                    "draws_as_reference": {v: draws_alike(model, v, s.reference) for v in s.variants},
+                    "score_key": provenance.digest(self.score(model)),
+                }
+                for model, s in settings.models.items()
+            },
+            "keys": self.trial_keys(),
+            "shards": [list(shard) for shard in self.shards],
+            "data": self.data_hashes,
+            "evaluation": settings.evaluation.model_dump(mode="json"),
+            "timing": settings.timing.model_dump(mode="json"),
+            "seed": settings.seed,
+            "threads": settings.threads,
+            "device": self.device,
+            "device_name": self.device_name,
+            "versions": provenance.package_versions(provenance.TORCH_PACKAGES),
+        }
+
+    def _same_as(self, variant: str, examined: Sequence[str]) -> str | None:
+        """Another examined variant that this one is identical to on this device."""
+        chosen = Variant.parse(variant)
+        same = same_as(chosen.mode, self.device) if chosen.compiled else None
+        other = f"{chosen.implementation}-{same.partition(':')[0]}" if same else None
+        return other if other in examined else None
+
+    def _judging(self, stage: str) -> Job:
+        return self._start(stage) | {
+            "rules": self.settings.rules.model_dump(mode="json"),
+            "baselines": _tree(Path(self.settings.baselines_folder)),
+            "versions": provenance.package_versions(provenance.JUDGE_PACKAGES),
+            "expected": provenance.digest(self.expect()),
+        }
+
+    def diff(self) -> Job:
+        """This run against the stored baselines."""
+        return self._judging("diff")
+
+    def judge(self) -> Job:
+        """Checks, verdict, decision."""
+        return self._judging("judge") | {"before": {"diff": provenance.digest(self.diff())}}
+
+    def report(self) -> Job:
+        """The report and its figures."""
+        templates = Path(__file__).parents[1] / "report" / "templates"
+        return self._start("report") | {
+            "templates": _tree(templates),
+            "versions": provenance.package_versions(provenance.REPORT_PACKAGES),
+            "before": {"judge": provenance.digest(self.judge())},
+        }
+
+    def archive(self) -> Job:
+        """The archived copy of the run."""
+        return self._start("archive") | {"before": {"report": provenance.digest(self.report())}}
+
+    def gate(self) -> Job:
+        """The exit code."""
+        return self._start("gate") | {"before": {"archive": provenance.digest(self.archive())}}
+
+    def all_jobs(self) -> Iterator[tuple[str, Job]]:
+        """(name, description) of every job of the run."""
+        models = [model for model, _ in self.settings.models.items()]
+        shards = range(len(self.shards))
+        jobs = [self.prepare(shard) for shard in shards] + [self.weights(model) for model in models]
+        for model, variant in self.variants:
+            jobs += [getattr(self, stage)(model, variant) for stage in ("clear", "compile")]
+            jobs += [self.predict(model, variant, shard) for shard in shards]
+            jobs += [getattr(self, stage)(model, variant) for stage in ("probe", "time")]
+        jobs += [self.score(model) for model in models]
+        jobs += [getattr(self, s)() for s in ("expect", "diff", "judge", "report", "archive", "gate")]
+        for job in jobs:
+            yield job_name(job), job
+
+
+def _content(source: str, revision: str | None, name: str) -> str:
+    """A hash of the checkpoint's files, or the pinned commit where they are the hub's."""
+    if revision is not None:
+        return f"{source}@{revision}"
+    return weights_hash(resolve_checkpoint(source, revision, embedded=name))[:16]
+
+
+def _tree(folder: Path) -> str:
+    """One hash over the names and contents of the files below a folder; empty where there is none."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("."))
+    return provenance.digest({path.relative_to(folder).as_posix(): sha256_of(path) for path in files})

@@ -1,0 +1,59 @@
+"""From a configuration as Snakemake merged it to the plan of the run, with every mistake told before anything runs."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from greenlight.data.symbols import symbols_in
+from greenlight.errors import UserError
+from greenlight.layout import Layout
+from greenlight.settings import Settings, load_settings
+from greenlight.stages.jobs import Plan
+from greenlight.trials.device import planned_device
+
+
+def make_plan(config: Mapping[str, Any], files: Sequence[str | Path]) -> tuple[Plan, Layout]:
+    """Check the configuration, find the symbols and the device.
+
+    Args:
+        config: the merged configuration, command line included.
+        files: the configuration files, for messages.
+
+    Raises:
+        UserError: anything that a user must mend first.
+    """
+    settings = load_settings(config, files)
+    layout = Layout(Path(settings.results_folder))
+    check_writable(layout.root)
+    wanted = "all" if settings.symbols == "all" else list(settings.symbols)
+    symbols = symbols_in(Path(settings.data_folder), wanted)
+    device, name = planned_device(settings.device)
+    return Plan(settings, symbols, device, name), layout
+
+
+def check_writable(folder: Path) -> None:
+    """UserError unless files can be written to the folder, or the folder can be made."""
+    existing = folder
+    while not existing.exists() and existing != existing.parent:
+        existing = existing.parent
+    try:
+        if not existing.is_dir():
+            raise NotADirectoryError(f"{existing} is a file")
+        with tempfile.TemporaryFile(dir=existing):
+            pass
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise UserError(
+            f"results_folder: {folder} can't be written to ({reason}); expected a folder that "
+            f"user {os.environ.get('USER', os.geteuid())} can write to. Set results_folder to another, "
+            "or mend its permissions"
+        ) from None
+
+
+def expected_settings(settings: Settings) -> dict[str, Any]:
+    """The settings as plain values, for the record of a run."""
+    return settings.model_dump(mode="json")

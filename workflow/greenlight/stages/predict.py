@@ -1,0 +1,42 @@
+"""predict: forecast every window of a shard's symbols with a variant, from its compile cache."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+
+import pyarrow.parquet
+
+from greenlight.files import atomic_path, write_parquet
+from greenlight.layout import Layout
+from greenlight.measures.forecasts import forecast_table
+from greenlight.stages.command import run_stage
+from greenlight.stages.jobs import Job
+from greenlight.stages.trial import provenance_of, run_with_cache, trial_request, write_record
+
+
+def predict(layout: Layout, job: Job, options: argparse.Namespace) -> None:
+    """Run the trial; a symbol without a forecast gets a file of no rows, which no judge takes for evidence."""
+    model, variant, shard = job["model"], job["variant"], job["shard"]
+    name = f"shard={shard:04d}"
+    made = layout.trial("predict", model, variant, name) / "forecasts"
+    shutil.rmtree(made, ignore_errors=True)
+    request = trial_request(layout, job, options.symbols) | {"forecasts": str(made)}
+    trial = run_with_cache(layout, job, "greenlight.stages.children.forecast", request, name=name)
+    for symbol in options.symbols:
+        source, target = made / f"symbol={symbol}" / "part-0.parquet", layout.forecast(model, variant, symbol)
+        if trial["kind"] == "ok" and source.is_file():
+            pyarrow.parquet.read_schema(source)
+            with atomic_path(target) as temporary:
+                shutil.copyfile(source, temporary)
+        else:
+            write_parquet(target, forecast_table(model, variant, [], [], provenance_of(job)))
+    shutil.rmtree(made, ignore_errors=True)
+    written = [layout.forecast(model, variant, symbol) for symbol in options.symbols]
+    write_record(
+        layout.predict_record(model, variant, shard), job, trials=[trial], outputs=layout.hashes(written)
+    )
+
+
+if __name__ == "__main__":
+    run_stage("Forecast the symbols of a shard with a variant.", predict, "symbols+")

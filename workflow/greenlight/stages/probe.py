@@ -1,0 +1,21 @@
+"""probe: teacher-forced numerics of a variant against the reference in float64."""
+
+from __future__ import annotations
+
+import argparse
+
+from greenlight.layout import Layout
+from greenlight.stages.command import run_stage
+from greenlight.stages.jobs import Job
+from greenlight.stages.trial import run_with_cache, trial_request, write_record
+
+
+def probe(layout: Layout, job: Job, options: argparse.Namespace) -> None:
+    """Run the trial and record it."""
+    request = trial_request(layout, job, options.symbols)
+    trial = run_with_cache(layout, job, "greenlight.stages.children.numerics", request)
+    write_record(layout.record("probe", job["model"], job["variant"]), job, trials=[trial])
+
+
+if __name__ == "__main__":
+    run_stage("Compare the numerics of a variant with float64.", probe, "symbols+")

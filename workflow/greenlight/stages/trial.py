@@ -1,0 +1,88 @@
+"""What all stages that run a trial share: the request, the cache, the record."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from greenlight.compilation.caches import cache_environment, copy_cache
+from greenlight.files import json_text, read_json, write_json
+from greenlight.judgement.seal import seal
+from greenlight.layout import Layout
+from greenlight.models.base import Variant
+from greenlight.provenance import digest, git_commit, utc_now
+from greenlight.stages.jobs import Job
+from greenlight.trials.runner import Limits, run_trial
+
+
+def trial_request(layout: Layout, job: Job, symbols: Sequence[str] = ()) -> dict[str, Any]:
+    """The job description with what a child needs to find its inputs: folders, series, training cut-offs."""
+    weights = read_json(layout.weights(job["model"]))
+    return job | {
+        "folders": weights["folders"],
+        "not_before": weights["trained_until"],
+        "series": {symbol: str(layout.series(symbol)) for symbol in symbols},
+        "provenance": provenance_of(job),
+    }
+
+
+def provenance_of(job: Job) -> dict[str, Any]:
+    """What a file says of where it comes from."""
+    return {"key": digest(job), "job": job, "commit": git_commit(Path.cwd()), "made": utc_now()}
+
+
+def run_with_cache(
+    layout: Layout, job: Job, module: str, request: dict[str, Any], *, name: str = "", cache: Path | None = None
+) -> dict[str, Any]:
+    """Run a child with a private compile cache and return the trial's record.
+
+    Args:
+        module: the child's module.
+        name: tells trials of one stage and variant apart.
+        cache: the cache to work in; None for a copy of the variant's filled cache, deleted afterwards.
+    """
+    folder = layout.trial(job["stage"], job["model"], job["variant"], name)
+    own = cache or folder / "cache"
+    if cache is None:
+        shutil.rmtree(own, ignore_errors=True)
+        if Variant.parse(job["variant"]).compiled:
+            copy_cache(layout.cache(job["model"], job["variant"]), own)
+    memory = job["memory_gib"]
+    threads = str(job["threads"])
+    environment = {
+        **cache_environment(own),
+        "OMP_NUM_THREADS": threads,
+        "MKL_NUM_THREADS": threads,
+        "PYTHONHASHSEED": "0",
+    }
+    if job.get("keep_trace"):
+        environment["TORCH_TRACE"] = str((folder / "torch_trace").absolute())
+    try:
+        return run_trial(
+            module,
+            request,
+            folder=folder,
+            limits=Limits(job["seconds"], int(memory * 2**30) if memory else None),
+            environment=environment,
+            progress=f"{job['stage']} {job['model']} {job['variant']} {name}".strip(),
+        )
+    finally:
+        if cache is None:
+            shutil.rmtree(own, ignore_errors=True)
+
+
+def write_record(path: Path, job: Job, **content: Any) -> None:
+    """Write a stage's record, sealed: its job, key and provenance with the content."""
+    document = {
+        "stage": job["stage"],
+        "model": job["model"],
+        "variant": content.pop("variant", job.get("variant")),
+        "key": digest(job),
+        "job": job,
+        "provenance": {"commit": git_commit(Path.cwd()), "made": utc_now()},
+        **content,
+    }
+    write_json(path, seal(json.loads(json_text(document))))

@@ -1,0 +1,57 @@
+"""The plan of the run: checked settings, symbols, shards, and the job description of every stage.
+
+Every rule takes its job description as one string parameter. It names all that the result depends on, so a rule
+is stale exactly when the string changes (or an output is gone); the files that users own are `ancient`, because
+their content is in the description and their time says nothing.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+try:
+    from greenlight.stages.jobs import job_text
+    from greenlight.stages.planning import make_plan
+except ModuleNotFoundError as error:
+    raise WorkflowError(
+        f"{error}. Greenlight's environment is not complete: run `make env` and then `.venv/bin/snakemake --cores 1`, "
+        "or `pip install --no-deps -e .` in an environment made from envs/."
+    )
+
+# Jobs run `python -m greenlight…`: the Python that runs Snakemake, also where its environment is not activated.
+os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+
+LISTING = any(target in sys.argv for target in ("accept", "history", "why", "diagnose"))
+try:
+    PLAN, LAYOUT = make_plan(config, workflow.overwrite_configfiles or ["config/config.yaml"])
+except Exception as error:
+    from greenlight.errors import UserError
+
+    if not isinstance(error, UserError):
+        raise
+    print(f"greenlight: {error}", file=sys.stderr)
+    sys.exit(2)
+
+RESULTS = str(LAYOUT.root)
+MODELS = sorted({model for model, _ in PLAN.variants})
+SHARDS = dict(enumerate(PLAN.shards))
+
+
+wildcard_constraints:
+    model="[a-z0-9-]+",
+    variant="[a-z0-9-]+",
+
+
+def job_of(stage):
+    """A parameter function: the description of this job."""
+    return lambda wildcards: job_text(getattr(PLAN, stage)(*dict(wildcards.items()).values()))
+
+
+def of_every_variant(path, model=None):
+    """A path of the layout for each variant, of one model or of all."""
+    return [path(m, v) for m, v in PLAN.variants if model in (None, m)]
+
+
+onerror:
+    if LAYOUT.last_error.is_file():
+        print(f"\ngreenlight: {LAYOUT.last_error.read_text(encoding='utf-8')}", file=sys.stderr)

@@ -1,0 +1,28 @@
+"""An empty private cache for each variant, then a cold compile that fills it."""
+
+
+rule clear:
+    message:
+        "Clearing the compile cache of {wildcards.model} {wildcards.variant}"
+    output:
+        record=f"{RESULTS}/compile/model={{model}}/variant={{variant}}/cleared.json",
+    params:
+        job=job_of("clear"),
+    shell:
+        "python -m greenlight.stages.clear --results {RESULTS:q} --job {params.job:q}"
+        " --model {wildcards.model:q} --variant {wildcards.variant:q}"
+
+
+rule compile:
+    message:
+        "Compiling {wildcards.model} {wildcards.variant} from an empty cache, and warming it up"
+    input:
+        cleared=rules.clear.output.record,
+        weights=rules.weights.output.record,
+    output:
+        record=f"{RESULTS}/compile/model={{model}}/variant={{variant}}/record.json",
+        cache=directory(f"{RESULTS}/compile/model={{model}}/variant={{variant}}/cache"),
+    params:
+        job=job_of("compile"),
+    shell:
+        "python -m greenlight.stages.compile_variant --results {RESULTS:q} --job {params.job:q}"

@@ -1,0 +1,25 @@
+"""Forecasts of every window of every symbol, from the filled cache; one job a variant and shard."""
+
+for shard, symbols in SHARDS.items():
+
+    rule:
+        name:
+            f"predict_{shard}"
+        message:
+            f"Forecasting {len(symbols)} symbols with {{wildcards.model}} {{wildcards.variant}}"
+        input:
+            series=[LAYOUT.series(symbol) for symbol in symbols],
+            compiled=rules.compile.output.record,
+            cache=rules.compile.output.cache,
+        output:
+            record=f"{RESULTS}/predict/model={{model}}/variant={{variant}}/shard={shard:04d}/record.json",
+            forecasts=[
+                f"{RESULTS}/forecasts/model={{model}}/variant={{variant}}/symbol={symbol}/part-0.parquet"
+                for symbol in symbols
+            ],
+        params:
+            job=lambda wildcards, shard=shard: job_text(PLAN.predict(wildcards.model, wildcards.variant, shard)),
+            symbols=list(symbols),
+        shell:
+            "python -m greenlight.stages.predict --results {RESULTS:q} --job {params.job:q}"
+            " --symbols {params.symbols:q}"

@@ -1,0 +1,61 @@
+"""What was expected, how it differs from the baselines, and the verdict."""
+
+EVIDENCE = {
+    "compiled": of_every_variant(lambda m, v: LAYOUT.record("compile", m, v)),
+    "predicted": [
+        LAYOUT.predict_record(model, variant, shard) for model, variant in PLAN.variants for shard in SHARDS
+    ],
+    "probed": of_every_variant(lambda m, v: LAYOUT.record("probe", m, v)),
+    "timed": of_every_variant(lambda m, v: LAYOUT.record("time", m, v)),
+    "pairs": of_every_variant(LAYOUT.pairs),
+    "scored": of_every_variant(LAYOUT.window_scores),
+    "summaries": [LAYOUT.score_summary(model) for model in MODELS],
+    "weights": [LAYOUT.weights(model) for model in MODELS],
+    "data": [LAYOUT.data_report(symbol) for symbol in PLAN.symbols],
+}
+
+
+rule expect:
+    message:
+        "Listing every row that the evidence must have"
+    priority: 10
+    input:
+        series=[LAYOUT.series(symbol) for symbol in PLAN.symbols],
+        weights=EVIDENCE["weights"],
+    output:
+        expected=LAYOUT.expected,
+    params:
+        job=job_text(PLAN.expect()),
+    shell:
+        "python -m greenlight.stages.expect --results {RESULTS:q} --job {params.job:q}"
+
+
+rule diff:
+    message:
+        "Comparing with the stored baselines"
+    input:
+        **EVIDENCE,
+        expected=rules.expect.output.expected,
+    output:
+        difference=LAYOUT.difference,
+    params:
+        job=job_text(PLAN.diff()),
+    shell:
+        "python -m greenlight.stages.diff --results {RESULTS:q} --job {params.job:q}"
+
+
+rule judge:
+    message:
+        "Judging"
+    input:
+        **EVIDENCE,
+        expected=rules.expect.output.expected,
+        difference=rules.diff.output.difference,
+    output:
+        verdict=LAYOUT.verdict,
+        decision=LAYOUT.decision,
+        deploy=LAYOUT.deploy,
+    params:
+        job=job_text(PLAN.judge()),
+    shell:
+        "python -m greenlight.stages.judge --results {RESULTS:q} --job {params.job:q}"

@@ -1,0 +1,59 @@
+"""Numerics, latency and scores. Probing and timing use symbols of the first shard."""
+
+
+rule probe:
+    message:
+        "Comparing the numerics of {wildcards.model} {wildcards.variant} with float64"
+    input:
+        series=[LAYOUT.series(symbol) for symbol in SHARDS[0]],
+        compiled=rules.compile.output.record,
+        cache=rules.compile.output.cache,
+    output:
+        record=f"{RESULTS}/probe/model={{model}}/variant={{variant}}/record.json",
+    params:
+        job=job_of("probe"),
+        symbols=list(SHARDS[0]),
+    shell:
+        "python -m greenlight.stages.probe --results {RESULTS:q} --job {params.job:q} --symbols {params.symbols:q}"
+
+
+rule time:
+    message:
+        "Timing {wildcards.model} {wildcards.variant} against the reference"
+    input:
+        series=[LAYOUT.series(symbol) for symbol in SHARDS[0]],
+        compiled=rules.compile.output.record,
+        cache=rules.compile.output.cache,
+    output:
+        record=f"{RESULTS}/time/model={{model}}/variant={{variant}}/record.json",
+        pairs=f"{RESULTS}/time/model={{model}}/variant={{variant}}/pairs.parquet",
+    params:
+        job=job_of("time"),
+        symbols=list(SHARDS[0]),
+    shell:
+        "python -m greenlight.stages.time_variant --results {RESULTS:q} --job {params.job:q}"
+        " --symbols {params.symbols:q}"
+
+
+for model in MODELS:
+
+    rule:
+        name:
+            f"score_{model}"
+        message:
+            f"Scoring the forecasts of {model}"
+        input:
+            series=[LAYOUT.series(symbol) for symbol in PLAN.symbols],
+            forecasts=[
+                LAYOUT.forecast(model, variant, symbol)
+                for variant in PLAN.model(model).variants
+                for symbol in PLAN.symbols
+            ],
+        output:
+            windows=of_every_variant(LAYOUT.window_scores, model),
+            records=of_every_variant(lambda m, v: LAYOUT.record("scores", m, v), model),
+            summary=LAYOUT.score_summary(model),
+        params:
+            job=job_text(PLAN.score(model)),
+        shell:
+            "python -m greenlight.stages.score --results {RESULTS:q} --job {params.job:q}"

@@ -1,0 +1,31 @@
+"""trainingdata/*.csv -> one canonical price series and one data report a symbol; the checkpoints of each model."""
+
+for shard, symbols in SHARDS.items():
+
+    rule:
+        name:
+            f"prepare_{shard}"
+        message:
+            f"Reading {len(symbols)} price files"
+        priority: 20
+        input:
+            files=ancient([str(PLAN.symbols[symbol]) for symbol in symbols]),
+        output:
+            series=[LAYOUT.series(symbol) for symbol in symbols],
+            reports=[LAYOUT.data_report(symbol) for symbol in symbols],
+        params:
+            job=job_text(PLAN.prepare(shard)),
+        shell:
+            "python -m greenlight.stages.prepare --results {RESULTS:q} --job {params.job:q} --files {input.files:q}"
+
+
+rule weights:
+    message:
+        "Finding the weights of {wildcards.model}"
+    priority: 20
+    output:
+        record=f"{RESULTS}/weights/model={{model}}/record.json",
+    params:
+        job=job_of("weights"),
+    shell:
+        "python -m greenlight.stages.weights --results {RESULTS:q} --job {params.job:q}"

@@ -1,0 +1,51 @@
+"""The report, its archived copy, and the exit code. Only `gate` fails."""
+
+
+rule report:
+    message:
+        "Rendering the verification report"
+    input:
+        verdict=rules.judge.output.verdict,
+        decision=rules.judge.output.decision,
+        difference=rules.diff.output.difference,
+        pairs=EVIDENCE["pairs"],
+        forecasts=[
+            LAYOUT.forecast(model, variant, symbol) for model, variant in PLAN.variants for symbol in PLAN.symbols
+        ],
+    output:
+        markdown=LAYOUT.report,
+        page=LAYOUT.report_page,
+        figures=directory(LAYOUT.figures),
+    params:
+        job=job_text(PLAN.report()),
+    shell:
+        "python -m greenlight.stages.report --results {RESULTS:q} --job {params.job:q}"
+
+
+rule archive:
+    message:
+        "Archiving the report and its evidence"
+    input:
+        report=rules.report.output,
+        deploy=rules.judge.output.deploy,
+    output:
+        record=LAYOUT.archived,
+    params:
+        job=job_text(PLAN.archive()),
+    shell:
+        "python -m greenlight.stages.archive --results {RESULTS:q} --job {params.job:q}"
+
+
+rule gate:
+    message:
+        "The gate"
+    input:
+        verdict=rules.judge.output.verdict,
+        report=rules.report.output.markdown,
+        archived=rules.archive.output.record,
+    output:
+        passed=LAYOUT.passed,
+    params:
+        job=job_text(PLAN.gate()),
+    shell:
+        "python -m greenlight.stages.gate --results {RESULTS:q} --job {params.job:q}"

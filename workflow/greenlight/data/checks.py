@@ -98,8 +98,7 @@ def check_ranges(frame: pd.DataFrame, findings: Findings) -> pd.DataFrame:
             frame = frame[~crossed].reset_index(drop=True)
     body = frame[["open", "close"]]
     outside = (
-        (body.max(axis=1) > frame["high"] * (1 + _ROUNDING))
-        | (body.min(axis=1) < frame["low"] * (1 - _ROUNDING))
+        (body.max(axis=1) > frame["high"] * (1 + _ROUNDING)) | (body.min(axis=1) < frame["low"] * (1 - _ROUNDING))
     ).to_numpy()
     if outside.any():
         text = "open or close outside low to high"
@@ -128,19 +127,18 @@ def note_large_moves(frame: pd.DataFrame, findings: Findings) -> None:
 
 
 def check_gaps(frame: pd.DataFrame, findings: Findings) -> tuple[pd.DataFrame, Frequency]:
-    """Missing rows by the series' own week, in the clock (local or UTC) under which fewer are missing."""
+    """Missing rows by the series' own week, in the clock (local or UTC) that lacks fewer."""
     utc, wall = frame["timestamp"].to_numpy(), frame["wall"].to_numpy()
     frequency = infer_frequency(utc)
     missing = find_missing(utc, frequency)
     if not np.array_equal(utc, wall) and (np.diff(wall) > np.timedelta64(0)).all():
         local = infer_frequency(wall)
         missing_local = find_missing(wall, local)
-        if frequency.step_seconds is None or len(missing_local.after) < len(missing.after):
+        fewer = frequency.step_seconds is None or len(missing_local.after) <= len(missing.after)
+        if local.step_seconds is not None and fewer:
             frequency, missing = local, missing_local
     if frequency.step_seconds is None:
-        findings.note(
-            "irregular", "the distances between rows have no common step", "gaps are not looked for", []
-        )
+        findings.note("irregular", "the distances between rows have no common step", "gaps are not looked for", [])
     if not len(missing.after):
         return frame, frequency
     rule = findings.settle("gaps", _lines_after(frame, missing), _gap_text(frame, missing))
@@ -170,7 +168,5 @@ def _with_rows(frame: pd.DataFrame, missing: Missing) -> pd.DataFrame:
     for name in ("open", "high", "low"):
         added[name] = added["close"]
     added["volume"] *= 0.0
-    both = pd.concat([frame, added], ignore_index=True).sort_values(
-        "timestamp", kind="stable", ignore_index=True
-    )
+    both = pd.concat([frame, added], ignore_index=True).sort_values("timestamp", kind="stable", ignore_index=True)
     return both[~both["timestamp"].duplicated().to_numpy()].reset_index(drop=True)

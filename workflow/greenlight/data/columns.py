@@ -138,9 +138,7 @@ def _without_symbol(name: str, symbol: str) -> str:
     return name.removeprefix(f"{symbol} ").removesuffix(f" {symbol}")
 
 
-def _first(
-    path: Path, header: list[str], names: list[str], aliases: tuple[str, ...], what: str
-) -> int | None:
+def _first(path: Path, header: list[str], names: list[str], aliases: tuple[str, ...], what: str) -> int | None:
     for alias in aliases:
         found = [index for index, name in enumerate(names) if name == alias]
         if len(found) > 1:
@@ -162,9 +160,7 @@ def _time_column(names: list[str], rows: list[list[str]]) -> tuple[int | None, i
             return date, time
     if named:
         return named[0], None
-    nameless = [
-        index for index, name in enumerate(names) if name in ("", "index") or name.startswith("unnamed")
-    ]
+    nameless = [index for index, name in enumerate(names) if name in ("", "index") or name.startswith("unnamed")]
     for index in nameless:
         sample = [row[index] for row in rows[:20] if index < len(row)]
         if sample and "NaT" not in {str(time) for time in read_times(sample).utc[:1]}:
@@ -173,5 +169,5 @@ def _time_column(names: list[str], rows: list[list[str]]) -> tuple[int | None, i
 
 
 def _listed(names: list[str]) -> str:
-    shown = ", ".join(repr(name) for name in names[:20])
+    shown = ", ".join(repr(name[:40]) for name in names[:20])
     return shown + (f" and {len(names) - 20} more" if len(names) > 20 else "")

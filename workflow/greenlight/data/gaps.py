@@ -91,8 +91,8 @@ def find_missing(wall: np.ndarray, frequency: Frequency) -> Missing:
     """Rows missing from a regular series: times of its own week that have none.
 
     A time of the week belongs to the series where at least half of the weeks have a row at it; under three
-    weeks, a time of the day likewise, on the days of the week that have rows. So nights and weekends without
-    rows are no gaps; holidays are.
+    weeks, a time of the day likewise, from Monday to Friday and on the other days that have rows. So nights
+    and weekends without rows are no gaps; holidays are.
     """
     none = Missing(np.zeros(0, dtype=np.int64), np.zeros(0, dtype="timedelta64[ns]"))
     step = frequency.step_seconds
@@ -111,13 +111,9 @@ def find_missing(wall: np.ndarray, frequency: Frequency) -> Missing:
         there[places] = True
         absent = grid[~there & _own_week(seconds[0] + grid * step, there, step)]
         after = np.searchsorted(places, absent, side="right") - 1
-        return Missing(
-            after, ((absent - places[after]) * step).astype("timedelta64[s]").astype("timedelta64[ns]")
-        )
+        return Missing(after, ((absent - places[after]) * step).astype("timedelta64[s]").astype("timedelta64[ns]"))
     after = np.repeat(np.arange(len(extra)), extra)
-    ordinal = (
-        np.concatenate([np.arange(1, count + 1) for count in extra]) if len(after) else np.zeros(0, np.int64)
-    )
+    ordinal = np.concatenate([np.arange(1, count + 1) for count in extra]) if len(after) else np.zeros(0, np.int64)
     return Missing(after, (ordinal * step).astype("timedelta64[s]").astype("timedelta64[ns]"))
 
 
@@ -127,11 +123,9 @@ def _own_week(grid_seconds: np.ndarray, there: np.ndarray, step: int) -> np.ndar
     days = _weekdays(grid_seconds)
     if span < 3 * _WEEK or _WEEK % step:
         with_rows = np.bincount(days, weights=there, minlength=7) > 0
-        usual = (
-            np.ones(len(grid_seconds), dtype=bool)
-            if step == _DAY
-            else _usual(grid_seconds % _DAY // step, there)
-        )
+        with_rows[:5] = True
+        whole_days = np.ones(len(grid_seconds), dtype=bool)
+        usual = whole_days if step == _DAY else _usual(grid_seconds % _DAY // step, there)
         return with_rows[days] & usual
     return _usual(grid_seconds % _WEEK // step, there)
 

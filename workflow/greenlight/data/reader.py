@@ -57,8 +57,8 @@ def read_series(path: Path, rules: RepairRules, minimum_rows: int = 2) -> Series
     needed = max(minimum_rows, 2)
     if len(frame) < needed:
         raise UserError(
-            f"{path}: too few rows: {len(frame)} usable of {len(table.rows)} below the header, expected {needed} "
-            "or more; bring more history, or configure a shorter context length, horizon or fewer windows"
+            f"{path}: too few rows: {len(frame)} usable of {len(table.rows)} below the header, expected "
+            f"{needed} or more; bring more history, or configure a shorter context length, horizon or fewer windows"
         )
     canonical = frame[["timestamp", *PRICES, "volume"]].reset_index(drop=True)
     digest = hashlib.sha256(raw).hexdigest()
@@ -170,9 +170,7 @@ def _settle_volume(frame: pd.DataFrame, table: Table, numbers: Numbers, findings
     negative = frame["volume"].to_numpy() < 0
     bad = numbers.bad["volume"] | negative
     if bad.any():
-        text = (
-            f"volume {_examples(table.cells(table.layout.used['volume']), bad)}; expected a number from 0 up"
-        )
+        text = f"volume {_examples(table.cells(table.layout.used['volume']), bad)}; expected a number from 0 up"
         findings.settle("invalid_volume", _lines(table, bad), text)
         frame.loc[bad, "volume"] = np.nan
     if numbers.empty["volume"].any():

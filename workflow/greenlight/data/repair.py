@@ -28,9 +28,7 @@ class RepairRules(BaseModel):
     empty_cells: Literal["refuse", "drop-row", "forward-fill"] = Field(
         "refuse", description="An empty price; forward-fill puts the close of the row before it in its place."
     )
-    non_numeric_cells: Literal["refuse", "drop-row"] = Field(
-        "refuse", description="A price that is not a number."
-    )
+    non_numeric_cells: Literal["refuse", "drop-row"] = Field("refuse", description="A price that is not a number.")
     invalid_volume: Literal["refuse", "set-unknown"] = Field(
         "refuse", description="A volume that is negative or not a number; an empty one is unknown."
     )

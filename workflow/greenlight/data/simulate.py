@@ -199,13 +199,10 @@ def _around_trend(process: Process, shock: np.ndarray) -> np.ndarray:
     return distance
 
 
-def _bridges(
-    start: np.ndarray, end: np.ndarray, deviation: np.ndarray, random: np.random.Generator
-) -> np.ndarray:
+def _bridges(start: np.ndarray, end: np.ndarray, deviation: np.ndarray, random: np.random.Generator) -> np.ndarray:
     """Brownian bridges from open to close within each bar, [rows, steps + 1]."""
     steps = (
-        random.standard_normal((len(start), _STEPS_IN_A_BAR))
-        * (deviation / math.sqrt(_STEPS_IN_A_BAR))[:, None]
+        random.standard_normal((len(start), _STEPS_IN_A_BAR)) * (deviation / math.sqrt(_STEPS_IN_A_BAR))[:, None]
     )
     walk = np.concatenate([np.zeros((len(start), 1)), np.cumsum(steps, axis=1)], axis=1)
     share = np.linspace(0, 1, _STEPS_IN_A_BAR + 1)
@@ -275,9 +272,7 @@ def simulate_universe(count: int, rows: int, seed: int) -> Iterator[tuple[str, S
 
 def write_universe(folder: Path, count: int, rows: int = 1500, seed: int = 0) -> list[Path]:
     """Write `count` simulated symbols for tests of scale; returns their paths."""
-    return [
-        _write(folder, name, simulation, seed) for name, simulation in simulate_universe(count, rows, seed)
-    ]
+    return [_write(folder, name, simulation, seed) for name, simulation in simulate_universe(count, rows, seed)]
 
 
 def _write(folder: Path, name: str, simulation: Simulation, seed: int) -> Path:

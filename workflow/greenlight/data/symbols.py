@@ -90,9 +90,7 @@ def _scan(folder: Path) -> dict[str, Path]:
 
 
 def _missing_message(folder: Path, missing: list[str], there: list[str]) -> str:
-    near = {
-        close for symbol in missing for close in difflib.get_close_matches(symbol, there, n=1, cutoff=0.6)
-    }
+    near = {close for symbol in missing for close in difflib.get_close_matches(symbol, there, n=1, cutoff=0.6)}
     near |= {name for name in there if name.casefold() in {symbol.casefold() for symbol in missing}}
     hint = f" (did you mean {', '.join(sorted(near))}?)" if near else ""
     shown = ", ".join(there[:20]) + (f" and {len(there) - 20} more" if len(there) > 20 else "")

@@ -14,6 +14,7 @@ from greenlight.errors import UserError
 
 _DELIMITERS = (",", ";", "\t")
 _HEADER_WITHIN = 6
+_HEADER_CHARACTERS = 20_000
 _MAGIC = {
     b"\x1f\x8b": "gzip",
     b"PK\x03\x04": "a zip or Excel file",
@@ -85,7 +86,7 @@ def _decoded(path: Path, raw: bytes) -> str:
 
 def _delimiter(text: str) -> str:
     """The delimiter under which the first lines look most like a header of prices."""
-    first = text.split("\n", _HEADER_WITHIN)[:_HEADER_WITHIN]
+    first = text[:_HEADER_CHARACTERS].splitlines()[:_HEADER_WITHIN]
     if first[0].strip().lower().startswith("sep=") and first[0].strip()[4:] in _DELIMITERS:
         return first[0].strip()[4:]
 
@@ -102,9 +103,7 @@ def _records(path: Path, text: str, delimiter: str) -> list[tuple[int, list[str]
     try:
         return [(reader.line_num, row) for row in reader if "".join(row).strip()]
     except csv.Error as error:
-        raise UserError(
-            f"{path}: line {reader.line_num} is not CSV ({error}); mend the quotes there"
-        ) from None
+        raise UserError(f"{path}: line {reader.line_num} is not CSV ({error}); mend the quotes there") from None
 
 
 def _known(header: list[str]) -> int:
@@ -113,9 +112,7 @@ def _known(header: list[str]) -> int:
     return len(names & {"open", "high", "low", "close"})
 
 
-def _header(
-    records: list[tuple[int, list[str]]], path: Path, findings: Findings
-) -> tuple[int, list[str], str]:
+def _header(records: list[tuple[int, list[str]]], path: Path, findings: Findings) -> tuple[int, list[str], str]:
     """(index of the first row, header, what was special about it)."""
     scores = [_known(row) for _, row in records[:_HEADER_WITHIN]]
     at = scores.index(max(scores))

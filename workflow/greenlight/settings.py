@@ -132,6 +132,7 @@ class TotoSettings(ModelSettings):
     """Datadog's Toto."""
 
     variants: tuple[str, ...] = ("upstream-eager", "upstream-default", "static-eager", "static-default")
+    """Variants to examine, each <implementation>-<mode>."""
     samples_per_batch: int = Field(default=32, ge=1)
     """Samples that the published code decodes at once, lowered to a divisor of evaluation.samples."""
 
@@ -145,6 +146,7 @@ class KronosSettings(ModelSettings):
     """Kronos, model and tokenizer."""
 
     variants: tuple[str, ...] = ("upstream-eager", "static-eager", "static-default")
+    """Variants to examine, each <implementation>-<mode>."""
     tokenizer: str = "embedded"
     """Where the tokenizer's weights are, as for source."""
     tokenizer_revision: str | None = None
@@ -173,7 +175,9 @@ class Models(_Section):
     """The models to gate; leave one out, or set it to null, to skip it."""
 
     toto: TotoSettings | None = None
+    """Datadog's Toto; null leaves it out."""
     kronos: KronosSettings | None = None
+    """Kronos; null leaves it out."""
 
     @model_validator(mode="after")
     def _at_least_one(self) -> Models:

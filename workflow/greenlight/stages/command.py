@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import sys
 from collections.abc import Callable
@@ -43,7 +44,5 @@ def run_stage(description: str, stage: Callable[[Layout, Job, argparse.Namespace
 def report_error(layout: Layout, message: str) -> None:
     """Print a message, and keep it so that Snakemake can repeat it as the last thing a user reads."""
     print(f"greenlight: {message}", file=sys.stderr, flush=True)
-    try:
+    with contextlib.suppress(OSError):
         write_text(layout.last_error, message + "\n")
-    except OSError:
-        pass

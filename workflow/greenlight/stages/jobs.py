@@ -127,7 +127,8 @@ class Plan:
 
     def weights(self, model: str) -> Job:
         """Finding, or fetching, the weights of a model."""
-        return self._start("weights", model=model) | {"sources": self._sources(model), "checkpoints": self._checkpoints(model)}
+        checkpoints = {"sources": self._sources(model), "checkpoints": self._checkpoints(model)}
+        return self._start("weights", model=model) | checkpoints
 
     def _trial(self, stage: str, model: str, variant: str) -> Job:
         settings, shared = self.model(model), self.settings
@@ -154,7 +155,8 @@ class Plan:
 
     def clear(self, model: str, variant: str) -> Job:
         """Emptying the cache; stale whenever the compile is, so that a compile is always a cold one."""
-        return self._start("clear", model=model, variant=variant) | {"compile": provenance.digest(self.compile(model, variant))}
+        compiled = provenance.digest(self.compile(model, variant))
+        return self._start("clear", model=model, variant=variant) | {"compile": compiled}
 
     def compile(self, model: str, variant: str) -> Job:
         """Cold compile and warm-up."""

@@ -24,7 +24,8 @@ def time_variant(layout: Layout, job: Job, options: argparse.Namespace) -> None:
         pairs.append((trial["result"] or {}).pop("pairs", []) if trial["kind"] == "ok" else [])
         trials.append(trial)
     write_parquet(layout.pairs(model, variant), pairs_table(model, variant, pairs))
-    write_record(layout.record("time", model, variant), job, trials=trials, outputs=layout.hashes([layout.pairs(model, variant)]))
+    outputs = layout.hashes([layout.pairs(model, variant)])
+    write_record(layout.record("time", model, variant), job, trials=trials, outputs=outputs)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,111 @@
+"""The configuration: what is refused, and in which words."""
+
+from __future__ import annotations
+
+import json
+from copy import deepcopy
+from pathlib import Path
+
+import pytest
+import yaml
+
+from greenlight.errors import UserError
+from greenlight.files import json_text
+from greenlight.settings import Settings, load_settings, schema
+
+ROOT = Path(__file__).parents[1]
+
+
+def shipped(name="config.yaml"):
+    return yaml.safe_load((ROOT / "config" / name).read_text())
+
+
+def merged(base, changes):
+    result = deepcopy(base)
+    for key, value in changes.items():
+        inner = result.get(key)
+        result[key] = merged(inner, value) if isinstance(inner, dict) and isinstance(value, dict) else value
+    return result
+
+
+def test_the_shipped_configuration_is_valid():
+    settings = load_settings(shipped(), ["config/config.yaml"])
+    assert [name for name, _ in settings.models.items()] == ["toto", "kronos"]
+
+
+def test_full_configuration_names_every_implementation_in_every_mode():
+    settings = load_settings(merged(shipped(), shipped("full.yaml")), ["config/full.yaml"])
+    for _, model in settings.models.items():
+        assert len(model.variants) == 4 * len(model.known())
+
+
+def test_production_is_refused_until_revisions_are_pinned():
+    production = merged(shipped(), shipped("production.yaml"))
+    with pytest.raises(UserError, match="revision must pin its commit"):
+        load_settings(production, ["config/production.yaml"])
+    pinned = {"revision": "0" * 40}
+    production = merged(
+        production, {"models": {"toto": pinned, "kronos": pinned | {"tokenizer_revision": "1" * 40}}}
+    )
+    assert load_settings(production, []).models.toto.revision == "0" * 40
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"evalution": {}}, ["evalution", "did you mean 'evaluation'"]),
+        ({"evaluation": {"horizn": 3}}, ["evaluation.horizn", "did you mean 'horizon'", "Correct or remove"]),
+        ({"evaluation": {"horizon": "x"}}, ["evaluation.horizon", "integer", "'x'"]),
+        ({"evaluation": {"horizon": 0}}, ["evaluation.horizon", "greater than or equal to 1", "found 0"]),
+        ({"models": {"tto": {}}}, ["models.tto", "did you mean 'toto'"]),
+        ({"models": {"toto": None, "kronos": None}}, ["models", "names no model"]),
+        (
+            {"models": {"toto": {"variants": ["static-defualt", "upstream-eager"]}}},
+            ["models.toto.variants", "'static-defualt'", "did you mean 'static-default'"],
+        ),
+        ({"models": {"toto": {"variants": ["upstream-fast"]}}}, ["unknown variant 'upstream-fast'"]),
+        ({"models": {"toto": {"deployed": "host-index-default"}}}, ["deployed 'host-index-default'", "not among"]),
+        ({"models": {"toto": {"reference": "static-default"}}}, ["must be an eager variant"]),
+        ({"models": {"toto": {"source": "Datadog/Toto-Open-Base-1.0"}}}, ["pin its commit"]),
+        ({"symbols": []}, ["symbols", "names no symbol"]),
+        ({"device": {"device": "gpu"}}, ["device.device", "expected cpu, auto, cuda"]),
+        ({"rules": {"severity": {"maee": "warn"}}}, ["rules.severity", "'maee'"]),
+        ({"data": {"repair": {"gaps": "fill"}}}, ["data.repair.gaps", "'fill'"]),
+    ],
+)
+def test_mistakes_name_the_key_and_what_was_expected(change, words):
+    with pytest.raises(UserError) as caught:
+        load_settings(merged(shipped(), change), ["config/config.yaml"])
+    message = str(caught.value)
+    assert "config/config.yaml" in message
+    for word in words:
+        assert word in message
+
+
+def test_all_mistakes_are_told_at_once():
+    with pytest.raises(UserError) as caught:
+        load_settings(merged(shipped(), {"threads": 0, "seed": -1}), [])
+    assert "threads" in str(caught.value) and "seed" in str(caught.value)
+
+
+def test_symbols_from_the_command_line():
+    assert load_settings(merged(shipped(), {"symbols": "GOOG, SIM_TINY"}), []).symbols == ("GOOG", "SIM_TINY")
+
+
+def test_the_shipped_schema_is_that_of_the_code():
+    """`make schema` writes it."""
+    assert json.loads((ROOT / "config" / "config.schema.json").read_text()) == json.loads(json_text(schema()))
+
+
+def test_every_key_is_described():
+    def undescribed(node, path=""):
+        for name, child in node.get("properties", {}).items():
+            target = node["$defs"].get(child.get("$ref", "").rpartition("/")[2], {}) if "$defs" in node else {}
+            if not (child.get("description") or target.get("description") or "$ref" in child):
+                yield f"{path}.{name}"
+
+    whole = Settings.model_json_schema()
+    missing = list(undescribed(whole))
+    for name, definition in whole["$defs"].items():
+        missing += undescribed(definition, name)
+    assert not missing

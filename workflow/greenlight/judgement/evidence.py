@@ -276,9 +276,7 @@ class _Reader:
                 if digest is None:
                     continue
                 if record is not None and record.document.outputs.get(file) != digest:
-                    self._problem(
-                        "changed", "predict", file, "not the file that predict wrote", symbol=symbol
-                    )
+                    self._problem("changed", "predict", file, "not the file that predict wrote", symbol=symbol)
                 if scored is not None and scored.get(file) != digest:
                     self._problem("stale", "score", file, "not the file that was scored", symbol=symbol)
 

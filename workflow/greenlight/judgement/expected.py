@@ -121,14 +121,10 @@ class ExpectedModel(_Strict):
         for name, variant in self.variants.items():
             for other in (variant.paired_with, variant.same_as):
                 if other is not None and (other == name or other not in self.variants):
-                    raise ValueError(
-                        f"variant {name!r} names {other!r}, which is not another variant that is run"
-                    )
+                    raise ValueError(f"variant {name!r} names {other!r}, which is not another variant that is run")
             if not variant.jobs and variant.same_as is not None:
                 if not self.variants[variant.same_as].jobs:
-                    raise ValueError(
-                        f"variant {name!r} is the same as {variant.same_as!r}, which is not measured"
-                    )
+                    raise ValueError(f"variant {name!r} is the same as {variant.same_as!r}, which is not measured")
                 continue
             absent = self.required_stages(name) - variant.stages()
             if absent:
@@ -202,8 +198,6 @@ def load_expected(path: Path) -> Expected:
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"]) or "document"
-        raise UserError(
-            f"{path}: {place}: {first['msg']}. Delete the file and run the workflow again."
-        ) from error
+        raise UserError(f"{path}: {place}: {first['msg']}. Delete the file and run the workflow again.") from error
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: {error}. Delete the file and run the workflow again.") from error

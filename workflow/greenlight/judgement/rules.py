@@ -31,7 +31,6 @@ DEFAULT_SEVERITY: dict[str, Severity] = {
     "graph-breaks": "warn",
     "eager-frames": "warn",
     "cuda-graphs": "block",
-    "autotuning": "warn",
     "cold-cache": "warn",
     "warm-cache": "warn",
     # Does it compute the same?
@@ -80,9 +79,7 @@ DEFAULT_SEVERITY: dict[str, Severity] = {
 }
 """Every check by name, with its default severity, in the order in which checks are reported."""
 
-ALWAYS_BLOCK = frozenset(
-    name for name in DEFAULT_SEVERITY if name == "trials" or name.startswith("evidence-")
-)
+ALWAYS_BLOCK = frozenset(name for name in DEFAULT_SEVERITY if name == "trials" or name.startswith("evidence-"))
 """Checks whose severity can't be lowered: a run that did not happen is never a pass."""
 
 Rate = Annotated[float, Field(gt=0, lt=0.5)]
@@ -104,6 +101,10 @@ class NumericsRules(Strict):
     error_ratio: Positive = Field(
         2.0, description="A variant's RMS error may be this many times the float32 reference's own RMS error."
     )
+    error_ratio_few: Positive = Field(
+        3.0, description="The same for a quantity of few elements, whose RMS error scatters more."
+    )
+    few_elements: int = Field(1000, ge=0, description="Fewer elements than this are few.")
     worst_error_ratio: Positive = Field(
         10.0,
         description="The same for the largest single error, so that one wrong step is not averaged away: "
@@ -125,9 +126,7 @@ class AccuracyRules(Strict):
     """Forecasts: against the paired variant, against the reference, against the truth."""
 
     margin: Positive = Field(0.01, description="Non-inferiority margin: an MAE up to 1% higher is tolerable.")
-    alpha: Rate = Field(
-        0.01, description="Rate at which a forecaster worse by the margin may pass; one-sided."
-    )
+    alpha: Rate = Field(0.01, description="Rate at which a forecaster worse by the margin may pass; one-sided.")
     power: Annotated[float, Field(ge=0.5, lt=1)] = Field(0.9, description="Power of the stated needed n.")
     reference_margin: Positive = Field(
         0.10,
@@ -153,16 +152,10 @@ class AccuracyRules(Strict):
     coverage: tuple[Share, Share] = Field(
         (0.60, 0.95), description="Share of outcomes inside the 10 to 90% band, smallest and largest."
     )
-    mae_percent_excellent: Positive = Field(
-        5.0, description="MAE below this percentage of price is excellent."
-    )
+    mae_percent_excellent: Positive = Field(5.0, description="MAE below this percentage of price is excellent.")
     mae_percent_good: Positive = Field(10.0, description="MAE below this percentage of price is good.")
-    mae_percent_investigate: Positive = Field(
-        15.0, description="MAE above this percentage is to investigate."
-    )
-    interval: Rate = Field(
-        0.025, description="Rate in each tail of the stated intervals of MAE and the rest."
-    )
+    mae_percent_investigate: Positive = Field(15.0, description="MAE above this percentage is to investigate.")
+    interval: Rate = Field(0.025, description="Rate in each tail of the stated intervals of MAE and the rest.")
 
     @model_validator(mode="after")
     def _ordered(self) -> AccuracyRules:
@@ -178,9 +171,7 @@ class HealthRules(Strict):
     """What compilation must have done."""
 
     recompiles_after_warm_up: int = Field(0, ge=0, description="Recompiles after the warm-up calls, at most.")
-    graph_breaks: int = Field(
-        0, ge=0, description="Distinct graph breaks, at most; more is a warning by default."
-    )
+    graph_breaks: int = Field(0, ge=0, description="Distinct graph breaks, at most; more is a warning by default.")
     eager_frames: int = Field(0, ge=0, description="Frames that silently ran in eager mode, at most.")
 
 
@@ -213,17 +204,13 @@ class SpeedRules(Strict):
     alpha: Rate = Field(0.01, description="Rate in each tail of the intervals of median ratios.")
     minimum_pairs: int = Field(10, ge=8, description="Fewer pairs than this are inconclusive.")
     minimum_control_pairs: int = Field(10, ge=8, description="The same for A/A pairs (eager against eager).")
-    noise: float = Field(
-        0.10, gt=0, description="A/A bound, as a share, above which the machine is too noisy."
-    )
+    noise: float = Field(0.10, gt=0, description="A/A bound, as a share, above which the machine is too noisy.")
     slow_call: float = Field(1.5, gt=1, description="A call slower than this many times its median is slow.")
     p99_over_median: float | None = Field(
         None, gt=1, description="p99 over median of the variant, at most; null: judged by slow calls alone."
     )
     p99_seconds: float | None = Field(None, gt=0, description="p99 in seconds, at most; null: no limit.")
-    drift: float = Field(
-        0.10, gt=0, description="Change of latency from the first to the last pair, as a share."
-    )
+    drift: float = Field(0.10, gt=0, description="Change of latency from the first to the last pair, as a share.")
     spread: float = Field(0.20, gt=0, description="MAD over median of a variant's seconds, at most.")
     processes_differ: float = Field(0.05, gt=0, description="Difference of median ratio between processes.")
     cold_start_seconds: float | None = Field(None, gt=0, description="Cold start limit; null: none.")
@@ -242,17 +229,13 @@ class MemoryRules(Strict):
         8 << 20, ge=0, description="Growth over all readings that is never called a leak (allocators settle)."
     )
     minimum_readings: int = Field(8, ge=4, description="Fewer readings than this are inconclusive.")
-    peak_bytes: int | None = Field(
-        None, gt=0, description="Peak memory of a process, at most; null: no limit."
-    )
+    peak_bytes: int | None = Field(None, gt=0, description="Peak memory of a process, at most; null: no limit.")
 
 
 class BaselineRules(Strict):
     """Against the accepted run, symbol by symbol on the same windows."""
 
-    margin: Positive = Field(
-        0.01, description="Change of MAE in all, in either direction, that must be explained."
-    )
+    margin: Positive = Field(0.01, description="Change of MAE in all, in either direction, that must be explained.")
     series_margin: Positive = Field(0.05, description="The same for one symbol.")
 
 

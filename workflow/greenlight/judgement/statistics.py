@@ -67,7 +67,7 @@ def compare_log_ratios(d: np.ndarray, *, margin: float, alpha: float, power: flo
         bounds = (mean, mean) if n > 1 or mean == 0 else (-math.inf, math.inf)
         p_pass, p_fail = (0.0 if bounds[1] < limit else 1.0), (0.0 if bounds[0] > 0 else 1.0)
         return Comparison(Interval(mean, *bounds, n), sigma, p_pass, p_fail, n if bounds[1] < limit else 2)
-    reach = special.stdtrit(n - 1, 1 - alpha) * error
+    reach = float(special.stdtrit(n - 1, 1 - alpha)) * error
     return Comparison(
         Interval(mean, mean - reach, mean + reach, n),
         sigma,

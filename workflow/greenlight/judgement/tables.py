@@ -53,9 +53,7 @@ class Pairs:
         return Pairs(*(getattr(self, name)[keep] for name in self.__dataclass_fields__))
 
 
-def _columns(
-    path: Path, names: tuple[str, ...], numbers: tuple[str, ...]
-) -> dict[str, pa.ChunkedArray] | str:
+def _columns(path: Path, names: tuple[str, ...], numbers: tuple[str, ...]) -> dict[str, pa.ChunkedArray] | str:
     """Columns of a parquet file, or what is wrong with it."""
     try:
         table = pyarrow.parquet.ParquetFile(path).read()
@@ -87,9 +85,7 @@ def _strangers(columns: dict[str, pa.ChunkedArray], model: str, variant: str) ->
     return None
 
 
-def read_pairs(
-    path: Path, model: str, variant: str, asked: ExpectedJob
-) -> tuple[Pairs | None, list[tuple[str, str]]]:
+def read_pairs(path: Path, model: str, variant: str, asked: ExpectedJob) -> tuple[Pairs | None, list[tuple[str, str]]]:
     """Latency pairs, and problems as (kind, message); None where the table can't be used at all."""
     numbers = ("process", "pair", "control", "reference_seconds", "variant_seconds")
     columns = _columns(path, ("model", "variant", "order"), numbers)
@@ -102,9 +98,7 @@ def read_pairs(
     seconds = np.stack([array["reference_seconds"], array["variant_seconds"]]).astype(float)
     counts = np.stack([array["process"], array["pair"], array["control"]]).astype(float)
     if not (np.isfinite(seconds).all() and (seconds > 0).all() and np.isfinite(counts).all()):
-        return None, [
-            ("not-finite", "there are latencies or numbers of pairs that are not finite and positive")
-        ]
+        return None, [("not-finite", "there are latencies or numbers of pairs that are not finite and positive")]
     order = np.array(columns["order"].to_pylist(), dtype=object)
     if not np.isin(order, ("reference-first", "variant-first")).all():
         return None, [("schema", "column order holds something else than reference-first and variant-first")]
@@ -135,9 +129,7 @@ def _pair_counts(pairs: Pairs, asked: ExpectedJob) -> list[tuple[str, str]]:
                 problems.append(("missing", f"process {process} has {found} of {wanted} {kind}"))
     strange = sorted(set(pairs.process.tolist()) - set(range(asked.trials)))
     if strange:
-        problems.append(
-            ("unexpected", f"there are pairs of process {strange[0]}, of {asked.trials} processes")
-        )
+        problems.append(("unexpected", f"there are pairs of process {strange[0]}, of {asked.trials} processes"))
     return problems
 
 
@@ -190,9 +182,7 @@ def _row_problems(
         elif counts[number] > 1:
             problems.append(("duplicate", f"{symbol}/{window} occurs {counts[number]} times", symbol, window))
         else:
-            problems.append(
-                ("not-finite", f"{symbol}/{window} has a score that is not finite", symbol, window)
-            )
+            problems.append(("not-finite", f"{symbol}/{window} has a score that is not finite", symbol, window))
     if bad.sum() > _MAX_LISTED:
         problems.append(("missing", f"and {int(bad.sum()) - _MAX_LISTED} more rows", None, None))
     return problems

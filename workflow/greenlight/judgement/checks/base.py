@@ -1,0 +1,136 @@
+"""What a check is, and how its status and the configured severity make it blocking."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from greenlight.judgement.evidence import VariantEvidence
+from greenlight.judgement.expected import Expected
+from greenlight.judgement.rules import Rules, Severity
+
+Status = Literal["pass", "warn", "fail", "inconclusive", "not-measured"]
+Figure = float | int | str | None
+
+
+@dataclass(frozen=True)
+class Check:
+    """The result of one rule.
+
+    Attributes:
+        name: one of `rules.DEFAULT_SEVERITY`.
+        model, variant: whom it concerns; None for all of them.
+        status: pass: shown to hold; warn: does not hold, and only warns; fail: does not hold, or evidence is
+            missing; inconclusive: the evidence can't say; not-measured: there is nothing to measure here (no
+            such hardware, no limit set, no baseline), which is never counted as a pass.
+        figure, limit: what was found and what it was held against; None where there is no single one.
+        reason: one sentence.
+        evidence: (file relative to the results folder, SHA-256 or None where missing).
+        severity: the configured severity.
+        blocking: whether this result stops the variant.
+    """
+
+    name: str
+    model: str | None
+    variant: str | None
+    status: Status
+    figure: Figure
+    limit: Figure
+    reason: str
+    evidence: tuple[tuple[str, str | None], ...]
+    severity: Severity
+    blocking: bool
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        plain = dict(self.__dict__)
+        plain["evidence"] = [{"file": file, "sha256": digest} for file, digest in self.evidence]
+        return plain
+
+
+def make_check(
+    rules: Rules,
+    name: str,
+    status: Status,
+    reason: str,
+    *,
+    model: str | None = None,
+    variant: str | None = None,
+    figure: Figure = None,
+    limit: Figure = None,
+    evidence: Iterable[tuple[str, str | None]] = (),
+    severity: Severity | None = None,
+) -> Check:
+    """A check with its severity applied: `warn` turns a failure into a warning, `off` leaves it unjudged."""
+    severity = severity or rules.severity_of(name)
+    if severity == "off":
+        status, reason = "not-measured", "switched off in the configuration"
+    elif severity == "warn" and status == "fail":
+        status = "warn"
+    stopping = {"block": ("fail", "inconclusive"), "block-on-fail": ("fail",)}.get(severity, ())
+    blocking = status in stopping
+    return Check(name, model, variant, status, figure, limit, reason, tuple(evidence), severity, blocking)
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One variant under judgement: its evidence, the rules, and everything that was expected."""
+
+    found: VariantEvidence
+    rules: Rules
+    expected: Expected
+
+    @property
+    def is_reference(self) -> bool:
+        """Whether this is the model's eager reference."""
+        return self.found.variant == self.expected.models[self.found.model].reference
+
+    def check(
+        self,
+        name: str,
+        status: Status,
+        reason: str,
+        *stages: str,
+        figure: Figure = None,
+        limit: Figure = None,
+        severity: Severity | None = None,
+    ) -> Check:
+        """A check of this variant, resting on the files of some stages."""
+        return make_check(
+            self.rules,
+            name,
+            status,
+            reason,
+            model=self.found.model,
+            variant=self.found.variant,
+            figure=figure,
+            limit=limit,
+            evidence=sorted(self.found.stage_files(*stages).items()),
+            severity=severity,
+        )
+
+    def holds(
+        self, name: str, holds: bool, reason: str, *stages: str, figure: Figure = None, limit: Figure = None
+    ) -> Check:
+        """A check that passes or fails."""
+        return self.check(name, "pass" if holds else "fail", reason, *stages, figure=figure, limit=limit)
+
+    def missing(self, names: Sequence[str], what: str, *stages: str) -> list[Check]:
+        """Failures of checks whose evidence is not there."""
+        return [self.check(name, "fail", f"no evidence: {what}", *stages) for name in names]
+
+
+def percent(log_ratio: float) -> str:
+    """A log ratio as a signed percentage in words that fit a report: 0.0100 -> +1.0%."""
+    if not math.isfinite(log_ratio):
+        return "unbounded"
+    value = 100 * math.expm1(log_ratio)
+    digits = 1 if abs(value) >= 1 else 2 if abs(value) >= 0.01 or value == 0 else None
+    return f"{value:+.{digits}f}%" if digits is not None else f"{value:+.1e}%"
+
+
+def count(number: int, thing: str) -> str:
+    """A number with its noun: 1 graph, 2 graphs."""
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"

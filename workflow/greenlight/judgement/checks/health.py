@@ -1,0 +1,148 @@
+"""Did compilation do what it should? Judged from positive evidence in every process, for compiled variants."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from greenlight.judgement.checks.base import Check, Subject, count
+from greenlight.judgement.expected import mode_of
+from greenlight.judgement.records import Health
+
+CUDA_GRAPH_MODES = ("reduce-overhead", "max-autotune")
+COMPILED_CHECKS = (
+    "compile-engaged",
+    "recompiles-after-warm-up",
+    "recompile-limit",
+    "graph-breaks",
+    "eager-frames",
+    "cold-cache",
+    "warm-cache",
+)
+_STAGES = ("compile", "predict", "time")
+
+
+def health_checks(subject: Subject) -> list[Check]:
+    """All health checks of a compiled variant; none of an eager one."""
+    mode = mode_of(subject.found.variant)
+    if mode == "eager":
+        return []
+    names = COMPILED_CHECKS + (("cuda-graphs",) if mode in CUDA_GRAPH_MODES else ())
+    compiled, predicted = subject.found.results("compile"), subject.found.results("predict")
+    if not compiled or not predicted:
+        absent = " and ".join(s for s, r in (("compile", compiled), ("predict", predicted)) if not r)
+        return subject.missing(names, f"{absent} left no usable result", *_STAGES)
+    health = _healths(subject)
+    checks = [
+        _engaged(subject, health),
+        _recompiles(subject, health),
+        _recompile_limit(subject, health),
+        _graph_breaks(subject, health),
+        _eager_frames(subject, health),
+        _cold_cache(subject, compiled),
+        _warm_cache(subject, predicted),
+    ]
+    if mode in CUDA_GRAPH_MODES:
+        checks.append(_cuda_graphs(subject, [result.health for result in predicted]))
+    return checks
+
+
+def _healths(subject: Subject) -> list[tuple[str, Health]]:
+    """(stage, health) of every process that left one."""
+    return [
+        (stage, result.health)
+        for stage in (*_STAGES, "probe")
+        for result in subject.found.results(stage)
+        if result.health is not None
+    ]
+
+
+def _engaged(subject: Subject, health: list[tuple[str, Health]]) -> Check:
+    idle = sorted({stage for stage, entry in health if not entry.engaged or entry.graphs == 0})
+    fewest = min(entry.graphs for _, entry in health)
+    if idle:
+        reason = f"compilation never engaged in {', '.join(idle)}: no compiled graph ran"
+    else:
+        reason = f"compiled graphs ran in all {len(health)} processes, at least {count(fewest, 'graph')} each"
+    return subject.holds("compile-engaged", not idle, reason, *_STAGES, figure=fewest, limit=1)
+
+
+def _recompiles(subject: Subject, health: list[tuple[str, Health]]) -> Check:
+    limit = subject.rules.health.recompiles_after_warm_up
+    counted = [(entry.recompiles_after_warm_up, stage, entry) for stage, entry in health]
+    counted += [(result.recompiles_after_warm_up, "time", None) for result in subject.found.results("time")]
+    most, stage, entry = max(counted, key=lambda item: item[0])
+    cause = f"; the last one: {_name(entry.recompiles[-1])}" if entry and entry.recompiles else ""
+    reason = f"at most {count(most, 'recompile')} after warm-up in one process"
+    if most > limit:
+        reason = f"{count(most, 'recompile')} after warm-up in {stage}{cause}"
+    return subject.holds("recompiles-after-warm-up", most <= limit, reason, *_STAGES, figure=most, limit=limit)
+
+
+def _name(event: dict[str, Any]) -> str:
+    """A graph break, recompile or frame in words."""
+    place = f"{event.get('file', '')}:{event.get('line', '')}".strip(":")
+    cause = event.get("guard") or event.get("reason") or ""
+    parts = [str(event.get("function", "")), place, str(cause).strip()]
+    return ", ".join(part for part in parts if part)[:240] or "unnamed"
+
+
+def _worst_list(health: list[tuple[str, Health]], name: str) -> list[dict[str, Any]]:
+    return max((getattr(entry, name) for _, entry in health), key=len)
+
+
+def _recompile_limit(subject: Subject, health: list[tuple[str, Health]]) -> Check:
+    hits = _worst_list(health, "recompile_limit_hits")
+    reason = "no frame reached the recompile limit"
+    if hits:
+        reason = f"{count(len(hits), 'frame')} reached the recompile limit and run eagerly: {_name(hits[0])}"
+    return subject.holds("recompile-limit", not hits, reason, *_STAGES, figure=len(hits), limit=0)
+
+
+def _graph_breaks(subject: Subject, health: list[tuple[str, Health]]) -> Check:
+    breaks, limit = _worst_list(health, "graph_breaks"), subject.rules.health.graph_breaks
+    reason = count(len(breaks), "graph break") + (f", the first: {_name(breaks[0])}" if breaks else "")
+    holds = len(breaks) <= limit
+    return subject.holds("graph-breaks", holds, reason, *_STAGES, figure=len(breaks), limit=limit)
+
+
+def _eager_frames(subject: Subject, health: list[tuple[str, Health]]) -> Check:
+    frames, limit = _worst_list(health, "eager_frames"), subject.rules.health.eager_frames
+    reason = "no frame silently ran in eager mode"
+    if frames:
+        reason = f"{count(len(frames), 'frame')} silently ran in eager mode, the first: {_name(frames[0])}"
+    holds = len(frames) <= limit
+    return subject.holds("eager-frames", holds, reason, *_STAGES, figure=len(frames), limit=limit)
+
+
+def _cold_cache(subject: Subject, compiled: list[Any]) -> Check:
+    files = max(result.cache_files_before for result in compiled)
+    reason = "the cold compile began with an empty cache"
+    if files:
+        reason = f"the cache held {count(files, 'file')} before the cold compile, so it was not cold"
+    return subject.holds("cold-cache", files == 0, reason, "compile", figure=files, limit=0)
+
+
+def _warm_cache(subject: Subject, predicted: list[Any]) -> Check:
+    def total(*names: str) -> int:
+        return sum(int(result.health.cache.get(name) or 0) for result in predicted for name in names)
+
+    hits, misses = total("fx_hits", "aot_hits"), total("fx_misses", "aot_misses")
+    reason = f"{count(hits, 'cache hit')} and {misses} missed"
+    holds = hits > 0 and misses == 0
+    reason += " at the warm start" if holds else ": the shipped cache does not spare compilation"
+    return subject.holds("warm-cache", holds, reason, "predict", figure=misses, limit=0)
+
+
+def _cuda_graphs(subject: Subject, health: list[Health]) -> Check:
+    graphs = [entry.cuda_graphs for entry in health]
+    skips = [str(skip.get("reason", "")) for entry in graphs for skip in entry.skips]
+    skipped = f"; skipped: {skips[0][:200]}" if skips else ""
+    if not any(entry.available for entry in graphs):
+        return subject.check("cuda-graphs", "not-measured", "this device has no CUDA graphs", "predict")
+    if any(entry.engaged is False for entry in graphs):
+        return subject.check("cuda-graphs", "fail", f"no CUDA graph was recorded{skipped}", "predict")
+    if any(entry.engaged is None for entry in graphs):
+        return subject.check("cuda-graphs", "inconclusive", f"nothing shows CUDA graphs ran{skipped}", "predict")
+    fewest = min(entry.recordings for entry in graphs)
+    reason = f"CUDA graphs ran in every process{skipped}"
+    return subject.check("cuda-graphs", "pass", reason, "predict", figure=fewest, limit=1)

@@ -1,0 +1,52 @@
+"""Does it run, every time, and is all evidence there?"""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from greenlight.judgement.checks.base import Check, Subject, count
+
+STAGES = ("compile", "predict", "probe", "time", "score")
+
+
+def running_checks(subject: Subject) -> list[Check]:
+    """`trials`: N of N succeeded; `evidence-<stage>`: every expected file and row is there, whole and
+    fresh.
+    """
+    return [_trials(subject), *(_stage(subject, stage) for stage in STAGES if _expects(subject, stage))]
+
+
+def _expects(subject: Subject, stage: str) -> bool:
+    return stage in subject.found.expected.stages()
+
+
+def _trials(subject: Subject) -> Check:
+    found = subject.found
+    expected = sum(job.trials for name, job in found.expected.jobs.items() if name != "score")
+    trials = [trial for record in found.records.values() for trial in record.document.trials]
+    good = sum(trial.ok for trial in trials)
+    failures = Counter(f"{trial.kind}: {trial.message}" for trial in trials if not trial.ok)
+    unseen = max(0, expected - len(trials))
+    stages = [stage for stage in STAGES if stage != "score"]
+    if good == expected and not failures and not unseen:
+        retried = sum(len(trial.attempts) for trial in trials)
+        again = f", after {count(retried, 'failed attempt')}" if retried else ""
+        reason = f"{good} of {expected} trials succeeded{again}"
+        return subject.check("trials", "pass", reason, *stages, figure=good, limit=expected)
+    causes = [f"{text} ({number} times)" if number > 1 else text for text, number in failures.most_common()]
+    if unseen:
+        causes.append(f"{count(unseen, 'trial')} left no usable record")
+    reason = f"{max(0, expected - good)} of {expected} trials failed: {'; '.join(causes) or 'more than expected'}"
+    return subject.check("trials", "fail", reason, *stages, figure=good, limit=expected)
+
+
+def _stage(subject: Subject, stage: str) -> Check:
+    problems = [problem for problem in subject.found.problems if problem.stage == stage]
+    name = f"evidence-{stage}"
+    stages = ("predict", "forecasts") if stage == "predict" else (stage,)
+    if not problems:
+        return subject.check(name, "pass", "all expected evidence is there", *stages, figure=0, limit=0)
+    first = problems[0]
+    more = f", and {len(problems) - 1} more" if len(problems) > 1 else ""
+    reason = f"{first.file}: {first.message}{more}"
+    return subject.check(name, "fail", reason, *stages, figure=len(problems), limit=0)

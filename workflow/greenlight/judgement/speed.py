@@ -1,0 +1,145 @@
+"""What latency pairs say: ratios, noise, spread and tails, as figures. The limits are in `checks.speed`."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from greenlight.judgement.rules import SpeedRules
+from greenlight.judgement.statistics import (
+    Interval,
+    excess_p_value,
+    log_ratio_interval,
+    median_interval,
+    outliers,
+    trend,
+)
+from greenlight.judgement.tables import Pairs
+
+NOISE_RATE = 0.025
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Figures of one variant's latency.
+
+    Attributes:
+        ratio: median log ratio variant over reference, with bounds; below 0 is faster.
+        processes: median log ratio of each process.
+        noise: the same interval for A/A pairs (eager over eager); None without any.
+        choosing, confirming: the ratio on two halves of the evidence that share no process (with one process:
+            no pair), so that a mode chosen on the one is confirmed on the other.
+        variant, reference: median, p50, p99, spread and so on of the seconds of each.
+        slow, slow_p_value: share of slow calls of the variant and of the reference, and whether the variant's
+            is higher (Fisher's exact test, one-sided).
+        drift: change from the first to the last pair, as log ratios: of the reference's seconds (the machine)
+            and of the ratio (the variant itself), the largest over processes.
+    """
+
+    ratio: Interval
+    processes: tuple[float, ...]
+    noise: Interval | None
+    choosing: Interval
+    confirming: Interval
+    variant: dict[str, float]
+    reference: dict[str, float]
+    slow: tuple[float, float]
+    slow_p_value: float
+    drift: tuple[float, float]
+
+    @property
+    def noise_bound(self) -> float:
+        """How far from 1 the A/A ratio may be, as a log ratio: its bias and what it can't resolve."""
+        if self.noise is None:
+            return math.inf
+        return max(abs(self.noise.lower), abs(self.noise.upper))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain figures; speedups are reference over variant, ratios the other way round."""
+        ratio = self.ratio.scaled(np.exp)
+        noise = self.noise.scaled(np.exp) if self.noise is not None else None
+        return {
+            "speedup": {"value": 1 / ratio.estimate, "lower": _inverse(ratio.upper), "upper": _inverse(ratio.lower)},
+            "pairs": ratio.n,
+            "process_speedups": [math.exp(-value) for value in self.processes],
+            "noise": None if noise is None else {**noise.__dict__},
+            "variant_seconds": self.variant,
+            "reference_seconds": self.reference,
+            "slow_calls": {"variant": self.slow[0], "reference": self.slow[1], "p_value": self.slow_p_value},
+            "drift": {"reference": math.expm1(self.drift[0]), "ratio": math.expm1(self.drift[1])},
+        }
+
+
+def _inverse(value: float) -> float:
+    if value == 0:
+        return math.inf
+    return 0.0 if math.isinf(value) else 1 / value
+
+
+def measure_speed(pairs: Pairs, rules: SpeedRules) -> Speed | None:
+    """Figures of all pairs of a variant; None where there is no pair of variant and reference."""
+    measured, control = pairs.select(control=False), pairs.select(control=True)
+    if len(measured.pair) == 0:
+        return None
+    logs = np.log(measured.variant_seconds / measured.reference_seconds)
+    ratio, processes = log_ratio_interval(logs, measured.process, rules.alpha)
+    noise = None
+    if len(control.pair):
+        noise = median_interval(np.log(control.variant_seconds / control.reference_seconds), NOISE_RATE)
+    half = _halves(measured.process)
+    eager = np.r_[measured.reference_seconds, control.reference_seconds, control.variant_seconds]
+    slow = _slow(measured.variant_seconds, rules.slow_call), _slow(eager, rules.slow_call)
+    numbers = np.unique(measured.process)
+    drifts = [
+        (
+            _change(np.log(measured.reference_seconds[measured.process == number])),
+            _change(logs[measured.process == number]),
+        )
+        for number in numbers
+    ]
+    return Speed(
+        ratio=ratio,
+        processes=tuple(processes),
+        noise=noise,
+        choosing=median_interval(logs[half], rules.alpha),
+        confirming=median_interval(logs[~half], rules.alpha),
+        variant=_describe(measured.variant_seconds),
+        reference=_describe(eager),
+        slow=(slow[0][0] / slow[0][1], slow[1][0] / slow[1][1]),
+        slow_p_value=excess_p_value(*slow[0], *slow[1]),
+        drift=(max((d[0] for d in drifts), key=abs), max((d[1] for d in drifts), key=abs)),
+    )
+
+
+def _halves(process: np.ndarray) -> np.ndarray:
+    """[pairs] bool: the half to choose on. Whole processes where there are two or more, else every other pair."""
+    numbers = np.unique(process)
+    if len(numbers) > 1:
+        return np.isin(process, numbers[: len(numbers) // 2])
+    return np.arange(len(process)) % 2 == 0
+
+
+def _slow(seconds: np.ndarray, times: float) -> tuple[int, int]:
+    """(slow calls, calls)."""
+    return int((seconds > times * np.median(seconds)).sum()), len(seconds)
+
+
+def _change(values: np.ndarray) -> float:
+    change = trend(values, 0.05).change
+    return change if math.isfinite(change) else 0.0
+
+
+def _describe(seconds: np.ndarray) -> dict[str, float]:
+    median = float(np.median(seconds))
+    return {
+        "n": len(seconds),
+        "median": median,
+        "p99": float(np.quantile(seconds, 0.99, method="higher")),
+        "mean": float(seconds.mean()),
+        "coefficient_of_variation": float(seconds.std() / seconds.mean()),
+        "mad_over_median": float(np.median(np.abs(seconds - median)) / median),
+        "outliers": int(outliers(seconds).sum()),
+    }

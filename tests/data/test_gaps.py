@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+
 from greenlight.data.gaps import find_missing, infer_frequency
 from greenlight.data.reader import read_series
 from greenlight.data.repair import RepairRules

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pandas as pd
 import pytest
-from greenlight.data.reader import read_series
-from greenlight.data.repair import RepairRules
-from greenlight.data.series import Series, series_report
-from greenlight.errors import UserError
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
+from greenlight.data.reader import read_series
+from greenlight.data.repair import RepairRules
+from greenlight.data.series import Series, load_series, series_report, write_series
+from greenlight.errors import UserError
+from greenlight.files import json_text
 
 DAYS = ["2024-01-02", "2024-01-03", "2024-01-04", "2024-01-05", "2024-01-16"]
 ROWS = [
@@ -104,12 +107,15 @@ FORMS = {
     "three header lines": "Price,Open,High,Low,Close,Volume\nTicker,X,X,X,X,X\nDate,,,,,\n" + BODY,
     "numbered names": rewritten(named("timestamp 1.open 2.high 3.low 4.close 5.volume", "dohlcv")),
     "bracketed names": rewritten(named("<TICKER> <DATE> <OPEN> <HIGH> <LOW> <CLOSE> <VOL>", "Xdohlcv")),
-    "symbol before names": rewritten([("", "d"), *((f"TEST.{name}", to) for name, to in OHLCV), ("TEST.Adjusted", "1")]),
+    "symbol before names": rewritten([("", "d"), *((f"TEST.{name}", to) for name, to in OHLCV), ("Adjusted", "1")]),
     "symbol after names": rewritten([("Date", "d"), *((f"{name}_TEST", key) for name, key in OHLCV)]),
     "single letters": rewritten(named("t o h l c v", "dohlcv")),
     "volume of the base": rewritten([("Date", "d"), *OHLCV[:4], ("Volume BTC", "v"), ("Volume USD", "7")]),
     "adjusted close": rewritten([("Date", "d"), *OHLCV[:4], ("Adj Close", "1"), ("Volume", "v")]),
     "adjusted before plain": rewritten([("Adj. Close", "1"), ("Adj. Open", "2"), ("Date", "d"), *OHLCV]),
+    "adjusted only": rewritten(
+        [("Date", "d"), *((f"Adj. {name}", to) for name, to in OHLCV)]
+    ),
     "dividends and splits": rewritten([("Date", "d"), *OHLCV, ("Dividends", "0.0"), ("Stock Splits", "0.0")]),
     "open and close time": rewritten([("Open time", "d"), *OHLCV, ("Close time", "2030-01-01")]),
     "date and time": rewritten([("Date", "d"), ("Time", "00:00"), *OHLCV]),
@@ -195,9 +201,7 @@ def test_thousands_separators_are_read_where_beyond_doubt(tmp_path: Path) -> Non
 
 def test_a_lone_comma_is_ambiguous_and_refused(tmp_path: Path) -> None:
     text = "Date;Open;High;Low;Close\n2024-01-02;1,234;1,234;1,234;1,234\n2024-01-03;1,234;1,234;1,234;1,234\n"
-    with pytest.raises(
-        UserError, match=r"(?s)lines 2-3: '1,234' in column 'Open'.*data\.repair\.non_numeric_cells"
-    ):
+    with pytest.raises(UserError, match=r"(?s)lines 2-3: '1,234' in column 'Open'.*data\.repair\.non_numeric_cells"):
         read(tmp_path, text)
 
 
@@ -247,9 +251,7 @@ def test_a_plain_file_has_nothing_to_report_but_its_gap(tmp_path: Path) -> None:
     ("Date,Open,High,Low,Close\n2024-01-02,1,1,1,1\n", ["too few rows", "1 usable of 1"]),
     ("Date,Open,High,Low,Close\n", ["too few rows", "0 usable of 0"]),
 ])  # fmt: skip
-def test_a_file_that_is_no_series_is_one_clear_message(
-    tmp_path: Path, text: str | bytes, words: list[str]
-) -> None:
+def test_a_file_that_is_no_series_is_one_clear_message(tmp_path: Path, text: str | bytes, words: list[str]) -> None:
     with pytest.raises(UserError) as error:
         read(tmp_path, text)
     assert "TEST.csv" in str(error.value)
@@ -287,3 +289,36 @@ def test_written_prices_come_back_exactly(
     assert series.frame["timestamp"].tolist() == times.tolist()
     for name in ("Open", "High", "Low", "Close"):
         assert series.frame[name.lower()].tolist() == table[name].tolist()
+
+
+TROUBLE = [
+    "", ",", ";", '"', "\n", "\r", "\t", "0", "-1", "NaN", "inf", "1e400", "9" * 30, "2024", "2024-01-02", "Z", " ",
+    "+01:00", "<b>", "\u2028", "\ufeff", "Close", "Date", "1,5", "1.234,5", "é", "12/31/2024", "32.13.2024",
+]  # fmt: skip
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    form=st.sampled_from(sorted(name for name, text in FORMS.items() if isinstance(text, str))),
+    changes=st.lists(st.tuples(st.floats(0, 1), st.integers(0, 12), st.sampled_from(TROUBLE)), min_size=1, max_size=4),
+    rules=st.fixed_dictionaries(
+        {},
+        optional={name: st.sampled_from(get_args(rule.annotation)) for name, rule in RepairRules.model_fields.items()},
+    ),
+)
+def test_a_damaged_file_is_read_whole_or_refused_in_words(
+    tmp_path: Path, form: str, changes: list[tuple[float, int, str]], rules: dict[str, str]
+) -> None:
+    """No damage ends in another exception, or in a series that is not canonical."""
+    text = FORMS[form]
+    for place, removed, inserted in changes:
+        at = int(place * len(text))
+        text = text[:at] + inserted + text[at + removed :]
+    try:
+        series = read(tmp_path, text, **rules)
+    except UserError as error:
+        assert "TEST.csv" in str(error)
+        return
+    write_series(tmp_path / "series.parquet", series)
+    assert len(load_series(tmp_path / "series.parquet")) == len(series.frame) >= 2
+    assert json_text(series_report(series))

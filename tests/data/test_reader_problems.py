@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
+from pydantic import ValidationError
+
 from greenlight.data.reader import read_series
 from greenlight.data.repair import Finding, RepairRules, lines_text
 from greenlight.data.series import Series, series_report
 from greenlight.errors import UserError
-from pydantic import ValidationError
 
 HEADER = "Date,Open,High,Low,Close,Volume"
 GOOD = [
@@ -171,9 +172,7 @@ def test_one_message_names_all_problems(tmp_path: Path) -> None:
 def test_line_numbers_are_the_files_own(tmp_path: Path) -> None:
     """A preamble, blank lines and newest-first order do not shift them."""
     path = tmp_path / "SHIFTED.csv"
-    path.write_text(
-        "\n".join(["# export", "", HEADER, *reversed(GOOD[3:]), "", "2024-01-03,12,14,11,,1", GOOD[1]])
-    )
+    path.write_text("\n".join(["# export", "", HEADER, *reversed(GOOD[3:]), "", "2024-01-03,12,14,11,,1", GOOD[1]]))
     with pytest.raises(UserError, match="line 7: empty cells"):
         read_series(path, RepairRules())
 
@@ -200,9 +199,7 @@ def test_times_with_and_without_offset_do_not_mix(tmp_path: Path) -> None:
         "2024-01-03 00:00:00,1,9,1,3,1",
         "2024-01-04 00:00:00+01:00,1,9,1,3,1",
     ]
-    with pytest.raises(
-        UserError, match=r"line 3: '2024-01-03 00:00:00' can't be read.*with an offset, as the others"
-    ):
+    with pytest.raises(UserError, match=r"line 3: '2024-01-03 00:00:00' can't be read.*with an offset, as the others"):
         read(tmp_path, lines)
 
 
@@ -264,9 +261,7 @@ def test_too_few_rows_counts_what_is_left_after_repair(tmp_path: Path) -> None:
 def test_the_report_has_every_finding_as_plain_json(tmp_path: Path) -> None:
     report = series_report(read(tmp_path, with_line(4)))
     assert (
-        report["rows"] == 4
-        and report["first"] == "2024-01-01T00:00:00Z"
-        and report["last"] == "2024-01-05T00:00:00Z"
+        report["rows"] == 4 and report["first"] == "2024-01-01T00:00:00Z" and report["last"] == "2024-01-05T00:00:00Z"
     )
     (gap,) = report["findings"]
     assert gap["kind"] == "gaps" and gap["lines"] == [3] and gap["count"] == 1 and gap["action"] == "report"

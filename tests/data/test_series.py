@@ -10,6 +10,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
+
 from greenlight.data.gaps import Frequency
 from greenlight.data.series import SCHEMA, Series, load_series, series_arrays, series_report, write_series
 from greenlight.data.windows import CLOSE

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from greenlight.data.reader import read_series
 from greenlight.data.repair import RepairRules
 from greenlight.data.shipped import main as write_shipped

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from greenlight.data.symbols import is_symbol, symbols_in
 from greenlight.errors import UserError
 

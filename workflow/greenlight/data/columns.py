@@ -61,9 +61,7 @@ def normal_name(name: str) -> str:
     return re.sub(r"^\d+ ", "", name)
 
 
-def find_layout(
-    path: Path, header: list[str], rows: list[list[str]], findings: Findings, first_line: int
-) -> Layout:
+def find_layout(path: Path, header: list[str], rows: list[list[str]], findings: Findings, first_line: int) -> Layout:
     """Find the columns by their names; plain columns win over adjusted ones.
 
     Raises:
@@ -85,8 +83,12 @@ def find_layout(
         if longer:
             used["volume"] = longer[0]
     if "close" not in used and "close" in adjusted:
-        used["close"] = adjusted.pop("close")
-        findings.note("columns", f"no plain close; {header[used['close']]!r} is", "used", [])
+        names_used = _listed([header[index] for index in adjusted.values()])
+        findings.note("columns", f"no plain close; {names_used} beside what is plain", "used", [])
+        used |= adjusted
+        adjusted = {}
+    elif "volume" not in used and "volume" in adjusted:
+        used["volume"] = adjusted.pop("volume")
     time, time_of_day = _time_column(names, rows)
     problems = []
     if time is None:

@@ -58,7 +58,8 @@ def read_series(path: Path, rules: RepairRules, minimum_rows: int = 2) -> Series
     if len(frame) < needed:
         raise UserError(
             f"{path}: too few rows: {len(frame)} usable of {len(table.rows)} below the header, expected "
-            f"{needed} or more; bring more history, or configure a shorter context length, horizon or fewer windows"
+            f"{needed} or more; bring more history, or configure a shorter context length or horizon, or fewer "
+            "windows"
         )
     canonical = frame[["timestamp", *PRICES, "volume"]].reset_index(drop=True)
     digest = hashlib.sha256(raw).hexdigest()

@@ -86,9 +86,7 @@ class Simulation:
     start: str
     frequency: str
     rows: int
-    export: Export = field(
-        default_factory=lambda: Export(_plain("Date", "Open", "High", "Low", "Close", "Volume"))
-    )
+    export: Export = field(default_factory=lambda: Export(_plain("Date", "Open", "High", "Low", "Close", "Volume")))
 
 
 def _plain(*headers: str) -> tuple[tuple[str, str], ...]:
@@ -201,9 +199,7 @@ def _around_trend(process: Process, shock: np.ndarray) -> np.ndarray:
 
 def _bridges(start: np.ndarray, end: np.ndarray, deviation: np.ndarray, random: np.random.Generator) -> np.ndarray:
     """Brownian bridges from open to close within each bar, [rows, steps + 1]."""
-    steps = (
-        random.standard_normal((len(start), _STEPS_IN_A_BAR)) * (deviation / math.sqrt(_STEPS_IN_A_BAR))[:, None]
-    )
+    steps = random.standard_normal((len(start), _STEPS_IN_A_BAR)) * (deviation / math.sqrt(_STEPS_IN_A_BAR))[:, None]
     walk = np.concatenate([np.zeros((len(start), 1)), np.cumsum(steps, axis=1)], axis=1)
     share = np.linspace(0, 1, _STEPS_IN_A_BAR + 1)
     bridges = walk - walk[:, -1:] * share + start[:, None] + (end - start)[:, None] * share

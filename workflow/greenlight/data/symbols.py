@@ -75,8 +75,7 @@ def _scan(folder: Path) -> dict[str, Path]:
     bad = [repr(path.name) for path in files if not is_symbol(path.stem)]
     if bad:
         raise UserError(
-            f"{folder}: the name of {', '.join(bad)} can't be a symbol; rename to <SYMBOL>.csv, "
-            f"in SYMBOL {_ALLOWED}"
+            f"{folder}: the name of {', '.join(bad)} can't be a symbol; rename to <SYMBOL>.csv, in SYMBOL {_ALLOWED}"
         )
     by_folded: dict[str, Path] = {}
     for path in files:

@@ -136,8 +136,7 @@ def _integers(cells: list[str]) -> Times:
     longest = max(len(match[1]) for match in matches if match)
     if longest == 8:
         compact = [
-            f"{cell[:4]}-{cell[4:6]}-{cell[6:8]}" if match else ""
-            for cell, match in zip(cells, matches, strict=True)
+            f"{cell[:4]}-{cell[4:6]}-{cell[6:8]}" if match else "" for cell, match in zip(cells, matches, strict=True)
         ]
         return _iso(compact, "year month day without separators")
     unit, factor = _EPOCH_UNITS.get(longest, ("", 0))

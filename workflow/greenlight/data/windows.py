@@ -83,9 +83,7 @@ def cut_windows(
         if start < context_length or (not_before is not None and timestamps[start] <= not_before):
             continue
         first, last = start - context_length, start + horizon
-        windows.append(
-            Window(symbol, len(windows), values[first:start], values[start:last], timestamps[first:last])
-        )
+        windows.append(Window(symbol, len(windows), values[first:start], values[start:last], timestamps[first:last]))
     return windows
 
 
@@ -101,9 +99,7 @@ def practice_windows(count: int, context_length: int, horizon: int, seed: int) -
         high = np.maximum(open_, close) * (1 + random.uniform(0, 0.01, rows))
         low = np.minimum(open_, close) * (1 - random.uniform(0, 0.01, rows))
         values = np.stack([open_, high, low, close, random.uniform(1e5, 1e6, rows)], axis=1)
-        windows.append(
-            Window(f"PRACTICE{number}", 0, values[:context_length], values[context_length:], times)
-        )
+        windows.append(Window(f"PRACTICE{number}", 0, values[:context_length], values[context_length:], times))
     return windows
 
 

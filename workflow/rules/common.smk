@@ -5,11 +5,13 @@ is stale exactly when the string changes (or an output is gone); the files that 
 their content is in the description and their time says nothing.
 """
 
+import json
 import os
 import sys
 from pathlib import Path
 
 try:
+    from greenlight.errors import UserError
     from greenlight.stages.jobs import job_text
     from greenlight.stages.planning import make_plan
 except ModuleNotFoundError as error:
@@ -21,14 +23,9 @@ except ModuleNotFoundError as error:
 # Jobs run `python -m greenlight…`: the Python that runs Snakemake, also where its environment is not activated.
 os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
 
-LISTING = any(target in sys.argv for target in ("accept", "history", "why", "diagnose"))
 try:
-    PLAN, LAYOUT = make_plan(config, workflow.overwrite_configfiles or ["config/config.yaml"])
-except Exception as error:
-    from greenlight.errors import UserError
-
-    if not isinstance(error, UserError):
-        raise
+    PLAN, LAYOUT = make_plan(config, workflow.configfiles)
+except UserError as error:
     print(f"greenlight: {error}", file=sys.stderr)
     sys.exit(2)
 

@@ -10,8 +10,9 @@ import numpy as np
 import pyarrow as pa
 
 from greenlight.data.windows import CLOSE, Window
-from greenlight.measures.accuracy import QUANTILE_COLUMNS, QUANTILES
 
+QUANTILES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+QUANTILE_COLUMNS = tuple(f"q{round(100 * level)}" for level in QUANTILES)
 FORECAST_SCHEMA = pa.schema(
     [
         pa.field("model", pa.string(), nullable=False),

@@ -1,0 +1,93 @@
+"""A project of its own for workflow tests: a copy of the workflow, three simulated symbols, a small evaluation."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from greenlight.data.simulate import write_universe
+
+ROOT = Path(__file__).parents[2]
+COPIED = ("Snakefile", "workflow", "config", "profiles")
+SMALL = {
+    "data_folder": "prices",
+    "seed": 7,
+    "threads": 1,
+    "symbols_per_job": 2,
+    "evaluation": {
+        "context_length": 32,
+        "horizon": 12,
+        "windows": 2,
+        "samples": 8,
+        "windows_per_call": 2,
+        "probe_windows": 2,
+    },
+    "timing": {"processes": 1, "pairs": 10, "control_pairs": 10, "warm_up_calls": 1},
+    "models": {
+        "toto": {"variants": ["upstream-eager", "static-eager", "static-default"]},
+        "kronos": {"variants": ["upstream-eager"]},
+    },
+}
+
+
+@dataclass
+class Project:
+    """A checkout in a temporary folder, run by the command that users run."""
+
+    folder: Path
+    config: dict = field(default_factory=dict)
+
+    def snakemake(self, *arguments, environment=None, timeout=900):
+        """Run snakemake --cores 1; returns the completed process with both streams in `stdout`."""
+        return subprocess.run(
+            [sys.executable, "-m", "snakemake", "--cores", "1", "--configfile", "small.json", *arguments],
+            cwd=self.folder,
+            env=self.environment() | (environment or {}),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=timeout,
+        )
+
+    def environment(self):
+        return os.environ | {"PYTHONPATH": str(self.folder / "workflow"), "OMP_NUM_THREADS": "1"}
+
+    def configure(self, config):
+        self.config = config
+        (self.folder / "small.json").write_text(json.dumps(config))
+
+    def read(self, path):
+        return json.loads((self.folder / "results" / path).read_text())
+
+    def stale(self, *arguments):
+        """Names of the rules that `snakemake -n` would run, with how many jobs each."""
+        done = self.snakemake("-n", "--quiet", "progress", *arguments)
+        assert done.returncode == 0, done.stdout
+        counts = {}
+        for line in done.stdout.splitlines():
+            parts = line.split()
+            if len(parts) == 2 and parts[1].isdigit() and parts[0] not in ("total", "all"):
+                counts[parts[0]] = int(parts[1])
+        return counts
+
+
+def make_project(folder: Path, symbols: int = 3, rows: int = 120) -> Project:
+    """A copy of the workflow with `symbols` simulated price files."""
+    folder.mkdir(parents=True, exist_ok=True)
+    ignore = shutil.ignore_patterns("__pycache__", "*.egg-info", "docs")
+    for name in COPIED:
+        source = ROOT / name
+        if source.is_dir():
+            shutil.copytree(source, folder / name, ignore=ignore)
+        else:
+            shutil.copy2(source, folder / name)
+    shutil.rmtree(folder / "config" / "baselines", ignore_errors=True)
+    write_universe(folder / "prices", symbols, rows=rows, seed=3)
+    project = Project(folder)
+    project.configure(SMALL)
+    return project

@@ -1,0 +1,108 @@
+"""A whole small run, by the command that users run, and what it leaves."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+
+import pyarrow.parquet as pq
+import pytest
+
+from greenlight.judgement.seal import broken_seal
+from greenlight.measures.forecasts import FORECAST_SCHEMA
+from tests.workflow.project import SMALL
+
+pytestmark = pytest.mark.slow
+VARIANTS = [(m, v) for m, settings in SMALL["models"].items() for v in settings["variants"]]
+SYMBOLS = ["SIM_00000", "SIM_00001", "SIM_00002"]
+
+
+def test_the_exit_code_is_the_verdict(finished):
+    verdict = finished.read("verdict.json")["verdict"]
+    assert finished.first_run.returncode == (0 if verdict == "pass" else 1), finished.first_run.stdout
+    assert (finished.folder / "results/gate.passed").exists() is (verdict == "pass")
+
+
+@pytest.mark.parametrize(("model", "variant"), VARIANTS)
+def test_every_symbol_is_forecast_in_every_variant(finished, model, variant):
+    evaluation = SMALL["evaluation"]
+    for symbol in SYMBOLS:
+        file = finished.folder / f"results/forecasts/model={model}/variant={variant}/symbol={symbol}/part-0.parquet"
+        table = pq.ParquetFile(file).read()
+        assert table.schema.remove_metadata().equals(FORECAST_SCHEMA)
+        assert table.num_rows == evaluation["windows"] * evaluation["horizon"]
+        assert table.column("symbol").unique().to_pylist() == [symbol]
+        assert b"greenlight" in table.schema.metadata
+
+
+def test_a_folder_of_forecasts_reads_as_one_table(finished):
+    table = pq.read_table(finished.folder / "results/forecasts", partitioning=None)
+    evaluation = SMALL["evaluation"]
+    assert table.num_rows == len(VARIANTS) * len(SYMBOLS) * evaluation["windows"] * evaluation["horizon"]
+
+
+@pytest.mark.parametrize(("model", "variant"), VARIANTS)
+def test_every_trial_succeeded(finished, model, variant):
+    for stage in ("compile", "probe", "time"):
+        record = finished.read(f"{stage}/model={model}/variant={variant}/record.json")
+        assert broken_seal(record) is None
+        assert [trial["kind"] for trial in record["trials"]] == ["ok"], record["trials"]
+
+
+def test_the_compiled_variant_really_compiled(finished):
+    compiled = finished.read("compile/model=toto/variant=static-default/record.json")
+    health = compiled["trials"][0]["result"]["health"]
+    assert health["engaged"] and health["graphs"] > 0
+    assert compiled["cache"]["before"]["files"] == 0 < compiled["cache"]["after"]["files"]
+
+
+def test_forecasting_starts_from_the_compiled_cache(finished):
+    record = finished.read("predict/model=toto/variant=static-default/shard=0000/record.json")
+    cache = record["trials"][0]["result"]["health"]["cache"]
+    assert cache["fx_hits"] > 0 and cache["fx_misses"] == 0
+
+
+def test_the_decision_can_be_sourced_by_a_shell(finished):
+    decision = finished.read("decision.json")
+    done = subprocess.run(
+        ["sh", "-euc", '. ./results/deploy.env; echo "$TOTO_COMPILE:$TOTO_DISABLE_COMPILE:$KRONOS_COMPILE"'],
+        cwd=finished.folder, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    toto, disabled, kronos = done.stdout.strip().split(":")
+    chosen = {model: entry["variant"] or "" for model, entry in decision["models"].items()}
+    assert toto == ("1" if chosen["toto"] and not chosen["toto"].endswith("eager") else "0")
+    assert disabled == ("0" if toto == "1" else "1")
+    assert kronos == ("1" if chosen["kronos"] and not chosen["kronos"].endswith("eager") else "0")
+
+
+def test_the_run_is_archived_with_its_evidence(finished):
+    folder = finished.folder / "results" / "archive"
+    (run,) = [entry for entry in folder.iterdir() if entry.is_dir()]
+    assert run.name.endswith(finished.read("verdict.json")["verdict"])
+    for name in ("report.md", "report.html", "verdict.json", "decision.json", "deploy.env"):
+        assert (run / name).read_bytes() == (finished.folder / "results" / name).read_bytes()
+
+
+def test_the_report_says_verdict_decision_and_what_was_not_measured(finished):
+    text = (finished.folder / "results/report.md").read_text()
+    assert finished.read("verdict.json")["verdict"].upper() in text.upper().split("\n## ")[0]
+    for model, variant in VARIANTS:
+        assert model in text.lower() and variant in text
+    assert "not measured" in text.lower()
+
+
+def test_nothing_is_done_twice(finished):
+    """A second run does nothing; only a gate that failed fails again."""
+    started = time.monotonic()
+    stale = finished.stale()
+    failed = finished.read("verdict.json")["verdict"] != "pass"
+    assert stale == ({"gate": 1} if failed else {})
+    assert time.monotonic() - started < 60
+
+
+def test_why_has_nothing_to_say(finished):
+    done = finished.snakemake("why", "--quiet", "all")
+    assert done.returncode == 0, done.stdout
+    waiting = finished.read("verdict.json")["verdict"] != "pass"
+    assert ("gate" if waiting else "Nothing is stale.") in done.stdout

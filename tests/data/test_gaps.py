@@ -12,6 +12,7 @@ from greenlight.data.gaps import find_missing, infer_frequency
 from greenlight.data.reader import read_series
 from greenlight.data.repair import RepairRules
 from greenlight.data.series import Series
+from greenlight.errors import UserError
 
 
 def session(days: pd.DatetimeIndex) -> pd.DatetimeIndex:
@@ -63,6 +64,7 @@ def test_lost_rows_are_found_where_they_were(name: str, lost: list[int]) -> None
 @pytest.mark.parametrize("times", [
     pd.to_datetime(["2023-01-01", "2023-01-02"]),
     pd.to_datetime(["2023-01-01", "2023-01-04", "2023-02-01", "2023-02-03", "2023-07-01"]),
+    pd.DatetimeIndex([*pd.date_range("1990-01-01", periods=9, freq="s"), pd.Timestamp("2023-07-01")]),
 ])  # fmt: skip
 def test_no_common_step_is_irregular_and_without_gaps(times: pd.DatetimeIndex) -> None:
     values = times.to_numpy().astype("datetime64[ns]")
@@ -99,3 +101,13 @@ def test_holidays_are_gaps_that_are_reported(tmp_path: Path) -> None:
     (gap,) = [finding for finding in read_series(path, RepairRules()).findings if finding.kind == "gaps"]
     assert gap.lines == [11, 50] and gap.count == 2
     assert "3 rows missing in 2 gaps" in gap.detail and "the longest of 2 rows after 2023-03-10" in gap.detail
+
+
+def test_a_rule_for_gaps_refuses_a_series_whose_gaps_cannot_be_told(tmp_path: Path) -> None:
+    path = tmp_path / "IRREGULAR.csv"
+    days = ["2023-01-01", "2023-01-04", "2023-02-01", "2023-02-03", "2023-07-01"]
+    path.write_text("Date,Open,High,Low,Close\n" + "".join(f"{day},1,1,1,1\n" for day in days))
+    assert [finding.kind for finding in read_series(path, RepairRules()).findings] == ["volume", "irregular"]
+    for rule in ("refuse", "forward-fill"):
+        with pytest.raises(UserError, match=r"no common step.*set data\.repair\.gaps to report"):
+            read_series(path, RepairRules(gaps=rule))

@@ -21,22 +21,26 @@ _ROUNDING = 1e-6
 
 def check_prices(frame: pd.DataFrame, findings: Findings) -> pd.DataFrame:
     """Empty and non-positive prices, in the order of the file."""
-    prices = frame[list(PRICES)]
-    empty = prices.isna().any(axis=1).to_numpy()
+    empty = np.isnan(_prices(frame))
     if empty.any():
-        names = [name for name in PRICES if prices[name].isna().any()]
-        rule = findings.settle("empty_cells", frame["line"][empty], f"empty cells in {', '.join(names)}")
-        frame = _filled(frame, empty, findings) if rule == "forward-fill" else frame[~empty]
-    low = (frame[list(PRICES)] <= 0).any(axis=1).to_numpy()
+        names = [name for name, column in zip(PRICES, empty.T, strict=True) if column.any()]
+        rows = empty.any(axis=1)
+        rule = findings.settle("empty_cells", frame["line"][rows], f"empty cells in {', '.join(names)}")
+        frame = _filled(frame, findings) if rule == "forward-fill" else frame[~rows]
+    low = (_prices(frame) <= 0).any(axis=1)
     if low.any():
-        least = float(frame[list(PRICES)].min(axis=None))
-        text = f"prices of 0 or below (the lowest is {least:g}); expected positive prices"
+        text = f"prices of 0 or below (the lowest is {_prices(frame).min():g}); expected positive prices"
         findings.settle("non_positive_prices", frame["line"][low], text)
         frame = frame[~low]
     return frame.reset_index(drop=True)
 
 
-def _filled(frame: pd.DataFrame, empty: np.ndarray, findings: Findings) -> pd.DataFrame:
+def _prices(frame: pd.DataFrame) -> np.ndarray:
+    """[rows, 4] open, high, low, close."""
+    return np.stack([frame[name].to_numpy() for name in PRICES], axis=1)
+
+
+def _filled(frame: pd.DataFrame, findings: Findings) -> pd.DataFrame:
     """Empty prices at the close before them in time; a first row without one goes and is refused."""
     ordered = frame.sort_values("timestamp", kind="stable")
     before = ordered["close"].ffill().shift()
@@ -96,10 +100,9 @@ def check_ranges(frame: pd.DataFrame, findings: Findings) -> pd.DataFrame:
             frame.loc[crossed, ["high", "low"]] = frame.loc[crossed, ["low", "high"]].to_numpy()
         else:
             frame = frame[~crossed].reset_index(drop=True)
-    body = frame[["open", "close"]]
-    outside = (
-        (body.max(axis=1) > frame["high"] * (1 + _ROUNDING)) | (body.min(axis=1) < frame["low"] * (1 - _ROUNDING))
-    ).to_numpy()
+    open_, high, low, close = _prices(frame).T
+    above = np.maximum(open_, close) > high * (1 + _ROUNDING)
+    outside = above | (np.minimum(open_, close) < low * (1 - _ROUNDING))
     if outside.any():
         text = "open or close outside low to high"
         rule = findings.settle("outside_range", frame["line"][outside], text)
@@ -138,7 +141,11 @@ def check_gaps(frame: pd.DataFrame, findings: Findings) -> tuple[pd.DataFrame, F
         if local.step_seconds is not None and fewer:
             frequency, missing = local, missing_local
     if frequency.step_seconds is None:
-        findings.note("irregular", "the distances between rows have no common step", "gaps are not looked for", [])
+        text = "the distances between rows have no common step, so gaps can't be told"
+        if findings.rules.gaps == "report":
+            findings.note("irregular", text, "report")
+        else:
+            findings.note("gaps", text, "refuse")
     if not len(missing.after):
         return frame, frequency
     rule = findings.settle("gaps", _lines_after(frame, missing), _gap_text(frame, missing))

@@ -48,8 +48,9 @@ class Missing:
 def infer_frequency(wall: np.ndarray) -> Frequency:
     """The frequency of ascending, unique times [rows] datetime64[ns], in the clock of the exchange.
 
-    The step is the most frequent distance; where under half of the distances are near it, the series is
-    irregular. Days of the week count where they have at least a fifth of the rows of an even share.
+    The step is the most frequent distance; where under half of the distances are near it, or the whole is more
+    than millions of steps, the series is irregular. Days of the week count where they have at least a fifth of
+    an even share of the rows.
     """
     seconds = wall.astype("datetime64[s]").astype(np.int64)
     if len(seconds) < 3:
@@ -58,7 +59,7 @@ def infer_frequency(wall: np.ndarray) -> Frequency:
     step = int(distances[counts.argmax()])
     # Daylight saving moves a day by an hour; months have 28 to 31 days.
     near = counts[np.abs(distances - step) <= step * 0.11].sum()
-    if step <= 0 or near * 2 < counts.sum():
+    if step <= 0 or near * 2 < counts.sum() or seconds[-1] - seconds[0] > step * _LONGEST_GRID:
         return Frequency("irregular", None)
     if step > _DAY:
         days = step / _DAY
@@ -104,8 +105,6 @@ def find_missing(wall: np.ndarray, frequency: Frequency) -> Missing:
         # Months differ in length, so the distance is counted from the row before, not on a grid.
         extra = np.maximum(np.rint(np.diff(seconds) / step).astype(np.int64) - 1, 0)
     else:
-        if places[-1] > _LONGEST_GRID:
-            return none
         grid = np.arange(places[-1] + 1)
         there = np.zeros(len(grid), dtype=bool)
         there[places] = True

@@ -45,6 +45,13 @@ def read_times(cells: list[str]) -> Times:
     English dates in words. Where some cells have an offset and others none, the latter are unparseable.
     """
     cells = [cell.strip() for cell in cells]
+    if cells and _ISO_DAY.fullmatch(cells[0]) and set(map(len, cells)) == {10}:
+        # Plain dates, by far the most frequent form, are read faster by NumPy.
+        try:
+            times = _plausible(np.array(cells, dtype="datetime64[D]").astype("datetime64[ns]"))
+            return Times(times, times, "ISO 8601", False)
+        except ValueError:
+            pass
     filled = [cell for cell in cells if cell]
     if filled and sum(_INTEGER.fullmatch(cell) is not None for cell in filled) * 2 > len(filled):
         return _integers(cells)
@@ -65,7 +72,7 @@ def _iso(cells: list[str], form: str) -> Times:
     if not any(zoned):
         return Times(utc, utc, form, False)
     wall = _parsed([_strip_offset(cell) for cell in cells])
-    without = ~np.array(zoned)
+    without = ~np.array(zoned, dtype=bool)
     utc[without], wall[without] = np.datetime64("NaT"), np.datetime64("NaT")
     return Times(utc, wall, f"{form} with offset", True)
 
@@ -75,16 +82,10 @@ def _strip_offset(cell: str) -> str:
 
 
 def _parsed(cells: list[str]) -> np.ndarray:
-    if all(len(cell) == 10 for cell in cells):
-        # Plain dates, by far the most frequent form, are read faster by NumPy.
-        try:
-            return _plausible(np.array(cells, dtype="datetime64[D]").astype("datetime64[ns]"))
-        except ValueError:
-            pass
     parsed = pd.to_datetime(pd.Series(cells, dtype="str"), format="ISO8601", utc=True, errors="coerce")
     # A year alone, or a bare number, would be read as a date: a day is the least that is asked for.
     times = parsed.dt.tz_localize(None).to_numpy().astype("datetime64[ns]").copy()
-    short = np.array([len(cell) < 10 for cell in cells])
+    short = np.array([len(cell) < 10 for cell in cells], dtype=bool)
     times[short] = np.datetime64("NaT")
     return _plausible(times)
 

@@ -184,6 +184,7 @@ def test_a_full_set_of_adjusted_columns_is_used_by_rule(tmp_path: Path) -> None:
     text = f"{header}\n2024-01-02,8,12,6,10,7,1,4,1,3,70\n2024-01-03,8,12,6,10,7,2,4,1,3,70\n"
     series = read(tmp_path, text, adjusted_prices="use")
     assert series.frame.iloc[0, 1:].tolist() == [1, 4, 1, 3, 70]
+    assert (series.columns["close"], series.columns["volume"]) == ("Adj. Close", "Adj. Volume")
 
 
 def test_the_rule_to_use_adjusted_columns_says_when_there_are_none(tmp_path: Path) -> None:

@@ -63,7 +63,8 @@ def read_series(path: Path, rules: RepairRules, minimum_rows: int = 2) -> Series
         )
     canonical = frame[["timestamp", *PRICES, "volume"]].reset_index(drop=True)
     digest = hashlib.sha256(raw).hexdigest()
-    return Series(canonical, tuple(findings.found), table.layout.names(), frequency, path.name, digest)
+    names = _names(table, rules)
+    return Series(canonical, tuple(findings.found), names, frequency, path.name, digest)
 
 
 def _bytes(path: Path) -> bytes:
@@ -146,6 +147,15 @@ def _with_adjusted(table: Table, numbers: Numbers, findings: Findings) -> dict[s
     else:
         findings.note("adjusted_prices", f"only {names}, no adjusted close", "the plain columns are used", [])
     return values
+
+
+def _names(table: Table, rules: RepairRules) -> dict[str, str | None]:
+    """The file's names of the columns that were used."""
+    layout = table.layout
+    names = layout.names()
+    if rules.adjusted_prices == "use" and all(price in layout.adjusted for price in PRICES):
+        names |= {name: layout.header[index] for name, index in layout.adjusted.items()}
+    return names
 
 
 def _bad_cells(table: Table, numbers: Numbers, findings: Findings) -> np.ndarray:

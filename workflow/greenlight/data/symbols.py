@@ -39,7 +39,7 @@ def symbols_in(folder: Path, wanted: str | Sequence[str]) -> dict[str, Path]:
     found = _scan(folder)
     if wanted == "all":
         if not found:
-            raise UserError(f"{folder}: no CSV file found; put <SYMBOL>.csv files there or set data.folder")
+            raise UserError(f"{folder}: no CSV file found; put <SYMBOL>.csv files there or set data_folder")
         return found
     missing = [symbol for symbol in wanted if symbol not in found]
     if missing:
@@ -49,15 +49,15 @@ def symbols_in(folder: Path, wanted: str | Sequence[str]) -> dict[str, Path]:
 
 def _check_wanted(wanted: str | Sequence[str]) -> None:
     if isinstance(wanted, str):
-        raise UserError(f"data.symbols: found {wanted!r}, expected `all` or a list of symbols")
+        raise UserError(f"symbols: found {wanted!r}, expected `all` or a list of symbols")
     if not wanted:
-        raise UserError("data.symbols: the list is empty; name at least one symbol, or write all")
+        raise UserError("symbols: the list is empty; name at least one symbol, or write all")
     bad = [repr(symbol) for symbol in wanted if not isinstance(symbol, str) or not is_symbol(symbol)]
     if bad:
-        raise UserError(f"data.symbols: {', '.join(bad)} can't be a symbol; allowed are {_ALLOWED}")
+        raise UserError(f"symbols: {', '.join(bad)} can't be a symbol; allowed are {_ALLOWED}")
     twice = sorted({symbol for symbol in wanted if list(wanted).count(symbol) > 1})
     if twice:
-        raise UserError(f"data.symbols: {', '.join(twice)} named more than once; name each symbol once")
+        raise UserError(f"symbols: {', '.join(twice)} named more than once; name each symbol once")
 
 
 def _scan(folder: Path) -> dict[str, Path]:
@@ -65,9 +65,9 @@ def _scan(folder: Path) -> dict[str, Path]:
     try:
         entries = sorted(folder.iterdir())
     except FileNotFoundError:
-        raise UserError(f"{folder}: the data folder does not exist; create it or set data.folder") from None
+        raise UserError(f"{folder}: the data folder does not exist; create it or set data_folder") from None
     except NotADirectoryError:
-        raise UserError(f"{folder}: data.folder is a file; expected a folder of <SYMBOL>.csv files") from None
+        raise UserError(f"{folder}: data_folder is a file; expected a folder of <SYMBOL>.csv files") from None
     except PermissionError:
         raise UserError(f"{folder}: the data folder can't be read; check its permissions") from None
     files = [path for path in entries if path.suffix.lower() == ".csv" and not path.name.startswith(".")]
@@ -94,6 +94,6 @@ def _missing_message(folder: Path, missing: list[str], there: list[str]) -> str:
     hint = f" (did you mean {', '.join(sorted(near))}?)" if near else ""
     shown = ", ".join(there[:20]) + (f" and {len(there) - 20} more" if len(there) > 20 else "")
     return (
-        f"data.symbols: no CSV for {', '.join(missing)} in {folder}{hint}; "
+        f"symbols: no CSV for {', '.join(missing)} in {folder}{hint}; "
         f"there: {shown or 'no CSV at all'}. Add the file or mend the list"
     )

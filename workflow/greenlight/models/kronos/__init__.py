@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from greenlight.models.base import Forecaster
+from greenlight.models.kronos.static import KronosStatic
 from greenlight.models.kronos.upstream import KronosUpstream
 
-IMPLEMENTATIONS: dict[str, type[Forecaster]] = {"upstream": KronosUpstream}
+IMPLEMENTATIONS: dict[str, type[Forecaster]] = {"upstream": KronosUpstream, "static": KronosStatic}

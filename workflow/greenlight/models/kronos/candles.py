@@ -52,7 +52,7 @@ def prepare(windows: Sequence[Window]) -> Candles:
     same_shape(windows)
     values, futures, means, deviations = [], [], [], []
     for window in windows:
-        rows = _with_amount(window)
+        rows = _checked(window)
         context, future = rows[: window.context_length], rows[window.context_length :]
         mean, deviation = context.mean(axis=0), context.std(axis=0)
         values.append(_normalise(context, mean, deviation))
@@ -72,24 +72,32 @@ def prepare(windows: Sequence[Window]) -> Candles:
 def stamps(timestamps: np.ndarray) -> np.ndarray:
     """[rows] datetime64 to [rows, 5] int64: minute, hour, weekday (Monday is 0), day of the month, month."""
     times = pd.DatetimeIndex(timestamps)
-    parts = (times.minute, times.hour, times.weekday, times.day, times.month)
+    parts = (times.minute, times.hour, times.day_of_week, times.day, times.month)
     return np.stack([np.asarray(part, dtype=np.int64) for part in parts], axis=-1)
 
 
-def _with_amount(window: Window) -> np.ndarray:
-    """[context length + horizon, 6] float32."""
-    rows = np.concatenate((window.context, window.future)).astype(np.float64)
-    if not np.isfinite(window.context[:, :_PRICES]).all():
-        row = int(np.argwhere(~np.isfinite(window.context[:, :_PRICES]))[0, 0])
-        raise UserError(
-            f"window {window.key}: a price in its context is not a finite number, first at "
-            f"{window.timestamps[row]}; mend or drop that row"
-        )
-    if not np.isfinite(window.context[:, _VOLUME]).all():
+def with_amount(values: np.ndarray, known_until: int) -> np.ndarray:
+    """[rows, 5] prices and volume to [rows, 6] float32 with the amount: volume times the mean of the prices.
+
+    Volume and amount are 0 where the volume of the first `known_until` rows is unknown anywhere.
+    """
+    rows = np.array(values, dtype=np.float64)
+    if not np.isfinite(rows[:known_until, _VOLUME]).all():
         rows[:, _VOLUME] = 0.0
     amount = rows[:, _VOLUME] * rows[:, :_PRICES].mean(axis=1)
     # Column by column in memory, as a data frame's values are: float32 sums depend on the order.
     return np.asfortranarray(np.column_stack((rows, amount)), dtype=np.float32)
+
+
+def _checked(window: Window) -> np.ndarray:
+    """[context length + horizon, 6] float32; UserError for a price of the context that is not finite."""
+    faulty = ~np.isfinite(window.context[:, :_PRICES]).all(axis=1)
+    if faulty.any():
+        raise UserError(
+            f"window {window.key}: a price in its context is not a finite number, first at "
+            f"{window.timestamps[faulty.argmax()]}; mend or drop that row"
+        )
+    return with_amount(np.concatenate((window.context, window.future)), window.context_length)
 
 
 def _normalise(rows: np.ndarray, mean: np.ndarray, deviation: np.ndarray) -> np.ndarray:

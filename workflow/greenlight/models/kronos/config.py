@@ -37,14 +37,9 @@ class ModelConfig(BaseModel):
     learn_te: bool
 
     @property
-    def s1_classes(self) -> int:
-        """Size of the vocabulary of coarse tokens."""
-        return 2**self.s1_bits
-
-    @property
-    def s2_classes(self) -> int:
-        """Size of the vocabulary of fine tokens."""
-        return 2**self.s2_bits
+    def classes(self) -> tuple[int, int]:
+        """Sizes of the vocabularies of coarse and of fine tokens."""
+        return 2**self.s1_bits, 2**self.s2_bits
 
     @model_validator(mode="after")
     def _heads_fit(self) -> ModelConfig:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar, Self
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -118,3 +119,9 @@ def load_tokenizer(source: str, revision: str | None = None) -> KronosTokenizer:
     tokenizer = KronosTokenizer(parse(TokenizerConfig, read_config(folder), folder / CONFIG))
     load_into(tokenizer, read_weights(folder), str(folder / WEIGHTS))
     return tokenizer.float()
+
+
+def as_array(steps: Sequence[Tensor]) -> np.ndarray:
+    """Steps of [windows, classes] as [windows, steps, classes], in float64 where the model runs in it."""
+    stacked = torch.stack(list(steps), dim=1).cpu()
+    return stacked.to(torch.promote_types(stacked.dtype, torch.float32)).numpy()

@@ -20,8 +20,8 @@ class HierarchicalEmbedding(nn.Module):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.emb_s1 = nn.Embedding(config.s1_classes, config.d_model)
-        self.emb_s2 = nn.Embedding(config.s2_classes, config.d_model)
+        self.emb_s1 = nn.Embedding(config.classes[0], config.d_model)
+        self.emb_s2 = nn.Embedding(config.classes[1], config.d_model)
         self.fusion_proj = nn.Linear(2 * config.d_model, config.d_model)
         self.scale = math.sqrt(config.d_model)
 
@@ -87,8 +87,8 @@ class DualHead(nn.Module):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.proj_s1 = nn.Linear(config.d_model, config.s1_classes)
-        self.proj_s2 = nn.Linear(config.d_model, config.s2_classes)
+        self.proj_s1 = nn.Linear(config.d_model, config.classes[0])
+        self.proj_s2 = nn.Linear(config.d_model, config.classes[1])
 
 
 class KronosNetwork(nn.Module):

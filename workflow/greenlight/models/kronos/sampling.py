@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from greenlight.data.windows import Window, window_seed
 
@@ -46,23 +47,65 @@ def draw(distribution: Tensor, noise: Tensor) -> Tensor:
     return (distribution / noise).argmax(-1)
 
 
-def window_noise(
-    windows: Sequence[Window],
-    samples: int,
-    steps: int,
-    classes: tuple[int, int],
-    seed: int,
-    device: torch.device,
-) -> tuple[Tensor, Tensor]:
-    """Exponential random numbers of both draws: two of [windows, steps, samples, classes] float32.
+def noise_size(samples: int, classes: tuple[int, int]) -> int:
+    """Random numbers that one window needs for one step."""
+    return samples * sum(classes)
+
+
+def fill_noise(noise: Tensor, windows: Sequence[Window], seed: int) -> None:
+    """Fill [windows, steps, noise_size] with the exponential random numbers of each window.
 
     Each window has a generator of its own, seeded by `window_seed`. Its stream is consumed step by step, the
     coarse draws of all samples and then the fine ones, which is how sequential draws by torch.multinomial
     would consume it. The generator is the device's: the numbers differ between devices.
     """
-    first, second = (samples * count for count in classes)
-    noise = torch.empty(len(windows), steps, first + second, device=device)
     for row, window in zip(noise, windows, strict=True):
-        row.exponential_(generator=torch.Generator(device).manual_seed(window_seed(seed, window)))
-    s1, s2 = noise.split((first, second), dim=-1)
-    return s1.unflatten(-1, (samples, classes[0])), s2.unflatten(-1, (samples, classes[1]))
+        row.exponential_(generator=torch.Generator(noise.device).manual_seed(window_seed(seed, window)))
+
+
+def split_noise(noise: Tensor, samples: int, classes: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """[..., noise_size] to the noise of both draws: [..., samples, s1 classes] and [..., samples, s2 classes]."""
+    first, second = noise.split([samples * count for count in classes], dim=-1)
+    return first.unflatten(-1, (samples, classes[0])), second.unflatten(-1, (samples, classes[1]))
+
+
+class Filter(nn.Module):
+    """Temperature, top-k and top-p as tensors, so that one compiled graph serves all their values.
+
+    The distribution is that of `probabilities`, found without a sort: a class is kept where the weight of all
+    classes with a larger logit stays within a limit (top-p: their probability, at most top_p; top-k: their
+    number, less than k). That weight falls with the logit, so the smallest kept logit is found by bisection
+    over the bits of the floating-point numbers, whose order is that of the numbers.
+    """
+
+    def __init__(self, sampling: Sampling, device: torch.device, dtype: torch.dtype) -> None:
+        super().__init__()
+        limit = math.inf
+        if sampling.top_k > 0:
+            limit = sampling.top_k - 0.5
+        elif sampling.top_p < 1:
+            limit = sampling.top_p
+        for name, value in (("temperature", sampling.temperature), ("limit", limit)):
+            self.register_buffer(name, torch.tensor(value, device=device, dtype=dtype))
+        self.register_buffer("by_count", torch.tensor(sampling.top_k > 0, device=device))
+
+    def forward(self, logits: Tensor) -> Tensor:
+        """[..., classes] to the distribution [..., classes] that a token is drawn from."""
+        logits = logits / self.temperature
+        weight = torch.where(self.by_count, 1.0, logits.softmax(-1))
+        order = _ordered_bits(logits)
+        low, high = order.amin(-1, keepdim=True), order.amax(-1, keepdim=True)
+        for _ in range(torch.iinfo(order.dtype).bits):
+            # The mean rounded down, without the overflow of a sum.
+            middle = (low & high) + ((low ^ high) >> 1)
+            kept = torch.where(order > middle, weight, 0.0).sum(-1, keepdim=True) <= self.limit
+            high = torch.where(kept, middle, high)
+            low = torch.where(kept | (low >= high), low, middle + 1)
+        return logits.masked_fill(order < high, float("-inf")).softmax(-1)
+
+
+def _ordered_bits(x: Tensor) -> Tensor:
+    """Integers that are ordered as the floating-point numbers are."""
+    kind = {2: torch.int16, 4: torch.int32, 8: torch.int64}[x.element_size()]
+    bits = x.view(kind)
+    return bits ^ ((bits >> (torch.iinfo(kind).bits - 1)) & torch.iinfo(kind).max)

@@ -12,8 +12,8 @@ from torch import Tensor
 from greenlight.data.windows import Window
 from greenlight.models.kronos.candles import prepare
 from greenlight.models.kronos.config import CLOSE
-from greenlight.models.kronos.forecaster import KronosForecaster
-from greenlight.models.kronos.sampling import draw, probabilities, window_noise
+from greenlight.models.kronos.forecaster import KronosForecaster, as_array
+from greenlight.models.kronos.sampling import draw, fill_noise, noise_size, probabilities, split_noise
 
 
 class KronosUpstream(KronosForecaster):
@@ -52,11 +52,10 @@ class KronosUpstream(KronosForecaster):
         """Tokens of the context followed by sampled ones: s1 and s2 [samples, context length + horizon]."""
         context, horizon = self.check([window])
         candles = prepare([window])
-        config = self.network.config
-        classes = (config.s1_classes, config.s2_classes)
-        noise_s1, noise_s2 = (
-            noise[0] for noise in window_noise([window], samples, horizon, classes, seed, self.device)
-        )
+        classes = self.network.config.classes
+        noise = torch.empty(1, horizon, noise_size(samples, classes), device=self.device)
+        fill_noise(noise, [window], seed)
+        noise_s1, noise_s2 = split_noise(noise[0], samples, classes)
         rows = torch.from_numpy(candles.values).to(self.device, self.dtype).expand(samples, -1, -1)
         stamps = torch.from_numpy(candles.stamps).to(self.device).expand(samples, -1, -1)
         s1, s2 = self.tokenizer.encode(rows)
@@ -88,10 +87,4 @@ class KronosUpstream(KronosForecaster):
             # Cloned: the next call of a compiled function may overwrite what this one returned.
             logits_s1.append(logits[:, -1].clone())
             logits_s2.append(self.network.decode_s2(hidden, s1[:, last : last + 1])[:, -1].clone())
-        return {"s1_logits": _array(logits_s1), "s2_logits": _array(logits_s2)}
-
-
-def _array(steps: list[Tensor]) -> np.ndarray:
-    """Steps of [windows, classes] as [windows, steps, classes], in float64 where the model runs in it."""
-    stacked = torch.stack(steps, dim=1).cpu()
-    return stacked.to(torch.promote_types(stacked.dtype, torch.float32)).numpy()
+        return {"s1_logits": as_array(logits_s1), "s2_logits": as_array(logits_s2)}

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,9 +13,11 @@ from greenlight.judgement.rules import SpeedRules
 from greenlight.judgement.statistics import (
     Interval,
     excess_p_value,
+    holm,
     log_ratio_interval,
     median_interval,
     outliers,
+    sign_p_value,
     trend,
 )
 from greenlight.judgement.tables import Pairs
@@ -35,6 +38,8 @@ class Speed:
         variant, reference: median, p50, p99, spread and so on of the seconds of each.
         slow, slow_p_value: share of slow calls of the variant and of the reference, and whether the variant's
             is higher (Fisher's exact test, one-sided).
+        p_pass, p_fail: sign tests that the median ratio is below the tolerable slowdown, and above none; like
+            `slow_p_value`, corrected over the variants of a model by `correct`.
         drift: change from the first to the last pair, as log ratios: of the reference's seconds (the machine)
             and of the ratio (the variant itself), the largest over processes.
     """
@@ -48,6 +53,8 @@ class Speed:
     reference: dict[str, float]
     slow: tuple[float, float]
     slow_p_value: float
+    p_pass: float
+    p_fail: float
     drift: tuple[float, float]
 
     @property
@@ -110,8 +117,23 @@ def measure_speed(pairs: Pairs, rules: SpeedRules) -> Speed | None:
         reference=_describe(eager),
         slow=(slow[0][0] / slow[0][1], slow[1][0] / slow[1][1]),
         slow_p_value=excess_p_value(*slow[0], *slow[1]),
+        p_pass=sign_p_value(logs, math.log(rules.slower), above=False),
+        p_fail=sign_p_value(logs, math.log(rules.slower_shown), above=True),
         drift=(max((d[0] for d in drifts), key=abs), max((d[1] for d in drifts), key=abs)),
     )
+
+
+def correct(speeds: Mapping[str, Speed | None]) -> dict[str, Speed | None]:
+    """The figures of a model's variants with their p-values corrected by Holm's method, those of a kind together."""
+    known = {variant: speed for variant, speed in speeds.items() if speed is not None}
+    adjusted = {
+        name: dict(zip(known, holm([getattr(speed, name) for speed in known.values()]), strict=True))
+        for name in ("p_pass", "p_fail", "slow_p_value")
+    }
+    corrected: dict[str, Speed | None] = dict.fromkeys(speeds)
+    for variant, speed in known.items():
+        corrected[variant] = replace(speed, **{name: values[variant] for name, values in adjusted.items()})
+    return corrected
 
 
 def _halves(process: np.ndarray) -> np.ndarray:

@@ -118,6 +118,13 @@ def median_interval(values: np.ndarray, alpha: float) -> Interval:
     return Interval(float(np.median(ordered)), float(lower), float(upper), n)
 
 
+def sign_p_value(values: np.ndarray, limit: float, *, above: bool) -> float:
+    """One-sided p-value of the sign test that the median is above (or below) `limit`; values at it count half."""
+    values = np.asarray(values, dtype=np.float64)
+    against = (values < limit).sum() if above else (values > limit).sum()
+    return float(special.bdtr(int(against) + math.ceil((values == limit).sum() / 2), len(values), 0.5))
+
+
 def log_ratio_interval(logs: np.ndarray, process: np.ndarray, alpha: float) -> tuple[Interval, list[float]]:
     """Median log ratio of all pairs, widened to hold each process's own median; and those medians.
 

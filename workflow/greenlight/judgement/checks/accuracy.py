@@ -20,6 +20,7 @@ from greenlight.judgement.evidence import VariantEvidence
 from greenlight.judgement.expected import Expected, ExpectedModel, implementation_of
 from greenlight.judgement.rules import Rules
 from greenlight.judgement.statistics import Comparison, compare_log_ratios, holm
+from greenlight.judgement.tables import Scores
 from greenlight.measures.accuracy import summarise
 
 ERRORS = {"mae": "MAE", "weighted_quantile_loss": "weighted quantile loss"}
@@ -112,9 +113,9 @@ def compare_variants(
     margin = rules.accuracy.reference_margin if against_reference else rules.accuracy.margin
     results: dict[tuple[str, str], tuple[Comparison, str, tuple[str, float], bool]] = {}
     for error in ERRORS:
-        for variant, entry in found.items():
+        for variant in found:
             other = _partner(model, variant, against_reference)
-            scores = (entry.scores, found[other].scores) if other in found else (None, None)
+            scores = [_trusted_scores(found.get(name)) for name in (variant, other)]
             if scores[0] is None or scores[1] is None:
                 continue
             units = _units(expected, rules, scores[0].metrics, scores[1].metrics, error)
@@ -132,6 +133,13 @@ def compare_variants(
             compared, unit, worst, identical = results[key]
             judged[key] = Judged(compared, unit, worst, p_pass, p_fail, identical)
     return judged
+
+
+def _trusted_scores(found: VariantEvidence | None) -> Scores | None:
+    """Scores whose forecasts and rows nothing is wrong with."""
+    if found is None or any(problem.stage in ("predict", "score") for problem in found.problems):
+        return None
+    return found.scores
 
 
 def _partner(model: ExpectedModel, variant: str, against_reference: bool) -> str | None:
@@ -181,7 +189,7 @@ def paired_checks(subject: Subject, judged: Mapping[tuple[str, str], Judged]) ->
         return [subject.check(name, "not-measured", reason, "score") for name in names]
     absent = [error for error in ERRORS if (subject.found.variant, error) not in judged]
     if absent:
-        return subject.missing(names, f"scores of it or of {partner} are missing", "score")
+        return subject.missing(names, f"scores of it or of {partner} are missing or damaged", "score")
     rules, margin, checks = subject.rules, subject.rules.accuracy.margin, []
     for error, name in PAIRED_CHECKS.items():
         found = judged[subject.found.variant, error]
@@ -232,7 +240,7 @@ def reference_checks(subject: Subject, judged: Mapping[tuple[str, str], Judged],
         severity = "block" if severity == "block-on-fail" and not carried else severity
         found = judged.get((subject.found.variant, error))
         if found is None:
-            reason = f"no evidence: scores of it or of {model.reference} are missing"
+            reason = f"no evidence: scores of it or of {model.reference} are missing or damaged"
             checks.append(subject.check(name, "fail", reason, "score", severity=severity))
             continue
         status = classify(found, margin, rules)

@@ -47,9 +47,11 @@ def _not_slower(subject: Subject, speed: Speed) -> Check:
     rules, ratio = subject.rules.speed, speed.ratio
     tolerable, shown = math.log(rules.slower), math.log(rules.slower_shown)
     status: Status = "inconclusive"
-    if ratio.upper < tolerable and noise_carries(speed, ratio.estimate - tolerable):
+    shown_fast = ratio.upper < tolerable and speed.p_pass <= rules.alpha
+    shown_slow = ratio.lower > shown and speed.p_fail <= rules.alpha
+    if shown_fast and noise_carries(speed, ratio.estimate - tolerable):
         status = "pass"
-    elif ratio.lower > shown and noise_carries(speed, ratio.estimate):
+    elif shown_slow and noise_carries(speed, ratio.estimate):
         status = "fail"
     speedup = f"{math.exp(-ratio.estimate):.3g} times as fast as the reference"
     reason = f"{speedup}, latency {percent(ratio.estimate)} [{percent(ratio.lower)}, {percent(ratio.upper)}]"

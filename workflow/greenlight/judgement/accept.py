@@ -1,0 +1,203 @@
+"""Turning a judged run into the baseline of the next ones."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from greenlight.errors import UserError
+from greenlight.judgement.baseline import (
+    COMPARED,
+    AccuracyBaseline,
+    Refused,
+    SpeedBaseline,
+    accuracy_file,
+    rounded,
+    speed_file,
+)
+from greenlight.judgement.evidence import Evidence, VariantEvidence
+from greenlight.judgement.judge import Verdict
+from greenlight.judgement.rules import Rules
+from greenlight.judgement.seal import seal
+from greenlight.judgement.speed import measure_speed
+from greenlight.judgement.statistics import Interval
+
+Document = dict[str, Any]
+
+
+def build_baselines(
+    evidence: Evidence,
+    verdict: Verdict,
+    rules: Rules,
+    *,
+    who: str,
+    when: str,
+    commit: str,
+    reason: str,
+    forced: bool = False,
+) -> dict[str, Document]:
+    """Baseline documents by file name (`accuracy/toto.json`), sealed, to be written with `baseline_text`.
+
+    Args:
+        when: UTC, such as 2026-11-20T10:00:00Z.
+        forced: accept a run whose evidence is incomplete or whose gate failed; needs a reason.
+
+    Raises:
+        UserError: nobody, no reason, or an incomplete or failed run that is not forced.
+    """
+    faults = refusals(evidence, verdict)
+    if not who.strip():
+        raise UserError("a baseline needs the name of who accepts it; set accept.who (or git's user.name)")
+    if not reason.strip():
+        raise UserError("a baseline needs a reason; set accept.reason to one sentence")
+    if faults and not forced:
+        listed = "\n".join(f"  - {fault}" for fault in faults[:10])
+        more = f"\n  and {len(faults) - 10} more" if len(faults) > 10 else ""
+        raise UserError(
+            f"this run can't be accepted as it is:\n{listed}{more}\n"
+            "Mend it and run again, or set accept.force to true with the reason in accept.reason."
+        )
+    accepted = {"who": who, "when": when, "commit": commit, "reason": reason, "forced": bool(faults)}
+    documents = {}
+    for model in evidence.expected.models:
+        document = _accuracy(evidence, model)
+        if document["variants"]:
+            documents[accuracy_file(model)] = seal({**document, "accepted": accepted})
+    if evidence.expected.platform_id:
+        document = _speed(evidence, rules)
+        if any(entry["variants"] for entry in document["models"].values()):
+            name = speed_file(evidence.expected.platform_id)
+            documents[name] = seal({**document, "accepted": accepted})
+    if not documents:
+        raise UserError("nothing can be accepted: no variant has complete scores")
+    return documents
+
+
+def refusals(evidence: Evidence, verdict: Verdict) -> list[str]:
+    """Why a run should not become the baseline: a failed gate, incomplete evidence; empty where it may."""
+    faults = [f"the gate failed: {reason}" for reason in verdict.reasons]
+    faults += [f"{p.model}/{p.variant}: {p.file}: {p.message}" for p in evidence.problems]
+    return faults
+
+
+def _accuracy(evidence: Evidence, model: str) -> Document:
+    expected = evidence.expected
+    entry = expected.models[model]
+    variants, incomplete = {}, []
+    for variant, found in evidence.of_model(model).items():
+        if not found.expected.jobs:
+            continue
+        if found.problems or found.scores is None or not found.scores.complete:
+            first = found.problems[0].message if found.problems else "no scores"
+            incomplete.append(f"{variant}: {first}")
+            continue
+        variants[variant] = {error: _by_symbol(evidence, found, error) for error in COMPARED}
+    return {
+        "kind": "accuracy",
+        "format": 1,
+        "model": model,
+        "weights_hash": entry.weights_hash,
+        "settings_hash": expected.settings_hash,
+        "horizon": expected.horizon,
+        "samples": expected.samples,
+        "reference": entry.reference,
+        "symbols": {name: symbol.model_dump() for name, symbol in expected.symbols.items()},
+        "variants": variants,
+        "incomplete": incomplete,
+    }
+
+
+def _by_symbol(evidence: Evidence, found: VariantEvidence, error: str) -> dict[str, list[float]]:
+    values, start = {}, 0
+    for symbol, entry in evidence.expected.symbols.items():
+        values[symbol] = rounded(found.scores.metrics[error][start : start + entry.windows]).tolist()
+        start += entry.windows
+    return values
+
+
+def _speed(evidence: Evidence, rules: Rules) -> Document:
+    models: Document = {}
+    for model, entry in evidence.expected.models.items():
+        variants = {}
+        for variant, found in evidence.of_model(model).items():
+            speed = measure_speed(found.pairs, rules.speed) if found.pairs is not None else None
+            if speed is None or found.problems or not all(map(math.isfinite, _bounds(speed.ratio))):
+                continue
+            compiled, predicted = found.results("compile"), found.results("predict")
+            variants[variant] = {
+                "log_ratio": speed.ratio.__dict__,
+                "variant_median_seconds": speed.variant["median"],
+                "variant_p99_seconds": speed.variant["p99"],
+                "reference_median_seconds": speed.reference["median"],
+                "cold_start_seconds": max((r.cold_seconds for r in compiled), default=None),
+                "warm_start_seconds": max((r.load_seconds + r.first_call_seconds for r in predicted), default=None),
+            }
+        hashes = {"weights_hash": entry.weights_hash, "settings_hash": evidence.expected.settings_hash}
+        models[model] = {**hashes, "variants": variants}
+    return {"kind": "speed", "format": 1, "platform": evidence.expected.platform, "models": models}
+
+
+def _bounds(interval: Interval) -> tuple[float, float]:
+    return interval.lower, interval.upper
+
+
+def describe_changes(old: AccuracyBaseline | SpeedBaseline | Refused | None, new: Mapping[str, Any]) -> list[str]:
+    """What accepting would change, a line each; an empty list where only who and when differ."""
+    if old is None:
+        return [f"there is no {new['kind']} baseline yet"]
+    if isinstance(old, Refused):
+        return [f"the {new['kind']} baseline is replaced: {old.reason}"]
+    if isinstance(old, AccuracyBaseline):
+        return _accuracy_changes(old, new)
+    return _speed_changes(old, new)
+
+
+def _accuracy_changes(old: AccuracyBaseline, new: Mapping[str, Any]) -> list[str]:
+    lines = [
+        f"{name.replace('_', ' ')}: {getattr(old, name)} -> {new[name]}"
+        for name in ("weights_hash", "settings_hash", "horizon", "samples", "reference")
+        if getattr(old, name) != new[name]
+    ]
+    lines += _set_changes("symbol", set(old.symbols), set(new["symbols"]))
+    lines += _set_changes("variant", set(old.variants), set(new["variants"]))
+    for symbol in sorted(set(old.symbols) & set(new["symbols"])):
+        then, now = old.symbols[symbol].model_dump(), new["symbols"][symbol]
+        if then != now:
+            lines.append(f"symbol {symbol}: {then['windows']} -> {now['windows']} windows" + _other_data(then, now))
+    for variant in sorted(set(old.variants) & set(new["variants"])):
+        shared = sorted(set(old.symbols) & set(new["symbols"]))
+        for error in COMPARED:
+            for symbol in shared:
+                then, now = old.variants[variant][error][symbol], new["variants"][variant][error][symbol]
+                if then != now:
+                    change = _relative(sum(then) / len(then), sum(now) / len(now))
+                    lines.append(f"{variant}, {error} of {symbol}: {change}")
+    return lines
+
+
+def _speed_changes(old: SpeedBaseline, new: Mapping[str, Any]) -> list[str]:
+    lines = _set_changes("model", set(old.models), set(new["models"]))
+    for model in sorted(set(old.models) & set(new["models"])):
+        then, now = old.models[model].variants, new["models"][model]["variants"]
+        lines += _set_changes(f"{model} variant", set(then), set(now))
+        for variant in sorted(set(then) & set(now)):
+            ratios = then[variant].log_ratio.estimate, now[variant]["log_ratio"]["estimate"]
+            if ratios[0] != ratios[1]:
+                before, after = (math.exp(-ratio) for ratio in ratios)
+                lines.append(f"{model} {variant}: speedup {before:.3g} -> {after:.3g}")
+    return lines
+
+
+def _set_changes(what: str, old: set[str], new: set[str]) -> list[str]:
+    added = [f"{what} {name}: new" for name in sorted(new - old)]
+    return added + [f"{what} {name}: no longer there" for name in sorted(old - new)]
+
+
+def _other_data(then: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    return ", other data" if then["data_hash"] != now["data_hash"] else ""
+
+
+def _relative(then: float, now: float) -> str:
+    change = f"{100 * (now / then - 1):+.3g}%" if then else "from zero"
+    return f"{then:.6g} -> {now:.6g} ({change})"

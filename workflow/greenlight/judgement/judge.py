@@ -1,0 +1,212 @@
+"""From evidence to a verdict: a pure function of evidence, rules and baselines.
+
+Every variant gets every check that concerns it; a check that no rule came to produce is a failure, not a gap.
+The gate passes only if, for each model, nothing blocks the variant that would be deployed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from greenlight.judgement.baseline import Baselines
+from greenlight.judgement.checks import accuracy, baseline, health, numerics, running, speed
+from greenlight.judgement.checks.base import Check, Subject
+from greenlight.judgement.decision import Decision, break_even_calls, decide
+from greenlight.judgement.evidence import Evidence, VariantEvidence
+from greenlight.judgement.expected import ExpectedModel, mode_of
+from greenlight.judgement.rules import DEFAULT_SEVERITY, Rules
+from greenlight.judgement.speed import Speed, correct, measure_speed
+
+_ORDER = {name: number for number, name in enumerate(DEFAULT_SEVERITY)}
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The gate's verdict.
+
+    Attributes:
+        passed: whether all is shown for what would be deployed.
+        reasons: why not, one sentence each; empty where passed.
+        decisions: by model.
+        variants: by model and variant, the figures that a report shows.
+        checks: every check, those of whole models and runs first, then by model and variant.
+        problems: everything wrong with the evidence, as plain values.
+    """
+
+    passed: bool
+    reasons: tuple[str, ...]
+    decisions: Mapping[str, Decision]
+    variants: Mapping[str, Mapping[str, Mapping[str, Any]]]
+    checks: tuple[Check, ...]
+    problems: tuple[Mapping[str, Any], ...]
+
+    def blocking(self, model: str | None, variant: str | None) -> list[Check]:
+        """The checks that stop a variant, or (variant None) a model, or (both None) the run."""
+        return [c for c in self.checks if c.blocking and (c.model, c.variant) == (model, variant)]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values, the content of verdict.json.
+
+        {"format": 1, "gate": "pass" | "fail", "reasons": [...],
+         "models": {model: {"gate", "decision": {...}, "variants": {variant: {...}}}},
+         "checks": [...], "problems": [...]}
+        """
+        models = {
+            model: {
+                "gate": "pass" if not self._reasons_of(model) else "fail",
+                "decision": decision.to_dict(),
+                "variants": {name: dict(figures) for name, figures in self.variants[model].items()},
+            }
+            for model, decision in self.decisions.items()
+        }
+        return {
+            "format": 1,
+            "gate": "pass" if self.passed else "fail",
+            "reasons": list(self.reasons),
+            "models": models,
+            "checks": [check.to_dict() for check in self.checks],
+            "problems": [dict(problem) for problem in self.problems],
+        }
+
+    def _reasons_of(self, model: str) -> list[str]:
+        return _model_reasons(model, self.decisions[model], self.checks)
+
+
+def judge(evidence: Evidence, rules: Rules, baselines: Baselines) -> Verdict:
+    """Judge a run. Same evidence, rules and baselines, same verdict; nothing is read or written."""
+    checks = _ordered(baseline.file_checks(evidence.expected, rules, baselines))
+    decisions: dict[str, Decision] = {}
+    variants: dict[str, dict[str, dict[str, Any]]] = {}
+    for name, model in evidence.expected.models.items():
+        found = evidence.of_model(name)
+        own, speeds, summaries = _judge_model(found, evidence, rules, baselines)
+        decisions[name] = decide(model, own, speeds, rules)
+        variants[name] = {
+            variant: _figures(entry, own[variant], speeds[variant], summaries[variant])
+            for variant, entry in found.items()
+        }
+        checks += [check for variant in own for check in own[variant]]
+    reasons = [f"{c.name}: {c.reason}" for c in checks if c.blocking and c.model is None]
+    for model in dict.fromkeys([*decisions, *(check.model for check in checks if check.model)]):
+        reasons += _model_reasons(model, decisions.get(model), checks)
+    problems = tuple(asdict(problem) for problem in evidence.problems)
+    return Verdict(not reasons, tuple(reasons), decisions, variants, tuple(checks), problems)
+
+
+def _model_reasons(model: str, decision: Decision | None, checks: Sequence[Check]) -> list[str]:
+    """Why a model does not pass; empty where nothing blocks it or the variant that would be deployed."""
+    own = [check for check in checks if check.model == model and check.blocking]
+    reasons = [f"{model}: {check.name}: {check.reason}" for check in own if check.variant is None]
+    if decision is None:
+        return reasons
+    if decision.judged is None:
+        return [*reasons, f"{model}: {decision.reason}"]
+    what = "the deployed variant" if decision.deployed is not None else "the variant to deploy"
+    stopped = [check for check in own if check.variant == decision.judged]
+    return reasons + [f"{model}: {what} {check.variant} fails {check.name}: {check.reason}" for check in stopped]
+
+
+def _judge_model(
+    found: Mapping[str, VariantEvidence], evidence: Evidence, rules: Rules, baselines: Baselines
+) -> tuple[dict[str, list[Check]], dict[str, Speed | None], dict[str, dict[str, Any] | None]]:
+    """Checks, speed and accuracy summary of each variant of one model."""
+    expected = evidence.expected
+    model = expected.models[next(iter(found.values())).model]
+    raw = {v: measure_speed(e.pairs, rules.speed) if e.pairs is not None else None for v, e in found.items()}
+    speeds = correct(raw)
+    summaries = {v: accuracy.summary_of(e, expected, rules) for v, e in found.items()}
+    paired = accuracy.compare_variants(found, expected, rules, against_reference=False)
+    against = accuracy.compare_variants(found, expected, rules, against_reference=True)
+    checks: dict[str, list[Check]] = {}
+    for variant, entry in found.items():
+        subject = Subject(entry, rules, expected)
+        if not entry.expected.jobs:
+            continue
+        own = [
+            *running.running_checks(subject),
+            *health.health_checks(subject),
+            *numerics.numerics_checks(subject),
+            *numerics.reproducibility_checks(subject),
+            *accuracy.paired_checks(subject, paired),
+            *accuracy.truth_checks(subject, summaries[variant]),
+            *speed.speed_checks(subject, speeds[variant]),
+            speed.start_check(subject),
+            *speed.memory_checks(subject),
+            *baseline.accuracy_checks(subject, baselines),
+            *baseline.speed_checks(subject, speeds[variant], baselines),
+        ]
+        own += accuracy.reference_checks(subject, against, next((c for c in own if c.name == "numerics"), None))
+        checks[variant] = own + _unjudged(subject, own)
+    for variant, entry in found.items():
+        subject = Subject(entry, rules, expected)
+        if variant in checks:
+            checks[variant] = _ordered([*checks[variant], *_anchor(subject, model, checks)])
+    for variant, entry in found.items():
+        if variant not in checks:
+            checks[variant] = [_stand_in(Subject(entry, rules, expected), checks)]
+    return {variant: checks[variant] for variant in found}, speeds, summaries
+
+
+def _anchor(subject: Subject, model: ExpectedModel, checks: Mapping[str, list[Check]]) -> list[Check]:
+    """`pairing-anchor`, for a variant that is paired with another than the reference."""
+    if subject.is_reference:
+        return []
+    partner = accuracy.pairing(model, subject.found.variant).partner
+    if partner is None or partner == model.reference:
+        return []
+    known = {check.name: check for check in checks[partner]} if partner in checks else None
+    return [accuracy.anchor_check(subject, known, partner)]
+
+
+def _stand_in(subject: Subject, checks: Mapping[str, list[Check]]) -> Check:
+    """The one check of a variant that was not measured because it equals another on this device."""
+    same = subject.found.expected.same_as
+    stopped = [check for check in checks.get(same, []) if check.blocking]
+    if stopped or same not in checks:
+        cause = f"fails {stopped[0].name}: {stopped[0].reason}" if stopped else "was not judged"
+        return subject.check("trials", "fail", f"the same as {same} on this device, which {cause}")
+    return subject.check("trials", "not-measured", f"the same as {same} on this device, which passes")
+
+
+def _unjudged(subject: Subject, checks: Sequence[Check]) -> list[Check]:
+    """A failure for each check that this variant must have and that no rule produced."""
+    names = [*numerics.NUMERICS_CHECKS, *numerics.REPRODUCIBILITY_CHECKS, *accuracy.TRUTH_CHECKS]
+    names += ["trials", "start-time", "memory-peak"]
+    names += [f"evidence-{stage}" for stage in sorted(subject.found.expected.stages())]
+    if not subject.is_reference:
+        names += [*accuracy.PAIRED_CHECKS.values(), "series-difference", *speed.SPEED_CHECKS, "memory-growth"]
+    if mode_of(subject.found.variant) != "eager":
+        names += health.COMPILED_CHECKS
+    present = {check.name for check in checks}
+    return subject.missing([name for name in names if name not in present], "the check was not made")
+
+
+def _ordered(checks: Sequence[Check]) -> list[Check]:
+    """Checks in the order of the rules; equals keep their order."""
+    return sorted(checks, key=lambda check: _ORDER[check.name])
+
+
+def _figures(
+    entry: VariantEvidence, checks: Sequence[Check], speed: Speed | None, summary: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    """What a report shows of a variant; None where it was not measured."""
+    compiled, predicted, timed = (entry.results(stage) for stage in ("compile", "predict", "time"))
+    cold = max((result.cold_seconds for result in compiled), default=None)
+    warm = max((result.load_seconds + result.first_call_seconds for result in predicted), default=None)
+    peaks = [r.peak_memory_bytes for r in [*predicted, *timed] if r.peak_memory_bytes is not None]
+    trials = next((check.reason for check in checks if check.name == "trials"), "")
+    return {
+        "verdict": "fail" if any(check.blocking for check in checks) else "pass",
+        "blocking": [check.name for check in checks if check.blocking],
+        "warnings": [check.name for check in checks if check.status == "warn"],
+        "same_as": entry.expected.same_as,
+        "trials": trials,
+        "accuracy": None if summary is None else {"overall": summary["overall"], "counts": summary["counts"]},
+        "speed": None if speed is None else speed.to_dict(),
+        "cold_start_seconds": cold,
+        "warm_start_seconds": warm,
+        "break_even_calls": break_even_calls(cold, speed),
+        "peak_memory_bytes": max(peaks, default=None),
+    }

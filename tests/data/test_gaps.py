@@ -111,3 +111,11 @@ def test_a_rule_for_gaps_refuses_a_series_whose_gaps_cannot_be_told(tmp_path: Pa
     for rule in ("refuse", "forward-fill"):
         with pytest.raises(UserError, match=r"no common step.*set data\.repair\.gaps to report"):
             read_series(path, RepairRules(gaps=rule))
+
+
+def test_a_few_rows_on_weekends_make_no_gaps_of_the_other_weekends() -> None:
+    values = BUSINESS.append(pd.to_datetime(["2023-02-04", "2023-04-15"])).sort_values().to_numpy()
+    values = values.astype("datetime64[ns]")
+    frequency = infer_frequency(values)
+    assert frequency.label == "business days"
+    assert len(find_missing(values, frequency).after) == 0

@@ -113,6 +113,7 @@ FORMS = {
     "volume of the base": rewritten([("Date", "d"), *OHLCV[:4], ("Volume BTC", "v"), ("Volume USD", "7")]),
     "adjusted close": rewritten([("Date", "d"), *OHLCV[:4], ("Adj Close", "1"), ("Volume", "v")]),
     "adjusted before plain": rewritten([("Adj. Close", "1"), ("Adj. Open", "2"), ("Date", "d"), *OHLCV]),
+    "volume adjusted only": rewritten([("Date", "d"), *OHLCV[:4], ("Adj. Volume", "v"), ("Adj. Close", "1")]),
     "adjusted only": rewritten(
         [("Date", "d"), *((f"Adj. {name}", to) for name, to in OHLCV)]
     ),

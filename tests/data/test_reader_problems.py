@@ -233,8 +233,9 @@ def test_swap_and_widen_mend_the_range(tmp_path: Path) -> None:
 
 
 def test_rounding_is_no_finding(tmp_path: Path) -> None:
-    series = read(tmp_path, with_line(3, "2024-01-02,11,12.000000000000001,10,12.000000000000002,100"))
-    assert not series.findings
+    beyond_high = "2024-01-02,11,12.000000000000001,10,12.000000000000002,100"
+    flat = "2024-01-03,12,11.999999999999998,12.000000000000002,12,100"
+    assert not read(tmp_path, [GOOD[0], beyond_high, flat, *GOOD[3:]]).findings
 
 
 def test_an_unadjusted_split_is_reported(tmp_path: Path) -> None:

@@ -64,7 +64,7 @@ def check_order(frame: pd.DataFrame, findings: Findings) -> pd.DataFrame:
     else:
         text = "rows are in no order of time; expected oldest or newest first"
         findings.settle("row_order", frame["line"][1:][back], text)
-    return frame.sort_values(["timestamp", "line"], kind="stable").reset_index(drop=True)
+    return frame.sort_values("timestamp", kind="stable").reset_index(drop=True)
 
 
 def check_duplicates(frame: pd.DataFrame, findings: Findings) -> pd.DataFrame:

@@ -1,6 +1,7 @@
 """Cache folders: emptied, copied and measured without touching anything else."""
 
 import pytest
+
 from greenlight.compilation.caches import cache_environment, cache_size, clear_cache, copy_cache
 from greenlight.compilation.modes import compile_arguments, describe, same_as
 from greenlight.models.base import MODES

@@ -68,9 +68,7 @@ def copy_cache(source: Path, destination: Path) -> dict[str, int]:
             continue
         unfinished = Path(tempfile.mkdtemp(prefix=f".{part}.", suffix=".partial", dir=destination))
         try:
-            shutil.copytree(
-                Path(source) / part, unfinished / part, symlinks=True, copy_function=_copy_or_link
-            )
+            shutil.copytree(Path(source) / part, unfinished / part, symlinks=True, copy_function=_copy_or_link)
             (unfinished / part).replace(destination / part)
         finally:
             shutil.rmtree(unfinished, ignore_errors=True)

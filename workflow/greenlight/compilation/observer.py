@@ -1,0 +1,330 @@
+"""Torch's private parts, in one place: what torch.compile does while a block runs, as plain observations.
+
+Read in torch 2.13 and compared with 2.9; where a newer torch has moved something that is needed, entering raises
+`InternalsMoved` rather than observe nothing. The CUDA parts (recordings, replays, partitions, skips) were
+written from torch's source and have not been run on a GPU yet.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import traceback
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import CodeType, SimpleNamespace
+from typing import Any
+
+import torch
+
+_TORCH_FOLDER = str(Path(torch.__file__).parent)
+
+
+class InternalsMoved(RuntimeError):
+    """A private part of torch is not where this module expects it: health can't be judged with this torch."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """A line of source."""
+
+    file: str
+    line: int
+    function: str
+
+
+@dataclass(frozen=True)
+class Break:
+    """A graph break as Dynamo recorded it: the user's line, and Dynamo's text."""
+
+    place: Place
+    reason: str
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One attempt of Dynamo to compile a frame, with what AOTAutograd and Inductor did in it.
+
+    Times are in seconds and nested: dynamo_seconds contains aot_seconds, which contains inductor_seconds.
+    """
+
+    place: Place
+    compiled: bool
+    operations: int
+    failure: str
+    failure_type: str
+    failure_place: Place | None
+    recompile_guard: str
+    dynamo_seconds: float
+    aot_seconds: float
+    inductor_seconds: float
+    autotune_seconds: float
+    skip_reason: str
+
+
+@dataclass
+class Graph:
+    """One graph that Inductor compiled or loaded from a cache."""
+
+    devices: tuple[str, ...]
+    mutated_inputs: int
+    cuda_graphs_requested: bool
+    cuda_graphs_kept: bool
+    partitions: int
+    skip_reason: str
+    calls: int = 0
+
+
+@dataclass
+class Lowering:
+    """What can stand against a CUDA graph in one FX graph, found before and after Inductor lowered it."""
+
+    nodes: list[tuple[str, Place | None, str]] = field(default_factory=list)
+    mutated: list[tuple[str, Place | None]] = field(default_factory=list)
+
+
+class Observer:
+    """Collects what torch.compile does between enter and exit; one at a time in a process.
+
+    Entering clears Dynamo's counters and metrics, which are global to the process.
+    """
+
+    _active: Observer | None = None
+
+    def __init__(self) -> None:
+        self.breaks: list[Break] = []
+        self.graphs: list[Graph] = []
+        self.lowerings: list[Lowering] = []
+        self.skips: list[str] = []
+        self.recordings = 0
+        self.replays = 0
+        self.calls = 0
+        self._by_identity: dict[int, Graph] = {}
+        self.attempts: list[Attempt] = []
+        self._counters: dict[str, dict[str, int]] | None = None
+        self._stack = contextlib.ExitStack()
+
+    def __enter__(self) -> Observer:
+        if Observer._active is not None:
+            raise RuntimeError("another observer is active in this process")
+        with contextlib.ExitStack() as stack:
+            try:
+                self._install(stack)
+            except (AttributeError, ImportError) as error:
+                raise InternalsMoved(f"torch {torch.__version__}: {error}") from error
+            self._stack = stack.pop_all()
+        Observer._active = self
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        Observer._active = None
+        self._counters = _counters()
+        self._stack.close()
+
+    def counter(self, group: str) -> dict[str, int]:
+        """A group of Dynamo's counters: `inductor`, `aot_autograd`, `graph_break`, `unimplemented`, …"""
+        counters = _counters() if self._counters is None else self._counters
+        return counters.get(group, {})
+
+    def _install(self, stack: contextlib.ExitStack) -> None:
+        from torch._dynamo import convert_frame, output_graph, utils
+        from torch._dynamo.callback import CompilationCallbackHandler
+        from torch._inductor import compile_fx, cudagraph_trees, cudagraph_utils, output_code
+
+        utils.counters.clear()
+        utils.clear_compilation_metrics()
+        stack.enter_context(_wrapped(convert_frame, "_compile", self._on_attempt))
+        graph_class = output_code.CompiledFxGraph
+        stack.enter_context(_wrapped(output_graph.GraphCompileReason, "__post_init__", self._on_break))
+        stack.enter_context(_wrapped(graph_class, "__call__", self._on_call))
+        stack.enter_context(_wrapped(graph_class, "post_compile", self._on_post_compile))
+        stack.enter_context(_wrapped(compile_fx, "_compile_fx_inner", self._on_lowering))
+        stack.enter_context(_wrapped(torch.cuda.CUDAGraph, "replay", self._on_replay))
+        for module in (cudagraph_utils, cudagraph_trees, output_code, compile_fx):
+            if hasattr(module, "log_cudagraph_skip_and_bump_counter"):
+                stack.enter_context(_wrapped(module, "log_cudagraph_skip_and_bump_counter", self._on_skip))
+        # Not a registered callback: torch.compiler.reset() drops those.
+        stack.enter_context(_wrapped(CompilationCallbackHandler, "install_callbacks", self._on_work))
+
+    def _on_attempt(self, original: Callable[..., Any], code: CodeType, *rest: Any, **options: Any) -> Any:
+        error = None
+        try:
+            return original(code, *rest, **options)
+        except BaseException as raised:
+            error = raised
+            raise
+        finally:
+            self.attempts.append(_attempt(code, error))
+
+    def _on_break(self, original: Callable[..., Any], reason: Any) -> None:
+        original(reason)
+        if reason.graph_break:
+            self.breaks.append(Break(_user_place(reason.user_stack), str(reason.reason)))
+
+    def _on_call(self, original: Callable[..., Any], graph: Any, inputs: Any) -> Any:
+        self.calls += 1
+        known = self._by_identity.get(id(graph))
+        if known is not None:
+            known.calls += 1
+        return original(graph, inputs)
+
+    def _on_post_compile(
+        self, original: Callable[..., Any], graph: Any, inputs: Any, constants: Any, options: Any
+    ) -> Any:
+        from torch._inductor import config
+
+        requested = bool(config.triton.cudagraphs)
+        result = original(graph, inputs, constants, options)
+        info = graph.cudagraph_info
+        reasons = info.cudagraph_fail_reasons if info is not None else []
+        seen = Graph(
+            devices=tuple(sorted(graph.device_types)),
+            mutated_inputs=len(graph.mutated_input_idxs),
+            cuda_graphs_requested=requested,
+            cuda_graphs_kept=requested and bool(options["cudagraphs"]),
+            partitions=len(getattr(graph, "partition_maps", None) or ()),
+            skip_reason=graph.disabled_cudagraphs_reason or ", ".join(reasons),
+        )
+        self.graphs.append(seen)
+        self._by_identity[id(graph)] = seen
+        return result
+
+    def _on_lowering(self, original: Callable[..., Any], gm: Any, *inputs: Any, **options: Any) -> Any:
+        lowering = Lowering(nodes=_unsafe_nodes(gm))
+        places = [_node_place(_mutating_use(node)) for node in gm.graph.find_nodes(op="placeholder")]
+        names = [node.name for node in gm.graph.find_nodes(op="placeholder")]
+        compiled = original(gm, *inputs, **options)
+        mutated = set(getattr(compiled, "mutated_input_idxs", ()))
+        for index in sorted(mutated - set(options.get("static_input_idxs") or ())):
+            lowering.mutated.append((names[index], places[index]))
+        self.lowerings.append(lowering)
+        return compiled
+
+    def _on_replay(self, original: Callable[..., Any], graph: Any) -> Any:
+        self.replays += 1
+        return original(graph)
+
+    def _on_skip(self, original: Callable[..., Any], message: str) -> Any:
+        self.skips.append(message)
+        return original(message)
+
+    def _on_work(self, original: Callable[..., Any], handler: Any, trigger: Any, *rest: Any) -> Any:
+        if trigger.name == "CUDAGRAPH_RECORDING":
+            self.recordings += 1
+        return original(handler, trigger, *rest)
+
+
+def _counters() -> dict[str, dict[str, int]]:
+    from torch._dynamo.utils import counters
+
+    return {group: dict(values) for group, values in counters.items()}
+
+
+def switched_off() -> str:
+    """Why torch.compile can't do anything in this process, or an empty string."""
+    from torch._dynamo import config, eval_frame
+
+    if config.disable:
+        return "torch._dynamo.config.disable is set (TORCHDYNAMO_DISABLE or TORCH_COMPILE_DISABLE)"
+    stance = eval_frame._stance.stance
+    return "" if stance not in ("force_eager",) else f"the stance of torch.compile is {stance}"
+
+
+def is_torch_file(file: str) -> bool:
+    """Whether a file belongs to torch itself."""
+    return file.startswith(_TORCH_FOLDER)
+
+
+def _attempt(code: CodeType, error: BaseException | None) -> Attempt:
+    """The attempt that has just ended: Dynamo's metrics of it, and the error that gave it up."""
+    from torch._dynamo.utils import CompilationMetrics, clear_compilation_metrics, get_compilation_metrics
+
+    # Work at run time (recording of CUDA graphs, tuning) leaves entries of its own between attempts.
+    entries = [one for one in get_compilation_metrics() if not one.is_runtime]
+    one = entries[-1] if entries else CompilationMetrics()
+    clear_compilation_metrics()
+    stack = getattr(error, "real_stack", None)
+    return Attempt(
+        place=Place(code.co_filename, code.co_firstlineno, code.co_name),
+        compiled=bool(one.has_guarded_code),
+        operations=one.graph_op_count or 0,
+        failure=(one.fail_reason or str(error)) if error is not None else "",
+        failure_type=type(error).__name__ if error is not None else "",
+        failure_place=_user_place(stack) if stack else None,
+        recompile_guard=one.recompile_reason or "",
+        dynamo_seconds=(one.dynamo_cumulative_compile_time_us or 0) / 1e6,
+        aot_seconds=(one.aot_autograd_cumulative_compile_time_us or 0) / 1e6,
+        inductor_seconds=(one.inductor_cumulative_compile_time_us or 0) / 1e6,
+        autotune_seconds=(one.compile_time_autotune_time_us or 0) / 1e6,
+        skip_reason=one.cudagraph_skip_reason or "",
+    )
+
+
+@contextlib.contextmanager
+def _wrapped(owner: Any, name: str, around: Callable[..., Any]) -> Iterator[None]:
+    """Have `owner.name(*arguments)` call `around(original, *arguments)` within the block."""
+    original = getattr(owner, name)
+    own = name in vars(owner)
+
+    @functools.wraps(original)
+    def call(*arguments: Any, **options: Any) -> Any:
+        return around(original, *arguments, **options)
+
+    setattr(owner, name, call)
+    try:
+        yield
+    finally:
+        if own:
+            setattr(owner, name, original)
+        else:
+            delattr(owner, name)
+
+
+def _user_place(stack: Any) -> Place:
+    """The innermost frame that is not torch's own; the innermost one where all are."""
+    frames = list(stack)
+    outside = [one for one in frames if not is_torch_file(one.filename)]
+    last = (outside or frames or [traceback.FrameSummary("", 0, "")])[-1]
+    return Place(last.filename, last.lineno or 0, last.name)
+
+
+def _node_place(node: Any) -> Place | None:
+    """The user's line that an FX node comes from."""
+    trace = getattr(node, "stack_trace", None) or ""
+    frames = []
+    for line in trace.splitlines():
+        if line.strip().startswith('File "') and ", line " in line:
+            file, _, rest = line.strip()[6:].partition('", line ')
+            number, _, function = rest.partition(", in ")
+            digits = number.split(",")[0]
+            frames.append(traceback.FrameSummary(file, int(digits) if digits.isdigit() else 0, function.split(",")[0]))
+    return _user_place(frames) if frames else None
+
+
+def _mutating_use(placeholder: Any) -> Any:
+    """The node that writes to an input, where the FX graph shows it."""
+    for user in placeholder.users:
+        if user.target is torch.ops.aten.copy_.default and user.args[0] is placeholder:
+            return user
+    return placeholder
+
+
+def _unsafe_nodes(gm: Any) -> list[tuple[str, Place | None, str]]:
+    """(operation, user's line, reason) of every node that Inductor would not put into a CUDA graph.
+
+    Inductor's own rule names the first such node of a graph; it is asked about one node at a time.
+    """
+    from torch._inductor.utils import get_first_incompatible_cudagraph_node
+    from torch.fx.experimental.symbolic_shapes import free_unbacked_symbols
+
+    found = []
+    for node in gm.graph.nodes:
+        alone = SimpleNamespace(graph=SimpleNamespace(nodes=[node]))
+        if get_first_incompatible_cudagraph_node(alone) is None:
+            continue
+        value = node.meta.get("val")
+        by_data = value is not None and free_unbacked_symbols(value) and "_local_scalar" not in str(node.target)
+        reason = "depends on a value that only the device knows" if by_data else "can't be part of a CUDA graph"
+        found.append((str(node.target), _node_place(node), reason))
+    return found

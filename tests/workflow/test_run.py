@@ -18,7 +18,7 @@ SYMBOLS = ["SIM_00000", "SIM_00001", "SIM_00002"]
 
 
 def test_the_exit_code_is_the_verdict(finished):
-    verdict = finished.read("verdict.json")["verdict"]
+    verdict = finished.read("verdict.json")["gate"]
     assert finished.first_run.returncode == (0 if verdict == "pass" else 1), finished.first_run.stdout
     assert (finished.folder / "results/gate.passed").exists() is (verdict == "pass")
 
@@ -79,14 +79,14 @@ def test_the_decision_can_be_sourced_by_a_shell(finished):
 def test_the_run_is_archived_with_its_evidence(finished):
     folder = finished.folder / "results" / "archive"
     (run,) = [entry for entry in folder.iterdir() if entry.is_dir()]
-    assert run.name.endswith(finished.read("verdict.json")["verdict"])
+    assert run.name.endswith(finished.read("verdict.json")["gate"])
     for name in ("report.md", "report.html", "verdict.json", "decision.json", "deploy.env"):
         assert (run / name).read_bytes() == (finished.folder / "results" / name).read_bytes()
 
 
 def test_the_report_says_verdict_decision_and_what_was_not_measured(finished):
     text = (finished.folder / "results/report.md").read_text()
-    assert finished.read("verdict.json")["verdict"].upper() in text.upper().split("\n## ")[0]
+    assert finished.read("verdict.json")["gate"].upper() in text.upper().split("\n## ")[0]
     for model, variant in VARIANTS:
         assert model in text.lower() and variant in text
     assert "not measured" in text.lower()
@@ -96,7 +96,7 @@ def test_nothing_is_done_twice(finished):
     """A second run does nothing; only a gate that failed fails again."""
     started = time.monotonic()
     stale = finished.stale()
-    failed = finished.read("verdict.json")["verdict"] != "pass"
+    failed = finished.read("verdict.json")["gate"] != "pass"
     assert stale == ({"gate": 1} if failed else {})
     assert time.monotonic() - started < 60
 
@@ -104,5 +104,5 @@ def test_nothing_is_done_twice(finished):
 def test_why_has_nothing_to_say(finished):
     done = finished.snakemake("why", "--quiet", "all")
     assert done.returncode == 0, done.stdout
-    waiting = finished.read("verdict.json")["verdict"] != "pass"
+    waiting = finished.read("verdict.json")["gate"] != "pass"
     assert ("gate" if waiting else "Nothing is stale.") in done.stdout

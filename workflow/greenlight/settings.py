@@ -79,6 +79,23 @@ class TrialSettings(_Section):
     """Host memory that a trial may use; null for no limit."""
 
 
+class AcceptSettings(_Section):
+    """Given with the target `accept`, such as --config accept='{reason: "new weights"}'."""
+
+    reason: str | None = None
+    """Why this run becomes the baseline; needed where it is forced."""
+    who: str | None = None
+    """Who accepts; git's user.name where it is not set."""
+    force: bool = False
+    """Accept a run whose evidence is incomplete or whose gate failed."""
+
+    @model_validator(mode="after")
+    def _forced_with_a_reason(self) -> AcceptSettings:
+        if self.force and not (self.reason or "").strip():
+            raise ValueError("accept.force needs accept.reason, one sentence")
+        return self
+
+
 class ModelSettings(_Section):
     """What every model has."""
 
@@ -218,6 +235,7 @@ class Settings(_Section):
     trials: TrialSettings = TrialSettings()
     models: Models
     rules: Rules = Rules()
+    accept: AcceptSettings = AcceptSettings()
 
     @field_validator("symbols", mode="before")
     @classmethod

@@ -1,5 +1,6 @@
 """What was expected, how it differs from the baselines, and the verdict."""
 
+BASELINES = PLAN.settings.baselines_folder
 EVIDENCE = {
     "compiled": of_every_variant(lambda m, v: LAYOUT.record("compile", m, v)),
     "predicted": [
@@ -41,7 +42,7 @@ rule diff:
     params:
         job=job_text(PLAN.diff()),
     shell:
-        "python -m greenlight.stages.diff --results {RESULTS:q} --job {params.job:q}"
+        "python -m greenlight.stages.diff --results {RESULTS:q} --job {params.job:q} --baselines {BASELINES:q}"
 
 
 rule judge:
@@ -58,4 +59,4 @@ rule judge:
     params:
         job=job_text(PLAN.judge()),
     shell:
-        "python -m greenlight.stages.judge --results {RESULTS:q} --job {params.job:q}"
+        "python -m greenlight.stages.judge --results {RESULTS:q} --job {params.job:q} --baselines {BASELINES:q}"

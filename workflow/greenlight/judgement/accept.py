@@ -59,18 +59,23 @@ def build_baselines(
             "Mend it and run again, or set accept.force to true with the reason in accept.reason."
         )
     accepted = {"who": who, "when": when, "commit": commit, "reason": reason, "forced": bool(faults)}
+    documents = current_documents(evidence, rules)
+    if not documents:
+        raise UserError("nothing can be accepted: no variant has complete scores")
+    return {name: seal({**document, "accepted": accepted}) for name, document in documents.items()}
+
+
+def current_documents(evidence: Evidence, rules: Rules) -> dict[str, Document]:
+    """This run's figures as baseline documents by file name, before anyone has accepted or sealed them."""
     documents = {}
     for model in evidence.expected.models:
         document = _accuracy(evidence, model)
         if document["variants"]:
-            documents[accuracy_file(model)] = seal({**document, "accepted": accepted})
+            documents[accuracy_file(model)] = document
     if evidence.expected.platform_id:
         document = _speed(evidence, rules)
         if any(entry["variants"] for entry in document["models"].values()):
-            name = speed_file(evidence.expected.platform_id)
-            documents[name] = seal({**document, "accepted": accepted})
-    if not documents:
-        raise UserError("nothing can be accepted: no variant has complete scores")
+            documents[speed_file(evidence.expected.platform_id)] = document
     return documents
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from greenlight.judgement.baseline import Baselines
 from greenlight.judgement.checks import accuracy, baseline, health, numerics, running, speed
 from greenlight.judgement.checks.base import Check, Subject
-from greenlight.judgement.decision import Decision, break_even_calls, decide
+from greenlight.judgement.decision import Decision, break_even_calls, decide, simplicity
 from greenlight.judgement.evidence import Evidence, VariantEvidence
 from greenlight.judgement.expected import ExpectedModel, mode_of
 from greenlight.judgement.rules import DEFAULT_SEVERITY, Rules
@@ -80,7 +80,8 @@ def judge(evidence: Evidence, rules: Rules, baselines: Baselines) -> Verdict:
     decisions: dict[str, Decision] = {}
     variants: dict[str, dict[str, dict[str, Any]]] = {}
     for name, model in evidence.expected.models.items():
-        found = evidence.of_model(name)
+        known = evidence.of_model(name)
+        found = {variant: known[variant] for variant in sorted(known, key=lambda v, m=model: simplicity(m, v))}
         own, speeds, summaries = _judge_model(found, evidence, rules, baselines)
         decisions[name] = decide(model, own, speeds, rules)
         variants[name] = {

@@ -34,7 +34,9 @@ SCORES_SCHEMA = pa.schema(
     + [("window", pa.int32()), ("horizon", pa.int32())]
     + [(metric, pa.float64()) for metric in METRICS]
 )
+RATIOS = ("mae_over_naive", "mae_over_drift")
 RESAMPLES = 1000
+_MAE, _MASE = METRICS.index("mae"), METRICS.index("mase")
 
 
 @dataclass(frozen=True)
@@ -125,9 +127,7 @@ def _whole(step: np.ndarray, starts: np.ndarray, lengths: np.ndarray, horizon: i
     return whole
 
 
-def _score(
-    forecasts: pa.Table, rows: np.ndarray, contexts: list[WindowContext | None]
-) -> dict[str, np.ndarray]:
+def _score(forecasts: pa.Table, rows: np.ndarray, contexts: list[WindowContext | None]) -> dict[str, np.ndarray]:
     """Metrics of [windows, horizon] rows; NaN where anything of a window is not finite or there is no
     context.
     """
@@ -184,17 +184,22 @@ def _problems(
 
 
 def summarise(
-    metrics: Mapping[str, np.ndarray], symbols: np.ndarray, *, rate: float = 0.025, seed: int = 0
+    metrics: Mapping[str, np.ndarray],
+    symbols: np.ndarray,
+    *,
+    rate: float = 0.025,
+    seed: int = 0,
+    each_symbol: bool = True,
 ) -> dict[str, Any]:
     """Averages of window scores, each symbol and in all, with bootstrap intervals.
 
     Args:
-        metrics: by name, [windows]; NaN marks a window that has no score, and its averages are NaN:
-        nothing is
+        metrics: by name, [windows]; NaN marks a window that has no score, and its averages are NaN: nothing is
             averaged away. Only an undefined MASE (NaN where `mae` is finite) is left out, and counted.
         symbols: [windows] names.
         rate: probability in each tail of the percentile intervals.
         seed: of the resampling; the same seed gives the same intervals.
+        each_symbol: whether the symbols get their own averages.
 
     Returns:
         {"overall": {metric: {"value", "lower", "upper"}, "mae_over_naive": {...}, "mae_over_drift": {...}},
@@ -203,58 +208,64 @@ def summarise(
         symbols' values (resampled symbols), so that each symbol weighs the same. The ratios to the naive
         forecasts are geometric means over symbols of the ratio of their mean errors.
     """
-    names, code = np.unique(np.asarray(symbols).astype(str), return_inverse=True)
+    names, code, sizes = np.unique(np.asarray(symbols).astype(str), return_inverse=True, return_counts=True)
     table = np.stack([np.asarray(metrics[name], dtype=np.float64) for name in METRICS], axis=1)
-    rows = [table[code == number] for number in range(len(names))]
-    means = np.stack([_means(block) for block in rows])
-    rng = np.random.default_rng(seed)
-    mae, naive, drift = (means[:, METRICS.index(name)] for name in ("mae", "naive_mae", "drift_mae"))
+    unscored = ~np.isfinite(table[:, _MAE])
+    undefined = ~np.isfinite(table[:, _MASE]) & ~unscored
+    order = np.argsort(code, kind="stable")
+    starts = np.r_[0, np.cumsum(sizes)[:-1]]
+    means = _means(table[order], undefined[order], starts, sizes)
     # A symbol that neither moves nor is missed has the ratio 1, not 0/0.
     tiny = 1e-9 * means[:, METRICS.index("mean_price")]
-    ratios = np.stack([np.log((mae + tiny) / (other + tiny)) for other in (naive, drift)], axis=1)
-    overall = _intervals(np.concatenate([means, ratios], axis=1), rate, rng, [*METRICS, "naive", "drift"])
-    for short in ("naive", "drift"):
-        logs = overall.pop(short)
-        overall[f"mae_over_{short}"] = {key: float(np.exp(value)) for key, value in logs.items()}
-    unscored = ~np.isfinite(table[:, METRICS.index("mae")])
-    undefined = ~np.isfinite(table[:, METRICS.index("mase")]) & ~unscored
+    others = (means[:, METRICS.index(name)] for name in ("naive_mae", "drift_mae"))
+    ratios = [np.log((means[:, _MAE] + tiny) / (other + tiny)) for other in others]
+    overall = _intervals(np.column_stack([means, *ratios])[None], rate, seed, (*METRICS, *RATIOS))[0]
+    for name in RATIOS:
+        overall[name] = {key: float(np.exp(value)) for key, value in overall[name].items()}
     counts = {"symbols": len(names), "windows": len(table)}
     counts |= {"unscored": int(unscored.sum()), "undefined_mase": int(undefined.sum())}
-    each = {str(name): _intervals(block, rate, rng) for name, block in zip(names, rows, strict=True)}
-    return {"overall": overall, "symbols": each, "counts": counts}
+    summary: dict[str, Any] = {"overall": overall, "symbols": {}, "counts": counts}
+    for size in np.unique(sizes) if each_symbol else ():
+        alike = np.flatnonzero(sizes == size)
+        blocks = table[order][starts[alike][:, None] + np.arange(size)]
+        found = _intervals(blocks, rate, seed, METRICS)
+        summary["symbols"] |= {str(names[number]): entry for number, entry in zip(alike, found, strict=True)}
+    return summary
 
 
-def _means(block: np.ndarray) -> np.ndarray:
-    """[metrics] means of [windows, metrics]; an undefined MASE is left out, any other NaN is kept."""
-    means = block.mean(axis=0)
-    mase = METRICS.index("mase")
-    defined = block[np.isfinite(block[:, mase]) | ~np.isfinite(block[:, METRICS.index("mae")]), mase]
-    means[mase] = defined.mean() if len(defined) else np.nan
+def _means(table: np.ndarray, undefined: np.ndarray, starts: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    """[symbols, metrics] means of windows sorted by symbol; an undefined MASE is left out, other NaN are kept."""
+    filled = table.copy()
+    filled[undefined, _MASE] = 0.0
+    means = np.add.reduceat(filled, starts) / sizes[:, None]
+    defined = sizes - np.add.reduceat(undefined.astype(np.int64), starts)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        means[:, _MASE] = np.where(defined > 0, means[:, _MASE] * sizes / defined, np.nan)
     return means
 
 
-def _intervals(
-    values: np.ndarray, rate: float, rng: np.random.Generator, names: list[str] | tuple[str, ...] = METRICS
-) -> dict[str, dict[str, float]]:
-    """Mean and percentile bootstrap interval of each column of [units, columns]; no interval from one
-    unit.
+def _intervals(blocks: np.ndarray, rate: float, seed: int, names: tuple[str, ...]) -> list[dict[str, dict[str, float]]]:
+    """Mean and percentile bootstrap interval of [groups, units, columns] over units, by group and column.
+
+    All groups share the resampled units. There is no interval from one unit.
     """
-    count = len(values)
+    count = blocks.shape[1]
+    rng = np.random.default_rng(seed)
     draws = rng.multinomial(count, np.full(count, 1 / count), size=RESAMPLES).astype(np.float64)
-    defined = np.isfinite(values)
-    filled = np.where(defined, values, 0.0)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        weight = draws @ defined
-        means = (draws @ filled) / weight
-    entries = {}
-    for number, name in enumerate(names):
-        column = values[:, number]
-        if name == "mase":
-            column = column[np.isfinite(column)]
-        value = float(column.mean()) if len(column) else float("nan")
-        lower = upper = float("nan")
-        resampled = means[:, number][weight[:, number] > 0]
-        if count > 1 and np.isfinite(value) and len(resampled):
-            lower, upper = (float(bound) for bound in np.quantile(resampled, [rate, 1 - rate]))
-        entries[name] = {"value": value, "lower": lower, "upper": upper}
-    return entries
+    keep = np.ones(blocks.shape)
+    keep[..., _MASE] = np.isfinite(blocks[..., _MASE])
+    # An undefined MASE weighs nothing; where the window has no score at all, its MAE is NaN and so is this.
+    filled = np.where(keep > 0, blocks, np.where(np.isnan(blocks[..., _MAE]), np.nan, 0.0)[..., None])
+    with np.errstate(divide="ignore", invalid="ignore"):
+        values = filled.sum(axis=1) / keep.sum(axis=1)
+        resampled = np.einsum("ru,guc->rgc", draws, filled, optimize=True)
+        resampled[..., _MASE] *= count / (draws @ keep[..., _MASE].T)
+    resampled = np.where(np.isfinite(values), resampled / count, 0.0)
+    # Only resamples in which no MASE is defined are left out.
+    bounds = np.nanquantile(resampled, [rate, 1 - rate], axis=0)
+    bounds = np.where(np.isfinite(values) & (count > 1), bounds, np.nan)
+    keys = ("value", "lower", "upper")
+    return [
+        {name: dict(zip(keys, map(float, column), strict=True)) for name, column in zip(names, group, strict=True)}
+        for group in np.stack([values, *bounds], axis=-1)
+    ]

@@ -255,7 +255,7 @@ def summary_of(found: VariantEvidence, expected: Expected, rules: Rules) -> dict
     if found.scores is None:
         return None
     symbols = np.repeat(list(expected.symbols), [entry.windows for entry in expected.symbols.values()])
-    return summarise(found.scores.metrics, symbols, rate=rules.accuracy.interval)
+    return summarise(found.scores.metrics, symbols, rate=rules.accuracy.interval, each_symbol=False)
 
 
 def truth_checks(subject: Subject, summary: Mapping[str, Any] | None) -> list[Check]:

@@ -72,7 +72,7 @@ def _recompiles(subject: Subject, health: list[tuple[str, Health]]) -> Check:
     counted += [(result.recompiles_after_warm_up, "time", None) for result in subject.found.results("time")]
     most, stage, entry = max(counted, key=lambda item: item[0])
     cause = f"; the last one: {_name(entry.recompiles[-1])}" if entry and entry.recompiles else ""
-    reason = f"at most {count(most, 'recompile')} after warm-up in one process"
+    reason = f"at most {count(most, 'recompile')} after warm-up" if most else "no recompile after warm-up"
     if most > limit:
         reason = f"{count(most, 'recompile')} after warm-up in {stage}{cause}"
     return subject.holds("recompiles-after-warm-up", most <= limit, reason, *_STAGES, figure=most, limit=limit)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from greenlight.judgement.checks.base import Check, Status, Subject
 from greenlight.judgement.records import ProbeQuantity, Reproducibility
@@ -40,33 +41,35 @@ def _place(quantity: ProbeQuantity) -> str:
     return f"{quantity.quantity}, window {worst.window}, {step}"
 
 
-def error_ratio(error: float, own: float, scale: float, multiplier: float, floor: float) -> float:
-    """Error over what the float32 reference's own error and the rounding floor make of it.
+@dataclass(frozen=True)
+class _Error:
+    """One error of a quantity: found and allowed (both relative to the quantity's RMS), and the reference's own."""
 
-    `error <= multiplier * own + floor * scale` is the same as a ratio of at most `multiplier` here. Infinite
-    where a figure is not a number: NaN never passes.
-    """
-    base = own + floor * scale / multiplier
-    if not all(map(math.isfinite, (error, own, scale))):
-        return math.inf
-    return error / base if base > 0 else (0.0 if error == 0 else math.inf)
+    what: str
+    found: float
+    allowed: float
+    own: float
+
+    @property
+    def load(self) -> float:
+        """Found over allowed: above 1 is too much; NaN never is below."""
+        if not all(map(math.isfinite, (self.found, self.allowed))):
+            return math.inf
+        return self.found / self.allowed
 
 
-def _worst_ratio(quantity: ProbeQuantity, rules: NumericsRules) -> tuple[float, float, bool]:
-    """(ratio, its limit, whether it is that of the largest single error), whichever is nearer its limit."""
+def _errors(quantity: ProbeQuantity, rules: NumericsRules) -> list[_Error]:
+    """RMS error and largest single error, each allowed a multiple of the float32 reference's own and a floor."""
     few = quantity.elements < rules.few_elements
-    limit = rules.error_ratio_few if few else rules.error_ratio
-    mean = error_ratio(quantity.error_variant, quantity.error_reference, quantity.scale, limit, rules.floor)
-    single = error_ratio(
-        quantity.max_abs,
-        quantity.max_abs_reference,
-        quantity.scale,
-        rules.worst_error_ratio,
-        rules.worst_floor,
-    )
-    if single / rules.worst_error_ratio > mean / limit:
-        return single, rules.worst_error_ratio, True
-    return mean, limit, False
+    multiple = rules.error_ratio_few if few else rules.error_ratio
+    # A quantity that is zero throughout has no scale; its errors are then held against the floor itself.
+    scale = quantity.scale or 1.0
+    rms, own = quantity.error_variant / scale, quantity.error_reference / scale
+    top, own_top = quantity.max_abs / scale, quantity.max_abs_reference / scale
+    return [
+        _Error("RMS error", rms, multiple * own + rules.floor, own),
+        _Error("largest error", top, rules.worst_error_ratio * own_top + rules.worst_floor, own_top),
+    ]
 
 
 def _numerics(subject: Subject, quantities: list[ProbeQuantity]) -> Check:
@@ -75,15 +78,15 @@ def _numerics(subject: Subject, quantities: list[ProbeQuantity]) -> Check:
     if broken:
         cause = broken[0].problem or "there are values that are not finite"
         reason = f"{_place(broken[0])}: {cause}"
-        return subject.check("numerics", "fail", reason, "probe", limit=rules.error_ratio)
+        return subject.check("numerics", "fail", reason, "probe")
     floats = [q for q in quantities if q.kind == "float"]
     if not floats:
         return subject.check("numerics", "fail", "no evidence: the probe compared no real-valued quantity", "probe")
-    judged = [(*_worst_ratio(quantity, rules), quantity) for quantity in floats]
-    ratio, limit, single, worst = max(judged, key=lambda item: item[0] / item[1])
-    what = "largest single error" if single else "RMS error"
-    reason = f"{what} {ratio:.3g} times that of the float32 reference; worst: {_place(worst)}"
-    return subject.holds("numerics", ratio <= limit, reason, "probe", figure=ratio, limit=limit)
+    judged = [(error, quantity) for quantity in floats for error in _errors(quantity, rules)]
+    error, worst = max(judged, key=lambda item: item[0].load)
+    reason = f"{error.what} {error.found:.2g} of the RMS value, that of the float32 reference {error.own:.2g}, "
+    reason += f"allowed {error.allowed:.2g}; worst: {_place(worst)}"
+    return subject.holds("numerics", error.load <= 1, reason, "probe", figure=error.found, limit=error.allowed)
 
 
 def _exact(subject: Subject, quantities: list[ProbeQuantity]) -> Check:

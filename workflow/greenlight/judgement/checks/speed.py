@@ -171,16 +171,20 @@ def _kib(size: float) -> str:
     return f"{size / 1024:,.0f} KiB" if math.isfinite(size) else "unbounded"
 
 
+def _mib(size: float) -> str:
+    return f"{size / 2**20:,.0f} MiB"
+
+
 def _peak(subject: Subject) -> Check:
     limit = subject.rules.memory.peak_bytes
     results = subject.found.results("predict") + subject.found.results("time")
     peaks = [result.peak_memory_bytes for result in results if result.peak_memory_bytes is not None]
     if limit is None:
-        reason = "no limit is set" + (f"; the peak is {_kib(max(peaks))}" if peaks else "")
+        reason = "no limit is set" + (f"; the peak is {_mib(max(peaks))}" if peaks else "")
         figure = max(peaks) if peaks else None
         return subject.check("memory-peak", "not-measured", reason, "predict", "time", figure=figure)
     if not peaks or len(peaks) < len(results):
         return subject.missing(["memory-peak"], "a process did not report its peak memory", "predict", "time")[0]
-    reason = f"the peak is {_kib(max(peaks))}, the limit {_kib(limit)}"
+    reason = f"the peak is {_mib(max(peaks))}, the limit {_mib(limit)}"
     holds = max(peaks) <= limit
     return subject.holds("memory-peak", holds, reason, "predict", "time", figure=max(peaks), limit=limit)

@@ -1,0 +1,293 @@
+"""A small, good evidence tree on the disk, and ways to put a defect into a variant of it."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from greenlight.files import sha256_of, write_json, write_parquet
+from greenlight.judgement.evidence import forecast_file, record_file
+from greenlight.judgement.expected import mode_of
+from greenlight.judgement.seal import seal
+from greenlight.measures.accuracy import WindowContext, score_windows
+from greenlight.measures.forecasts import QUANTILE_COLUMNS
+from greenlight.measures.numerics import compare
+
+SYMBOLS = {f"SYM{number}": 5 for number in range(6)}
+HORIZON = 8
+TOTO = {
+    "upstream-eager": {"coupled_with_reference": True},
+    "static-eager": {"coupled_with_reference": False},
+    "static-default": {"coupled_with_reference": False},
+    "static-reduce-overhead": {"coupled_with_reference": False},
+}
+KRONOS = {"upstream-eager": {"coupled_with_reference": True}, "upstream-default": {"coupled_with_reference": True}}
+HEALTH = {
+    "engaged": True,
+    "graphs": 3,
+    "graph_breaks": [],
+    "eager_frames": [],
+    "recompiles": [],
+    "recompiles_after_warm_up": 0,
+    "recompile_limit_hits": [],
+    "cache": {"fx_hits": 2, "fx_misses": 0, "aot_hits": 1, "aot_misses": 0},
+    "cuda_graphs": {"available": False, "engaged": None, "recordings": 0, "skips": []},
+}
+REPRODUCIBILITY = {
+    "same_seed_equal": True,
+    "other_seed_differs": True,
+    "batch_equals_rows": {"max_abs_difference": 1e-6, "tolerance": 0.01},
+    "order_irrelevant": {"max_abs_difference": 1e-6, "tolerance": 0.01},
+    "a_b_a": True,
+    "output_overwritten": False,
+    "affine": {"applies": True, "max_relative_difference": 1e-6, "tolerance": 0.01},
+}
+
+
+@dataclass
+class Effects:
+    """What differs from a good variant.
+
+    Attributes:
+        error: factor on the forecast errors of a symbol, by symbol; every other symbol has 1.
+        rounding: relative size of the differences that compiling makes in the forecasts.
+        band: factor on the width of the quantiles.
+        latency: median seconds of a call, as a share of the reference's.
+        jitter: standard deviation of the log of seconds.
+        slow_share, slow_factor: some calls take longer.
+        leak: bytes a call.
+        probe_error: relative error of the probed quantities; the float32 reference has 1e-7.
+        health, reproducibility: entries that differ.
+        failed: stage -> trial records in place of the good ones.
+    """
+
+    error: Mapping[str, float] = field(default_factory=dict)
+    rounding: float = 1e-7
+    band: float = 1.0
+    latency: float = 1.0
+    jitter: float = 0.03
+    slow_share: float = 0.0
+    slow_factor: float = 3.0
+    leak: int = 0
+    probe_error: float = 1.2e-7
+    health: Mapping[str, Any] = field(default_factory=dict)
+    reproducibility: Mapping[str, Any] = field(default_factory=dict)
+    failed: Mapping[str, dict[str, Any]] = field(default_factory=dict)
+
+
+@dataclass
+class Run:
+    """A run to be written: `Run().write(folder)`."""
+
+    models: Mapping[str, Mapping[str, dict[str, Any]]] = field(default_factory=lambda: {"toto": TOTO})
+    symbols: Mapping[str, int] = field(default_factory=lambda: dict(SYMBOLS))
+    effects: dict[tuple[str, str], Effects] = field(default_factory=dict)
+    deployed: Mapping[str, str] = field(default_factory=dict)
+    seed: int = 1
+    speed_seed: int = 0
+    independent_draws: bool = True
+    pairs: int = 20
+    control_pairs: int = 12
+    processes: int = 2
+    adjust: Callable[[dict[str, Any]], None] = lambda manifest: None
+
+    def __post_init__(self) -> None:
+        for model, variants in self.models.items():
+            for variant in variants:
+                fast = {"eager": 1.0, "default": 0.7, "reduce-overhead": 0.7, "max-autotune": 0.7}[mode_of(variant)]
+                self.effects.setdefault((model, variant), Effects(latency=fast))
+
+    def write(self, results: Path) -> Path:
+        """Write everything below `results`; returns it."""
+        manifest = self.manifest()
+        write_json(results / "expected.json", manifest)
+        for model, variants in manifest["models"].items():
+            for variant, entry in variants["variants"].items():
+                _Writer(self, results, model, variant, entry["jobs"]).write()
+        return results
+
+    def manifest(self) -> dict[str, Any]:
+        """What expected.json says."""
+        names = list(self.symbols)
+        shards = [names[: len(names) // 2], names[len(names) // 2 :]] if len(names) > 1 else [names]
+        models = {}
+        for model, variants in self.models.items():
+            entries = {}
+            for variant, options in variants.items():
+                jobs: dict[str, Any] = {}
+                if mode_of(variant) != "eager":
+                    jobs["compile"] = {}
+                jobs |= {f"predict/{number:04d}": {"symbols": part} for number, part in enumerate(shards)}
+                jobs |= {"probe": {}, "score": {}}
+                if variant != "upstream-eager":
+                    jobs["time"] = {"trials": self.processes, "pairs": self.pairs, "control_pairs": self.control_pairs}
+                for job, asked in jobs.items():
+                    asked["key"] = f"key of {model}/{variant}/{job}"
+                entries[variant] = {**options, "jobs": jobs}
+            models[model] = {
+                "reference": "upstream-eager",
+                "deployed": self.deployed.get(model),
+                "weights_hash": f"weights of {model}",
+                "variants": entries,
+            }
+        manifest = {
+            "models": models,
+            "symbols": {name: {"windows": n, "data_hash": f"data of {name}"} for name, n in self.symbols.items()},
+            "horizon": HORIZON,
+            "samples": 32,
+            "seed": self.seed,
+            "settings_hash": "settings",
+            "platform": {"id": "test-platform", "device": "cpu", "threads": 1},
+        }
+        self.adjust(manifest)
+        return manifest
+
+
+def reseal(path: Path, change: Callable[[dict[str, Any]], None]) -> None:
+    """Change a record and seal it again, as a job that wrote other content would have."""
+    import json
+
+    record = json.loads(path.read_text())
+    change(record)
+    write_json(path, seal(record))
+
+
+@dataclass
+class _Writer:
+    run: Run
+    results: Path
+    model: str
+    variant: str
+    jobs: Mapping[str, Any]
+
+    def write(self) -> None:
+        self.effects = self.run.effects[self.model, self.variant]
+        outputs = self._forecasts()
+        for job, asked in self.jobs.items():
+            stage = job.split("/")[0]
+            files = {name: outputs[name] for name in self._files_of(job, asked) if name in outputs}
+            inputs = outputs if stage == "score" else {}
+            results = getattr(self, f"_{stage}")(asked, files)
+            self._record(job, asked["key"], results, files, inputs)
+
+    def _files_of(self, job: str, asked: Mapping[str, Any]) -> list[str]:
+        return [forecast_file(self.model, self.variant, symbol) for symbol in asked.get("symbols", [])]
+
+    def _record(self, job: str, key: str, results: list[Any], outputs: dict[str, str], inputs: dict[str, str]) -> None:
+        stage = job.split("/")[0]
+        trials = [{"kind": "ok", "message": "", "attempts": [], "result": result} for result in results]
+        trials = [self.effects.failed.get(stage, trial) for trial in trials]
+        record = {"stage": stage, "model": self.model, "variant": self.variant, "key": key, "trials": trials}
+        record |= {"inputs": inputs, "outputs": outputs, "provenance": {"commit": "abc"}}
+        write_json(self.results / record_file(job, self.model, self.variant), seal(record))
+
+    def _rng(self, purpose: str, *more: int) -> np.random.Generator:
+        """Random numbers shared by all variants that are coupled, or own ones."""
+        import zlib
+
+        text = f"{self.run.seed}/{self.model}/{purpose}"
+        return np.random.default_rng([zlib.crc32(text.encode()), *more])
+
+    def _forecasts(self) -> dict[str, str]:
+        """Forecast tables around simulated prices; samples of an uncoupled implementation scatter by 3%."""
+        self.tables, self.contexts, outputs = [], {}, {}
+        own = self.variant.startswith("static") and self.run.independent_draws
+        for number, (symbol, count) in enumerate(self.run.symbols.items()):
+            rng, noise = self._rng("prices", number), self._rng("static" if own else "upstream", number)
+            rounding = self._rng(self.variant, number)
+            scale = 10.0 ** (number % 5 - 2)
+            sigma = 0.01 * scale * np.sqrt(np.arange(1, HORIZON + 1))
+            steps = rng.standard_normal((count, HORIZON)).cumsum(axis=1) * 0.01 * scale
+            center = scale + 0.2 * sigma * rng.standard_normal((count, HORIZON))
+            center += 0.03 * sigma * noise.standard_normal((count, HORIZON))
+            actual = scale + steps
+            center = actual + (center - actual) * self.effects.error.get(symbol, 1.0)
+            center *= 1 + self.effects.rounding * rounding.standard_normal((count, HORIZON))
+            for window in range(count):
+                self.contexts[symbol, window] = WindowContext(scale, 0.0, 0.008 * scale)
+            table = self._table(symbol, actual, center, sigma * self.effects.band)
+            self.tables.append(table)
+            if "predict" in self.effects.failed:
+                continue
+            name = forecast_file(self.model, self.variant, symbol)
+            write_parquet(self.results / name, table)
+            outputs[name] = sha256_of(self.results / name)
+        return outputs
+
+    def _table(self, symbol: str, actual: np.ndarray, center: np.ndarray, sigma: np.ndarray) -> pa.Table:
+        count = len(actual)
+        z = np.array([-1.2816, -0.8416, -0.5244, -0.2533, 0.0, 0.2533, 0.5244, 0.8416, 1.2816])
+        columns = {
+            "model": [self.model] * actual.size,
+            "variant": [self.variant] * actual.size,
+            "symbol": [symbol] * actual.size,
+            "window": np.repeat(np.arange(count, dtype=np.int32), HORIZON),
+            "step": np.tile(np.arange(1, HORIZON + 1, dtype=np.int32), count),
+            "actual": actual.ravel(),
+            "mean": center.ravel(),
+        }
+        columns |= {name: (center + level * sigma).ravel() for name, level in zip(QUANTILE_COLUMNS, z, strict=True)}
+        return pa.table(columns)
+
+    def _health(self) -> dict[str, Any]:
+        health = copy.deepcopy(HEALTH) | dict(self.effects.health)
+        return health if mode_of(self.variant) != "eager" else health | {"engaged": False, "graphs": 0}
+
+    def _compile(self, asked: Any, files: dict[str, str]) -> list[Any]:
+        cold = {"first_call_seconds": 9.0, "cold_seconds": 12.0, "cache_files_before": 0}
+        return [{"health": self._health(), **cold}]
+
+    def _predict(self, asked: Any, files: dict[str, str]) -> list[Any]:
+        repeats = REPRODUCIBILITY | dict(self.effects.reproducibility)
+        result = {"health": self._health(), "first_call_seconds": 0.5, "load_seconds": 0.2, "forecast_hash": "abc"}
+        return [result | {"peak_memory_bytes": 300 << 20, "reproducibility": repeats}]
+
+    def _probe(self, asked: Any, files: dict[str, str]) -> list[Any]:
+        exact = self._rng("probe").standard_normal((4, 6, 50))
+        reference = exact * (1 + 1e-7 * self._rng("probe", 1).standard_normal(exact.shape))
+        error = self.effects.probe_error * self._rng(self.variant, 2).standard_normal(exact.shape)
+        tokens = exact[..., :3].argmax(-1)
+        names = [f"SYM{number}/0" for number in range(4)]
+        arrays = ({"logits": exact * (1 + error), "token": tokens}, {"logits": reference, "token": tokens})
+        return [{"quantities": compare(*arrays, {"logits": exact, "token": tokens}, windows=names)}]
+
+    def _time(self, asked: Any, files: dict[str, str]) -> list[Any]:
+        rows = []
+        for process in range(asked["trials"]):
+            rng = self._rng(f"time {self.variant}", self.run.speed_seed, process)
+            kinds = rng.permutation([False] * asked["pairs"] + [True] * asked["control_pairs"])
+            for pair, control in enumerate(kinds):
+                seconds = 0.05 * np.exp(self.effects.jitter * rng.standard_normal(2))
+                if not control:
+                    slow = rng.random() < self.effects.slow_share
+                    seconds[1] *= self.effects.latency * (self.effects.slow_factor if slow else 1.0)
+                order = "reference-first" if rng.random() < 0.5 else "variant-first"
+                rows.append((process, pair, order, *seconds, bool(control)))
+        names = ("process", "pair", "order", "reference_seconds", "variant_seconds", "control")
+        table = pa.table(dict(zip(names, map(list, zip(*rows, strict=True)), strict=True)))
+        for name in ("variant", "model"):
+            table = table.add_column(0, name, pa.array([getattr(self, name)] * len(table)))
+        place = record_file("time", self.model, self.variant).replace("record.json", "pairs.parquet")
+        write_parquet(self.results / place, table)
+        files[place] = sha256_of(self.results / place)
+        calls = asked["pairs"] + asked["control_pairs"]
+        jitter = self._rng(f"memory {self.variant}").integers(0, 65536, calls)
+        memory = (300 << 20) + jitter + self.effects.leak * np.arange(calls)
+        result = {"load_seconds": 0.2, "first_call_seconds": 0.5, "warm_up_calls": 3, "recompiles_after_warm_up": 0}
+        result |= {"memory_readings": memory.tolist(), "peak_memory_bytes": int(memory.max())}
+        result["recompiles_after_warm_up"] = self._health()["recompiles_after_warm_up"]
+        return [result | {"health": self._health()} for _ in range(asked["trials"])]
+
+    def _score(self, asked: Any, files: dict[str, str]) -> list[Any]:
+        scores, problems = score_windows(pa.concat_tables(self.tables), self.contexts, HORIZON)
+        assert not problems
+        place = record_file("score", self.model, self.variant).replace("record.json", "windows.parquet")
+        write_parquet(self.results / place, scores)
+        files[place] = sha256_of(self.results / place)
+        return []

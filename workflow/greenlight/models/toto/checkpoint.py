@@ -81,9 +81,7 @@ def read_dimensions(config: dict[str, Any], where: str) -> Dimensions:
         )
         scaler, outputs = config["scaler_cls"], config["output_distribution_classes"]
     except (KeyError, TypeError) as error:
-        raise UserError(
-            f"{where}: {error} is missing; expected the config.json of a Toto 1.0 checkpoint"
-        ) from error
+        raise UserError(f"{where}: {error} is missing; expected the config.json of a Toto 1.0 checkpoint") from error
     for name, found, expected in (
         ("scaler_cls", scaler, CAUSAL_PATCH_SCALER),
         ("output_distribution_classes", outputs, [STUDENT_T_MIXTURE]),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -31,8 +32,30 @@ def price_unit(closes: np.ndarray) -> float:
     return 2.0 ** (np.log2(_SPREAD) - np.floor(np.log2(spread)))
 
 
-def contexts(windows: Sequence[Window], patch: int) -> tuple[np.ndarray, np.ndarray]:
-    """The closing prices that Toto sees, and their units.
+@dataclass(frozen=True)
+class Quoting:
+    """How each window's prices are quoted to Toto: (price - level) * unit.
+
+    Attributes:
+        levels: [windows] float64, the last price of each context. Toto's scaler subtracts a mean in the dtype of
+            the series; prices far from zero would lose their digits there in float32.
+        units: [windows] float64, powers of two.
+    """
+
+    levels: np.ndarray
+    units: np.ndarray
+
+    def quoted(self, prices: np.ndarray) -> np.ndarray:
+        """What Toto sees of prices [windows, rows]."""
+        return (prices - self.levels[:, None]) * self.units[:, None]
+
+    def prices(self, paths: np.ndarray) -> np.ndarray:
+        """The prices that Toto's paths [windows, samples, horizon] mean."""
+        return paths / self.units[:, None, None] + self.levels[:, None, None]
+
+
+def contexts(windows: Sequence[Window], patch: int) -> tuple[np.ndarray, Quoting]:
+    """The closing prices as Toto sees them.
 
     The oldest rows that do not fill a patch are dropped: padding them with zeros, as the published forecaster
     does, would let the model attend to zeros as if they were prices.
@@ -42,8 +65,8 @@ def contexts(windows: Sequence[Window], patch: int) -> tuple[np.ndarray, np.ndar
         patch: rows in a patch.
 
     Returns:
-        [windows, length] float64, prices times units, where length is the largest multiple of `patch`;
-        [windows] float64 units, powers of two.
+        [windows, length] float64 quoted prices, where length is the largest multiple of `patch`, and how they are
+        quoted.
 
     Raises:
         UserError: a context shorter than a patch, or with a price that is not a finite number.
@@ -59,19 +82,19 @@ def contexts(windows: Sequence[Window], patch: int) -> tuple[np.ndarray, np.ndar
         if not np.isfinite(row).all():
             raise UserError(
                 f"window {window.key}: the context holds closing prices that are not finite numbers; Toto would "
-                "answer without an error and wrongly. Name a repair rule for the series in the configuration"
+                "answer wrongly without an error. Name a repair rule for the series in the configuration"
             )
-    units = np.array([price_unit(row) for row in closes])
-    return closes * units[:, None], units
+    quoting = Quoting(closes[:, -1].copy(), np.array([price_unit(row) for row in closes]))
+    return quoting.quoted(closes), quoting
 
 
-def truths(windows: Sequence[Window], patch: int, units: np.ndarray) -> np.ndarray:
+def truths(windows: Sequence[Window], patch: int, quoting: Quoting) -> np.ndarray:
     """The closing prices that are fed to Toto when it is teacher-forced: the future, without its last patch.
 
     Returns:
-        [windows, patches, patch] float64, prices times units, where patches + 1 steps cover the horizon.
+        [windows, patches, patch] float64 quoted prices, where patches + 1 steps cover the horizon.
     """
     _, horizon = same_shape(windows)
     patches = -(-horizon // patch) - 1
     closes = np.stack([window.target[: patches * patch] for window in windows])
-    return (closes * units[:, None]).reshape(len(windows), patches, patch)
+    return quoting.quoted(closes).reshape(len(windows), patches, patch)

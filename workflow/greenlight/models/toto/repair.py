@@ -132,9 +132,7 @@ def repair_kv_cache(model: Toto | TotoBackbone, *, constant_centre: bool = True)
     """
     backbone = model.model if isinstance(model, Toto) else model
     if not isinstance(backbone, TotoBackbone):
-        raise TypeError(
-            f"expected a loaded Toto or TotoBackbone, not yet compiled, found {type(model).__name__}"
-        )
+        raise TypeError(f"expected a loaded Toto or TotoBackbone, not yet compiled, found {type(model).__name__}")
     # The classes of loaded modules are exchanged: parameters, buffers, hooks and names stay.
     backbone.__class__ = _HostIndexBackbone
     if constant_centre:

@@ -2,54 +2,26 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
-from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 import torch
 
-with warnings.catch_warnings():
-    # xformers and faster JSON readers are optional: their absence is no news to whoever runs the gate.
-    warnings.simplefilter("ignore", ImportWarning)
-    warnings.filterwarnings("ignore", "Using `json`-module", UserWarning)
-    from toto.data.util.dataset import MaskedTimeseries
-    from toto.inference.forecaster import TotoForecaster
-    from toto.model.attention import XFORMERS_AVAILABLE
-    from toto.model.backbone import TotoBackbone
-    from toto.model.toto import Toto
-    from toto.model.transformer import XFORMERS_SWIGLU_AVAILABLE
-
 from greenlight.data.windows import Window, window_seed
 from greenlight.models.base import Forecaster, LoadOptions
-from greenlight.models.toto.checkpoint import COMPUTED, read_dimensions, read_tensors
 from greenlight.models.toto.inputs import contexts, truths
-from greenlight.models.weights import CONFIG, WEIGHTS, load_into, read_config, resolve_checkpoint
+from greenlight.models.toto.published import (
+    MaskedTimeseries,
+    Toto,
+    TotoBackbone,
+    TotoForecaster,
+    load_published,
+)
+from greenlight.models.weights import resolve_checkpoint
 
 DEFAULT_SAMPLES_PER_BATCH = 32
 _DISTRIBUTION = ("df", "loc", "scale", "mixture_weights")
-
-
-def load_published(folder: Path) -> Toto:
-    """The published `Toto` module with a checkpoint's weights, float32 on the CPU, in evaluation mode.
-
-    `Toto.from_pretrained` does not work with huggingface_hub 1.0 and later, and the published loaders drop
-    keys that they do not know without a word; here the key sets must be equal.
-
-    Raises:
-        UserError: config.json or the weights do not fit the architecture.
-    """
-    config = read_config(folder)
-    read_dimensions(config, str(folder / CONFIG))
-    config.pop("pre_xformers_checkpoint", None)
-    if not XFORMERS_AVAILABLE:
-        config["use_memory_efficient_attention"] = False
-    toto = Toto(**config)
-    # The published renaming, for whichever of the two feed-forward implementations this machine has.
-    tensors = Toto._map_state_dict_keys(read_tensors(folder), XFORMERS_SWIGLU_AVAILABLE)
-    load_into(toto, tensors, str(folder / WEIGHTS), ignore=COMPUTED)
-    return toto.eval()
 
 
 class TotoUpstream(Forecaster):
@@ -97,7 +69,7 @@ class TotoUpstream(Forecaster):
 
         The random numbers of a window are those of torch's global generator, seeded for the window.
         """
-        series, units = contexts(windows, self._patch)
+        series, quoting = contexts(windows, self._patch)
         paths = np.empty((len(windows), samples, windows[0].horizon))
         for row, window in enumerate(windows):
             with torch.random.fork_rng(devices=self._devices()):
@@ -109,8 +81,8 @@ class TotoUpstream(Forecaster):
                     samples_per_batch=_divisor(samples, self._samples_per_batch),
                     use_kv_cache=self._kv_cache,
                 )
-            paths[row] = forecast.samples[0, 0].T.double().cpu().numpy() / units[row]
-        return paths
+            paths[row] = forecast.samples[0, 0].T.double().cpu().numpy()
+        return quoting.prices(paths)
 
     @torch.no_grad()
     def probe(self, windows: Sequence[Window]) -> dict[str, np.ndarray]:
@@ -121,8 +93,8 @@ class TotoUpstream(Forecaster):
             in the scaler's units; scaler_loc, scaler_scale: [windows, steps], the affine map back, in price
             times unit.
         """
-        series, units = contexts(windows, self._patch)
-        truth = truths(windows, self._patch, units)
+        series, quoting = contexts(windows, self._patch)
+        truth = truths(windows, self._patch, quoting)
         found = [self._teacher_forced(series[row], truth[row]) for row in range(len(windows))]
         return {name: np.stack([one[name] for one in found]) for name in found[0]}
 
@@ -177,8 +149,7 @@ def _parameters(
     components = mixture.component_distribution
     values = (components.df, components.loc, components.scale, mixture.mixture_distribution.probs)
     found = {
-        name: value[0, 0, -patch:].double().cpu().numpy()
-        for name, value in zip(_DISTRIBUTION, values, strict=True)
+        name: value[0, 0, -patch:].double().cpu().numpy() for name, value in zip(_DISTRIBUTION, values, strict=True)
     }
     found["scaler_loc"] = loc[0, 0, -1].double().cpu().numpy()
     found["scaler_scale"] = scale[0, 0, -1].double().cpu().numpy()

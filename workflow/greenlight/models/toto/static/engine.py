@@ -1,0 +1,293 @@
+"""Forecasting with Toto in production: batches of windows of several variates, any horizon.
+
+engine = TotoEngine.from_checkpoint(folder, device="cuda", dtype=torch.float32)
+engine.compile("reduce-overhead")
+paths = engine.sample(series, horizon=96, samples=256, seeds=range(len(series)))
+paths.mean(2), paths.quantile(0.9, dim=2)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from greenlight.errors import UserError
+from greenlight.models.toto.checkpoint import read_dimensions, read_tensors
+from greenlight.models.toto.static.mixture import UNIFORMS, Mixture
+from greenlight.models.toto.static.network import Network, published_names
+from greenlight.models.toto.static.plan import Plan, Shape
+from greenlight.models.weights import CONFIG, WEIGHTS, check_keys, read_config
+
+# Room for the keys and values of the paths that are decoded at once; more paths are decoded in chunks.
+_SUFFIX_BYTES = {"cpu": 256 << 20, "cuda": 8 << 30}
+# Decode steps that a plan has room for from the start, so that all shorter horizons run the same graphs.
+LEAST_STEPS = 11
+
+
+class TotoEngine:
+    """Toto's weights on a device, and the plans (buffers and compiled code) for the shapes that were asked for.
+
+    Results of a window depend on its series, its seed and the weights, not on the batch that it runs in (but for
+    the rounding of matrix products of another size).
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        *,
+        dtype: torch.dtype = torch.float32,
+        windows_per_batch: int = 16,
+        samples_per_batch: int = 256,
+    ) -> None:
+        """Take over a network that is already on its device.
+
+        Args:
+            dtype: of series and results: float64, or float32 (also with a network in bfloat16).
+            windows_per_batch: windows that are prefilled at once; smaller batches are filled up, but for single
+                windows, which have a plan of their own.
+            samples_per_batch: most paths of a window that are decoded at once.
+        """
+        self.network = network
+        self.dimensions = network.dimensions
+        self._dtype = dtype
+        self._device = network.projection.weight.device
+        self._windows_per_batch = windows_per_batch
+        self._samples_per_batch = samples_per_batch
+        self._mode: str | None = None
+        self._plans: dict[Shape, Plan] = {}
+
+    @classmethod
+    def from_checkpoint(
+        cls,
+        folder: Path,
+        *,
+        device: str | torch.device = "cpu",
+        dtype: torch.dtype = torch.float32,
+        windows_per_batch: int = 16,
+        samples_per_batch: int = 256,
+    ) -> TotoEngine:
+        """Load a published checkpoint (config.json, model.safetensors; both namings of the feed-forward layers).
+
+        Args:
+            dtype: float32, float64 or bfloat16. In bfloat16 the transformer alone is; prices, scaler, rotations and
+                distribution stay in float32, for prices do not fit into 8 bits.
+
+        Raises:
+            UserError: files that do not fit Toto 1.0.
+        """
+        dimensions = read_dimensions(read_config(folder), str(folder / CONFIG))
+        tensors = read_tensors(folder)
+        check_keys(tensors, published_names(dimensions), str(folder / WEIGHTS))
+        try:
+            network = Network.from_published(dimensions, tensors, dtype)
+        except RuntimeError as error:
+            raise UserError(f"{folder / WEIGHTS}: shapes do not fit {CONFIG}: {error}") from error
+        outer = torch.float32 if dtype == torch.bfloat16 else dtype
+        return cls(
+            network.to(device),
+            dtype=outer,
+            windows_per_batch=windows_per_batch,
+            samples_per_batch=samples_per_batch,
+        )
+
+    def compile(self, mode: str) -> None:
+        """Compile prefill, start and decode, each as one graph, at their first calls; mode is one of torch.compile's.
+
+        On a CPU the weights are frozen into the code, so that they are packed once for the matrix kernels.
+        """
+        self._mode = mode
+        self._plans.clear()
+
+    @torch.no_grad()
+    def sample(
+        self,
+        series: Tensor,
+        horizon: int,
+        samples: int,
+        seeds: Sequence[int],
+        *,
+        observed: Tensor | None = None,
+        groups: Tensor | None = None,
+    ) -> Tensor:
+        """Sample paths, [windows, variates, samples, horizon] on the engine's device.
+
+        Args:
+            series: [windows, variates, length]. A length that is no multiple of the patch is padded with zeros on
+                the left, as the published forecaster does; the model attends to them, so rather cut.
+            seeds: of each window's random numbers.
+            observed: [windows, variates, length] bool, False where a value is missing; the series must hold some
+                finite number there, which takes no part in scaling, but is seen by the model, as published.
+            groups: [windows, variates] integers; variates of the same group attend to each other. Default: all do.
+
+        Raises:
+            ValueError: shapes that do not fit, or values that are not finite (the published code would answer
+                zeros or NaN without an error).
+        """
+        if len(seeds) != len(series):
+            raise ValueError(f"{len(seeds)} seeds for {len(series)} windows")
+        results = []
+        for plan, rows in self._prefilled(series, horizon, samples, observed, groups):
+            numbers = self._uniforms([seeds[row] for row in rows], series.shape[1], horizon, samples)
+            chunks = numbers.split(plan.shape.paths, dim=-2)
+            results.append(torch.cat([self._paths(plan, len(rows), horizon, chunk) for chunk in chunks], dim=2))
+        return torch.cat(results)
+
+    @torch.no_grad()
+    def mean(
+        self,
+        series: Tensor,
+        horizon: int,
+        *,
+        observed: Tensor | None = None,
+        groups: Tensor | None = None,
+    ) -> Tensor:
+        """The path that is fed its own expected values, [windows, variates, horizon]; arguments as for `sample`."""
+        results = [
+            self._paths(plan, len(rows), horizon, None)[:, :, 0]
+            for plan, rows in self._prefilled(series, horizon, None, observed, groups)
+        ]
+        return torch.cat(results)
+
+    @torch.no_grad()
+    def teacher_forced(
+        self,
+        series: Tensor,
+        truth: Tensor,
+        *,
+        observed: Tensor | None = None,
+        groups: Tensor | None = None,
+    ) -> Mixture:
+        """The distribution at the prefill and after each patch of truth, through the code that `sample` runs.
+
+        Args:
+            truth: [windows, variates, patches, patch], what followed the series.
+
+        Returns:
+            A mixture whose fields are [windows, variates, patches + 1, ...].
+        """
+        steps = truth.shape[2]
+        results = []
+        horizon = (steps + 1) * self.dimensions.patch_size
+        for plan, rows in self._prefilled(series, horizon, self._last_samples(), observed, groups):
+            found = [_copied(plan, "first_", len(rows))]
+            plan.start()
+            for step in range(steps):
+                plan.patch[: len(rows)] = truth[rows.start : rows.stop, :, step, None].to(plan.patch)
+                plan.decode()
+                found.append(_copied(plan, "next_", len(rows)))
+            results.append([torch.stack(field, dim=2) for field in zip(*found, strict=True)])
+        return Mixture(*(torch.cat(field) for field in zip(*results, strict=True)))
+
+    def _last_samples(self) -> int:
+        """A sample count whose plan is the one that forecasts ran on, where there were some."""
+        return next((s.paths for s in reversed(self._plans) if s.sampled), self._samples_per_batch)
+
+    def _prefilled(
+        self, series: Tensor, horizon: int, samples: int | None, observed: Tensor | None, groups: Tensor | None
+    ) -> Iterator[tuple[Plan, range]]:
+        """Prefill batch by batch; yields a plan that is ready to decode, and the rows that it holds."""
+        series, observed, groups = self._checked(series, horizon, observed, groups)
+        count, variates, length = series.shape
+        windows = 1 if count == 1 else self._windows_per_batch
+        plan = self._plan(windows, variates, length // self.dimensions.patch_size, horizon, samples)
+        for first in range(0, count, windows):
+            rows = range(first, min(first + windows, count))
+            # A batch that is not full keeps whatever finite series the rest of the buffers hold.
+            for buffer, values in ((plan.series, series), (plan.observed, observed), (plan.groups, groups)):
+                buffer[: len(rows)] = values[first : first + len(rows)]
+            plan.prefill()
+            yield plan, rows
+
+    def _plan(self, windows: int, variates: int, context: int, horizon: int, samples: int | None) -> Plan:
+        """The plan for a shape, allocated and wrapped for compilation when it is first asked for."""
+        needed = -(-horizon // self.dimensions.patch_size) - 1
+        steps = LEAST_STEPS
+        while steps < needed:
+            steps *= 2
+        paths = 1 if samples is None else self._paths_at_once(windows * variates, steps, samples)
+        shape = Shape(windows, variates, paths, context, steps, samples is not None)
+        if shape not in self._plans:
+            plan = Plan(self.network, shape, self._dtype)
+            if self._mode is not None:
+                for name in ("prefill", "start", "decode"):
+                    setattr(plan, name, _compiled(getattr(plan, name), self._mode, self._device))
+            self._plans[shape] = plan
+        return self._plans[shape]
+
+    def _paths_at_once(self, rows: int, steps: int, samples: int) -> int:
+        """The sample count rounded up to a power of two, as far as the setting and the room for caches allow."""
+        layers = max(1, sum(self.dimensions.time_layers))
+        weight = self.network.projection.weight
+        bytes_per_path = 2 * rows * steps * layers * self.dimensions.embed_dim * weight.element_size()
+        fitting = _SUFFIX_BYTES.get(self._device.type, _SUFFIX_BYTES["cpu"]) // bytes_per_path
+        wanted = min(1 << (samples - 1).bit_length(), self._samples_per_batch)
+        return max(1, min(wanted, 1 << max(0, fitting.bit_length() - 1)))
+
+    def _uniforms(self, seeds: Sequence[int], variates: int, horizon: int, samples: int) -> Tensor:
+        """Random numbers in [0, 1) of all steps, [steps, 3, windows, variates, samples, patch] float32.
+
+        Each window's come from a generator of its own, seeded for it, in an order that no batch changes.
+        """
+        patch = self.dimensions.patch_size
+        numbers = torch.empty(
+            (-(-horizon // patch), UNIFORMS, len(seeds), variates, samples, patch), device=self._device
+        )
+        generator = torch.Generator(self._device)
+        for row, seed in enumerate(seeds):
+            generator.manual_seed(seed)
+            own = numbers[:, :, row]
+            own.copy_(torch.rand(own.shape, generator=generator, device=self._device))
+        return numbers
+
+    def _paths(self, plan: Plan, windows: int, horizon: int, numbers: Tensor | None) -> Tensor:
+        """Decode one chunk of paths, [windows, V, paths, horizon]; numbers as from `_uniforms`, None for the mean."""
+        patch = self.dimensions.patch_size
+        steps = -(-horizon // patch)
+        kept = 1 if numbers is None else numbers.shape[-2]
+        paths = plan.patch.new_empty(windows, plan.shape.variates, kept, steps * patch)
+        for step in range(steps):
+            if numbers is not None:
+                plan.uniforms[:, :windows, :, :kept] = numbers[step]
+            (plan.decode if step else plan.start)()
+            paths[..., step * patch : (step + 1) * patch] = plan.patch[:windows, :, :kept]
+        return paths[..., :horizon]
+
+    def _checked(
+        self, series: Tensor, horizon: int, observed: Tensor | None, groups: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Series, mask and groups on the device, the series padded to whole patches as the published code does."""
+        series = series.to(self._device, self._dtype)
+        if series.ndim != 3 or 0 in series.shape:
+            raise ValueError(f"expected series [windows, variates, length], found {tuple(series.shape)}")
+        if horizon < 1:
+            raise ValueError(f"horizon is {horizon}; expected 1 or more")
+        if not torch.isfinite(series).all():
+            raise ValueError(
+                "the series hold values that are not finite numbers, which poison every forecast even where they "
+                "are marked as missing; put a number in their place and False into `observed`"
+            )
+        observed = torch.ones_like(series, dtype=torch.bool) if observed is None else observed.to(self._device)
+        if observed.shape != series.shape or observed.dtype != torch.bool:
+            raise ValueError(f"expected observed {tuple(series.shape)} bool, found {tuple(observed.shape)}")
+        groups = series.new_zeros(series.shape[:2]) if groups is None else groups
+        if groups.shape != series.shape[:2]:
+            raise ValueError(f"expected groups {tuple(series.shape[:2])}, found {tuple(groups.shape)}")
+        padding = (-series.shape[-1] % self.dimensions.patch_size, 0)
+        pad = torch.nn.functional.pad
+        return pad(series, padding), pad(observed, padding), groups.to(self._device, torch.int64)
+
+
+def _copied(plan: Plan, moment: str, windows: int) -> list[Tensor]:
+    """The distribution that a plan's buffers hold, for its first path."""
+    return [getattr(plan, moment + name)[:windows, :, 0].clone() for name in Mixture._fields]
+
+
+def _compiled(function: Callable[[], None], mode: str, device: torch.device) -> Callable[[], None]:
+    """One graph of fixed shapes; recompiles of other plans do not count against this one's limit."""
+    options = dict(torch._inductor.list_mode_options(mode))
+    if device.type == "cpu":
+        options["freezing"] = True
+    return torch.compile(function, fullgraph=True, dynamic=False, options=options, isolate_recompiles=True)

@@ -1,0 +1,321 @@
+"""Everything that the report says, gathered from a results folder.
+
+Gathering never fails: a file that is missing or broken becomes a sentence among `problems`, because the report
+must come out after a failed run too, and that is when it is read most closely.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from greenlight.judgement.expected import MODES, implementation_of, mode_of
+from greenlight.layout import Layout
+from greenlight.provenance import digest
+from greenlight.report.findings import (
+    TRIAL_STAGES,
+    DataSummary,
+    FailedTrial,
+    data_summary,
+    failed_trials,
+    not_measured,
+    same_modes,
+)
+from greenlight.report.reading import Reader, at, trials_of
+from greenlight.report.symbols import SymbolRow, SymbolScores, extremes, symbol_rows, symbol_scores
+from greenlight.report.variants import VariantRow, gate_word, variant_row
+
+Records = dict[tuple[str, str, str], list[dict[str, Any]]]
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """One model.
+
+    Attributes:
+        gate: the verdict's word for the model: pass, fail or unknown.
+        deploy: variant to deploy; None where the model does not pass. chosen: the best of the variants that pass.
+        deployed: what production runs now.
+        losers: (variant, why) of every other variant.
+        shown: the variant whose symbols and forecasts are shown: the one judged, else the best, else the
+            reference; compared: the variant that its MAE is compared with.
+        scores: by variant, means by symbol.
+        worst, best, symbols: rows of `shown`.
+    """
+
+    name: str
+    gate: str
+    deploy: str | None
+    chosen: str | None
+    reason: str
+    losers: tuple[tuple[str, str], ...]
+    deployed: str | None
+    reference: str
+    rows: tuple[VariantRow, ...]
+    shown: str
+    compared: str
+    scores: Mapping[str, SymbolScores]
+    symbols: tuple[SymbolRow, ...]
+    worst: tuple[SymbolRow, ...]
+    best: tuple[SymbolRow, ...]
+
+    def row(self, variant: str | None) -> VariantRow | None:
+        """The row of a variant."""
+        return next((row for row in self.rows if row.name == variant), None)
+
+
+@dataclass(frozen=True)
+class BaselineChanges:
+    """This run against one baseline file, as diff.json has it.
+
+    Attributes:
+        state: `compared`, `absent` or `refused`.
+        about: when, by whom and why it was accepted, or why it is refused.
+        lines: what differs, a line each.
+    """
+
+    name: str
+    state: str
+    about: str
+    lines: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class CheckRow:
+    """One check as verdict.json has it; see `judgement.checks.base.Check`. `subject` is whom it concerns, in words."""
+
+    subject: str
+    name: str
+    status: str
+    severity: str
+    figure: float | str | None
+    limit: float | str | None
+    reason: str
+    blocking: bool
+
+
+def check_row(check: Mapping[str, Any]) -> CheckRow:
+    """A check as a row; what it lacks is empty."""
+    subject = " ".join(str(check[key]) for key in ("model", "variant") if check.get(key)) or "the run"
+    words = (str(check.get(key, "")) for key in ("name", "status", "severity"))
+    figures = (at(check, key, kind=(int, float, str)) for key in ("figure", "limit"))
+    return CheckRow(subject, *words, *figures, str(check.get("reason", "")), check.get("blocking") is True)
+
+
+@dataclass(frozen=True)
+class Facts:
+    """A whole report; see the attributes' own classes.
+
+    Attributes:
+        verdict: pass, fail, inconclusive, or unknown where there is no verdict to show.
+        reasons: why not pass.
+        changes: the checks against the baselines; baselines: what differs, number by number.
+        blocking, warnings: the checks that stop a variant, and those that warn.
+        provenance: (label, value) pairs; versions, weights: the same for packages and checkpoints.
+        problems: what could not be read.
+    """
+
+    verdict: str
+    reasons: tuple[str, ...]
+    measured_from: str
+    measured_to: str
+    commits: tuple[str, ...]
+    models: tuple[ModelFacts, ...]
+    changes: tuple[CheckRow, ...]
+    baselines: tuple[BaselineChanges, ...]
+    blocking: tuple[CheckRow, ...]
+    warnings: tuple[CheckRow, ...]
+    checks: tuple[CheckRow, ...]
+    failed: tuple[FailedTrial, ...]
+    same: tuple[str, ...]
+    data: DataSummary
+    unmeasured: tuple[str, ...]
+    provenance: tuple[tuple[str, str], ...]
+    versions: tuple[tuple[str, str], ...]
+    weights: tuple[tuple[str, str], ...]
+    problems: tuple[str, ...]
+
+
+def gather(layout: Layout) -> Facts:
+    """Read a results folder."""
+    reader = Reader(layout.root)
+    expected = reader.json(layout.expected)
+    verdict = reader.json(layout.verdict, sealed=True)
+    difference = reader.json(layout.difference)
+    symbols = sorted(at(expected, "symbols", kind=dict, default={}))
+    records, files = _records(reader, layout, expected)
+    models = tuple(_model(reader, layout, expected, verdict, model) for model in _model_names(expected, verdict))
+    data = data_summary(reader, layout, symbols)
+    judged = [check for check in at(verdict, "checks", kind=list, default=[]) if isinstance(check, dict)]
+    checks = tuple(check_row(check) for check in judged)
+    made = sorted(m for m in (at(r, "provenance", "made", kind=str) for r in _flat(records)) if m)
+    commits = sorted({c for c in (at(r, "provenance", "commit", kind=str) for r in _flat(records)) if c})
+    jobs = [at(record, "job", kind=dict, default={}) for record in _flat(records)]
+    weights = _weights(reader, layout, [model.name for model in models])
+    return Facts(
+        verdict=gate_word(verdict) if verdict else "unknown",
+        reasons=tuple(str(reason) for reason in at(verdict, "reasons", kind=list, default=[])),
+        measured_from=made[0] if made else "",
+        measured_to=made[-1] if made else "",
+        commits=tuple(commits),
+        models=models,
+        changes=tuple(check for check in checks if check.name.startswith("baseline-")),
+        baselines=tuple(_baselines(difference)),
+        blocking=tuple(check for check in checks if check.blocking),
+        warnings=tuple(check for check in checks if check.status == "warn"),
+        checks=checks,
+        failed=tuple(failed_trials(records, files)),
+        same=tuple(same_modes(expected, _compiled(records))),
+        data=data,
+        unmeasured=tuple(not_measured(judged, expected, _cuda_graphs(records))),
+        provenance=tuple(_provenance(expected, jobs, data)),
+        versions=tuple(_versions(jobs)),
+        weights=tuple(weights),
+        problems=tuple(reader.problems),
+    )
+
+
+def _model_names(expected: Mapping[str, Any], verdict: Mapping[str, Any]) -> list[str]:
+    named = at(expected, "models", kind=dict, default={}) or at(verdict, "models", kind=dict, default={})
+    return list(named)
+
+
+def _records(reader: Reader, layout: Layout, expected: Mapping[str, Any]) -> tuple[Records, dict]:
+    """Records of every expected job, and where the first of each lies."""
+    records: Records = {}
+    files: dict[tuple[str, str, str], str] = {}
+    for model, entry in at(expected, "models", kind=dict, default={}).items():
+        for variant, asked in at(entry, "variants", kind=dict, default={}).items():
+            jobs = list(at(asked, "jobs", kind=dict, default={}))
+            for stage in TRIAL_STAGES:
+                paths = [layout.record(stage, model, variant)] if stage in jobs or stage in ("compile", "time") else []
+                if stage == "predict":
+                    shards = sorted(int(job.split("/")[1]) for job in jobs if job.startswith("predict/"))
+                    paths = [layout.predict_record(model, variant, shard) for shard in shards]
+                found = [(path, reader.json(path, sealed=True, quiet=stage not in jobs)) for path in paths]
+                found = [(path, record) for path, record in found if record]
+                if found:
+                    records[model, variant, stage] = [record for _, record in found]
+                    files[model, variant, stage] = found[0][0].relative_to(layout.root).as_posix()
+    return records, files
+
+
+def _flat(records: Records) -> list[dict[str, Any]]:
+    return [record for documents in records.values() for record in documents]
+
+
+def _results(records: Records) -> list[tuple[tuple[str, str, str], dict[str, Any]]]:
+    return [
+        (key, at(trial, "result", kind=dict, default={}))
+        for key, documents in records.items()
+        for document in documents
+        for trial in trials_of(document)
+    ]
+
+
+def _compiled(records: Records) -> dict[tuple[str, str], dict[str, Any]]:
+    """Result of each compile trial."""
+    return {(model, variant): result for (model, variant, stage), result in _results(records) if stage == "compile"}
+
+
+def _cuda_graphs(records: Records) -> bool:
+    return any(at(result, "health", "cuda_graphs", "available") is True for _, result in _results(records))
+
+
+def _model(
+    reader: Reader, layout: Layout, expected: Mapping[str, Any], verdict: Mapping[str, Any], model: str
+) -> ModelFacts:
+    entry = at(expected, "models", model, kind=dict, default={})
+    judged = at(verdict, "models", model, kind=dict, default={})
+    decision = at(judged, "decision", kind=dict, default={})
+    found = at(entry, "variants", kind=dict, default={}) or at(judged, "variants", kind=dict, default={})
+    reference = at(entry, "reference", kind=str, default="")
+    names = sorted(found, key=partial(_simplicity, reference))
+    rows = tuple(variant_row(verdict, model, variant, reference) for variant in names)
+    paths = {variant: layout.window_scores(model, variant) for variant in names}
+    scored = {variant: symbol_scores(reader, path) for variant, path in paths.items()}
+    scores = {variant: found for variant, found in scored.items() if found is not None}
+    shown = next((v for v in (decision.get("judged"), decision.get("chosen"), reference) if v in scores), "")
+    compared = next((row.against for row in rows if row.name == shown), "") or reference
+    compared = compared if compared in scores and compared != shown else ""
+    symbols = symbol_rows(scores[shown], scores.get(compared)) if shown else []
+    worst, best = extremes(symbols)
+    return ModelFacts(
+        name=model,
+        gate=at(judged, "gate", kind=str, default="unknown"),
+        deploy=at(decision, "judged", kind=str) if at(judged, "gate") == "pass" else None,
+        chosen=at(decision, "chosen", kind=str),
+        reason=at(decision, "reason", kind=str, default=""),
+        losers=tuple((str(k), str(v)) for k, v in at(decision, "losers", kind=dict, default={}).items()),
+        deployed=at(entry, "deployed", kind=str),
+        reference=reference,
+        rows=rows,
+        shown=shown,
+        compared=compared,
+        scores=scores,
+        symbols=tuple(symbols),
+        worst=tuple(worst),
+        best=tuple(best),
+    )
+
+
+def _simplicity(reference: str, variant: str) -> tuple[bool, bool, str, int, str]:
+    """Order of rows: the reference, its implementation, then the others; in each from eager to the most complex."""
+    try:
+        parts = implementation_of(variant), MODES.index(mode_of(variant))
+    except ValueError:
+        parts = variant, len(MODES)
+    own = reference.startswith(f"{parts[0]}-")
+    return variant != reference, not own, *parts, variant
+
+
+def _baselines(difference: Mapping[str, Any]) -> Iterator[BaselineChanges]:
+    for name, entry in sorted(at(difference, "baselines", kind=dict, default={}).items()):
+        accepted = at(entry, "accepted", kind=dict, default={})
+        about = ", ".join(str(accepted[key]) for key in ("when", "who", "commit", "reason") if accepted.get(key))
+        about = about or at(entry, "refused", "reason", kind=str, default="")
+        lines = tuple(str(line) for line in at(entry, "changes", kind=list, default=[]))
+        yield BaselineChanges(name, at(entry, "state", kind=str, default="unknown"), about, lines)
+
+
+def _weights(reader: Reader, layout: Layout, models: list[str]) -> list[tuple[str, str]]:
+    found = []
+    for model in models:
+        record = reader.json(layout.weights(model))
+        sources = at(record, "job", "sources", kind=dict, default={})
+        for role, value in sorted(at(record, "hashes", kind=dict, default={}).items()):
+            own = [s for name, s in sources.items() if name.endswith("-tokenizer") == (role == "tokenizer")]
+            told = "@".join(str(part) for part in own[0] if part) if own and isinstance(own[0], list) else ""
+            found.append((f"{model} {role}", f"{told}, SHA-256 {str(value)[:16]}" if told else str(value)[:16]))
+    return found
+
+
+def _one(jobs: list[dict[str, Any]], key: str) -> str:
+    values = sorted({str(job[key]) for job in jobs if key in job})
+    return ", ".join(values)
+
+
+def _provenance(expected: Mapping[str, Any], jobs: list[dict[str, Any]], data: DataSummary) -> list[tuple[str, str]]:
+    platform = at(expected, "platform", kind=dict, default={})
+    labels = [
+        ("Device", ", ".join(str(platform[key]) for key in ("device", "device_name") if key in platform)),
+        ("Threads", str(platform.get("threads", ""))),
+        ("Number format", _one(jobs, "dtype")),
+        ("Context length", _one(jobs, "context_length")),
+        ("Horizon", str(expected.get("horizon", ""))),
+        ("Samples", str(expected.get("samples", ""))),
+        ("Seed", str(expected.get("seed", ""))),
+        ("Price files", f"{data.symbols}, SHA-256 over all {digest(dict(data.hashes))}" if data.symbols else ""),
+        ("Settings hash", str(expected.get("settings_hash", ""))),
+    ]
+    return [(label, value) for label, value in labels if value]
+
+
+def _versions(jobs: list[dict[str, Any]]) -> list[tuple[str, str]]:
+    found: dict[str, set[str]] = {}
+    for job in jobs:
+        for name, version in at(job, "versions", kind=dict, default={}).items():
+            found.setdefault(str(name), set()).add(str(version))
+    return [(name, ", ".join(sorted(versions))) for name, versions in sorted(found.items())]

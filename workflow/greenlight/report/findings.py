@@ -1,0 +1,227 @@
+"""What went wrong in trials, what was found in the price files, and what this run could not measure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from greenlight.compilation.modes import same_as
+from greenlight.data.repair import lines_text
+from greenlight.layout import Layout
+from greenlight.report.markup import visible
+from greenlight.report.reading import Reader, at, trials_of
+
+KIND_WORDS = {
+    "out-of-device-memory": "out of device memory",
+    "out-of-host-memory": "out of host memory",
+    "compile-error": "compile error",
+    "graph-output-overwritten": "CUDA graph output overwritten",
+    "device-assert": "device-side assert",
+    "launch-failure": "kernel launch failure",
+    "time-out": "time-out",
+    "signal": "crash by signal",
+    "invalid-output": "invalid output",
+    "missing-weights": "missing weights",
+    "missing-dependency": "missing dependency",
+    "user-error": "user error",
+    "other": "unclassified error",
+}
+TRACEBACK_LINES = 25
+TRIAL_STAGES = ("compile", "predict", "probe", "time")
+
+
+@dataclass(frozen=True)
+class FailedTrial:
+    """Trials of one variant and stage that failed in the same way.
+
+    Attributes:
+        kind: in words.
+        failed, total: how many of the stage's trials did.
+        attempts: sizes or messages of earlier attempts of the first, one line each.
+        end: the useful end of the traceback, or of the log where there is no traceback.
+        source: what `end` is the end of.
+        record: the record's file, relative to the results folder.
+    """
+
+    model: str
+    variant: str
+    stage: str
+    kind: str
+    message: str
+    advice: str
+    failed: int
+    total: int
+    attempts: tuple[str, ...]
+    end: str
+    source: str
+    record: str
+
+    @property
+    def where(self) -> str:
+        """The stage in words, such as `toto static-default, time`."""
+        return f"{self.model} {self.variant}, {self.stage}"
+
+
+def failed_trials(records: Mapping[tuple[str, str, str], list[dict[str, Any]]], files: Mapping) -> list[FailedTrial]:
+    """Every failed trial, those that failed alike told once.
+
+    Args:
+        records: by (model, variant, stage), the records of the stage.
+        files: by the same, the file of the first.
+    """
+    found: list[FailedTrial] = []
+    for (model, variant, stage), documents in records.items():
+        trials = [trial for document in documents for trial in trials_of(document)]
+        alike: dict[tuple[str, str], list[dict[str, Any]]] = {}
+        for trial in trials:
+            if trial.get("kind") != "ok":
+                alike.setdefault((str(trial.get("kind")), str(trial.get("message", ""))), []).append(trial)
+        for (kind, message), group in alike.items():
+            end, source = _useful_end(group[0])
+            found.append(
+                FailedTrial(
+                    model=model,
+                    variant=variant,
+                    stage=stage,
+                    kind=KIND_WORDS.get(kind, kind),
+                    message=message,
+                    advice=at(group[0], "advice", kind=str, default=""),
+                    failed=len(group),
+                    total=len(trials),
+                    attempts=tuple(_attempts(group[0])),
+                    end=end,
+                    source=source,
+                    record=files[model, variant, stage],
+                )
+            )
+    return found
+
+
+def _attempts(trial: Mapping[str, Any]) -> Iterable[str]:
+    for attempt in at(trial, "attempts", kind=list, default=[]):
+        kind = str(at(attempt, "kind", default="?"))
+        yield f"{KIND_WORDS.get(kind, kind)}: {at(attempt, 'message', default='')}"
+
+
+def _useful_end(trial: Mapping[str, Any]) -> tuple[str, str]:
+    for key, name in (("traceback", "traceback"), ("log_tail", "log")):
+        lines = visible(at(trial, key, kind=str, default="")).strip("\n").splitlines()
+        if lines:
+            return "\n".join(line[:300] for line in lines[-TRACEBACK_LINES:]), name
+    return "", ""
+
+
+@dataclass(frozen=True)
+class DataFinding:
+    """Something found in a price file, and what was done about it."""
+
+    symbol: str
+    source: str
+    kind: str
+    count: int
+    lines: str
+    detail: str
+    action: str
+
+
+@dataclass(frozen=True)
+class DataSummary:
+    """The price files: how many of each frequency, rows, and everything found in them."""
+
+    symbols: int
+    rows: int
+    frequencies: Mapping[str, int]
+    findings: tuple[DataFinding, ...]
+    hashes: Mapping[str, str]
+
+
+def data_summary(reader: Reader, layout: Layout, symbols: Iterable[str]) -> DataSummary:
+    """Read the data report of every symbol."""
+    rows, frequencies, found, hashes = 0, {}, [], {}
+    for symbol in symbols:
+        report = reader.json(layout.data_report(symbol))
+        if not report:
+            continue
+        rows += at(report, "rows", kind=int, default=0)
+        frequency = str(at(report, "frequency", "label", default="unknown"))
+        frequencies[frequency] = frequencies.get(frequency, 0) + 1
+        hashes[symbol] = str(at(report, "source_sha256", default=""))
+        for entry in at(report, "findings", kind=list, default=[]):
+            lines, count = at(entry, "lines", kind=list, default=[]), at(entry, "count", kind=int, default=0)
+            found.append(
+                DataFinding(
+                    symbol=symbol,
+                    source=str(at(report, "source", default="")),
+                    kind=str(at(entry, "kind", default="")).replace("_", " "),
+                    count=count,
+                    lines=lines_text(lines, count) if lines else "",
+                    detail=str(at(entry, "detail", default="")),
+                    action=str(at(entry, "action", default="")),
+                )
+            )
+    return DataSummary(len(hashes), rows, dict(sorted(frequencies.items())), tuple(found), hashes)
+
+
+def same_modes(expected: Mapping[str, Any], compiled: Mapping[tuple[str, str], dict[str, Any]]) -> list[str]:
+    """A sentence for each variant that is the same as another on this device, from what compiling it showed.
+
+    Args:
+        expected: the manifest.
+        compiled: by (model, variant), the result of its compile trial.
+    """
+    device = str(at(expected, "platform", "device", default="cpu"))
+    sentences = []
+    for model, entry in at(expected, "models", kind=dict, default={}).items():
+        for variant, asked in at(entry, "variants", kind=dict, default={}).items():
+            result = compiled.get((model, variant), {})
+            mode = next((m for m in ("reduce-overhead", "max-autotune") if variant.endswith(f"-{m}")), None)
+            tuning = at(result, "health", "autotuning", kind=dict)
+            told = at(result, "same_as", kind=str)
+            told = told or (same_as(mode, device, tuning if tuning and "engaged" in tuning else None) if mode else None)
+            other = at(asked, "same_as", kind=str)
+            if told:
+                same, _, reason = told.partition(":")
+                other = other or f"{variant[: -len(mode) - 1]}-{same}" if mode else other
+                sentences.append(f"{model} {variant} is the same as {other or same}:{reason}")
+            elif other:
+                sentences.append(f"{model} {variant} is the same as {other} on this device")
+    return sentences
+
+
+def not_measured(checks: Iterable[Mapping[str, Any]], expected: Mapping[str, Any], cuda_graphs: bool) -> list[str]:
+    """What nothing was measured of here, a sentence each: from the device and from the checks that say so.
+
+    Args:
+        checks: all checks of the verdict.
+        expected: the manifest.
+        cuda_graphs: whether any process found CUDA graphs available.
+    """
+    device = str(at(expected, "platform", "device", default=""))
+    sentences = []
+    if device and not device.startswith("cuda"):
+        name = at(expected, "platform", "device_name", default=device)
+        sentences.append(f"Trials ran on {device} ({name}): device memory and Triton kernels were not measured.")
+        if not cuda_graphs:
+            sentences.append("No process had CUDA graphs available: whether they engage was not measured.")
+    by_check: dict[tuple[str, str], list[str]] = {}
+    for check in checks:
+        if check.get("status") == "not-measured":
+            subject = " ".join(str(check[key]) for key in ("model", "variant") if check.get(key))
+            by_check.setdefault((str(check.get("name")), _cause(str(check.get("reason", "")))), []).append(subject)
+    alike: dict[tuple[str, tuple[str, ...]], list[str]] = {}
+    for (name, cause), subjects in by_check.items():
+        alike.setdefault((cause, tuple(dict.fromkeys(filter(None, subjects)))), []).append(name)
+    for (cause, subjects), names in alike.items():
+        more = f" and {len(subjects) - 3} more" if len(subjects) > 3 else ""
+        whom = f" ({', '.join(subjects[:3])}{more})" if subjects else ""
+        sentences.append(f"{', '.join(names)}: {cause}{whom}.")
+    return sentences
+
+
+def _cause(reason: str) -> str:
+    """A reason without its figures, which differ by variant: the clauses that have no digit, if there are any."""
+    clauses = reason.split("; ")
+    plain = [clause for clause in clauses if not re.search(r"\d", clause)]
+    return "; ".join(plain or clauses)

@@ -1,0 +1,129 @@
+"""Figures as text, the same in Markdown and HTML; `–` where there is none."""
+
+from __future__ import annotations
+
+import math
+
+from greenlight.report.variants import Estimate, VariantRow
+
+NONE = "–"
+
+
+def significant(value: float | None, digits: int = 3) -> str:
+    """Some significant digits without an exponent where that stays short: 0.0123, 1,230, 3.1e-07."""
+    if value is None or not math.isfinite(value):
+        return NONE
+    if value == 0:
+        return "0"
+    size = math.floor(math.log10(abs(value)))
+    if not -4 <= size <= 7:
+        return f"{value:.{digits - 1}e}"
+    return f"{value:,.{max(0, digits - 1 - size)}f}"
+
+
+def percent(share: float | None, digits: int = 1) -> str:
+    """A share as a percentage without a sign: 0.031 -> 3.1%."""
+    return NONE if share is None else f"{100 * share:.{digits}f}%"
+
+
+def change(share: float | None) -> str:
+    """A relative change with its sign: 0.0012 -> +0.12%."""
+    if share is None:
+        return NONE
+    value = 100 * share
+    return f"{value:+.1f}%" if abs(value) >= 1 else f"{value:+.2f}%" if abs(value) >= 0.01 else "under 0.01%"
+
+
+def interval(estimate: Estimate | None, digits: int = 3, unit: str = "") -> str:
+    """An estimate with its bounds: 1.31 [1.25, 1.36]."""
+    if estimate is None:
+        return NONE
+    text = f"{significant(estimate.value, digits)}{unit}"
+    if estimate.lower is None and estimate.upper is None:
+        return text
+    ends = (significant(end, digits) if end is not None else "unbounded" for end in (estimate.lower, estimate.upper))
+    return f"{text} [{', '.join(ends)}]"
+
+
+def milliseconds(seconds: float | None) -> str:
+    """Seconds as milliseconds."""
+    return NONE if seconds is None else significant(1000 * seconds)
+
+
+def seconds(value: float | None) -> str:
+    """Seconds with their unit."""
+    return NONE if value is None else f"{significant(value)} s"
+
+
+def mebibytes(size: int | None) -> str:
+    """Bytes as MiB."""
+    return NONE if size is None else f"{size / 2**20:,.0f} MiB"
+
+
+def mae_cell(row: VariantRow) -> str:
+    """MAE in percent of price and the band's word."""
+    text = significant(row.mae_percent.value) + "%" if row.mae_percent else NONE
+    return f"{text} {row.band}".strip()
+
+
+def mae_text(row: VariantRow) -> str:
+    """MAE in percent of price in a sentence: 1.67% of the mean price (excellent)."""
+    if row.mae_percent is None:
+        return "not measured"
+    band = f" ({row.band})" if row.band else ""
+    return f"{significant(row.mae_percent.value)}% of the mean price{band}"
+
+
+def against_cell(row: VariantRow) -> str:
+    """Change of MAE against the paired variant and its upper bound."""
+    if row.identical:
+        return "equal to the bit"
+    if row.against_estimate is None:
+        return NONE
+    if row.against_bound is None:
+        return change(row.against_estimate)
+    if max(abs(row.against_estimate), abs(row.against_bound)) < 1e-4:
+        return "under 0.01%"
+    return f"{change(row.against_estimate)}, at most {change(row.against_bound)}"
+
+
+def numerics_cell(row: VariantRow) -> str:
+    """Error against float64 in units of the quantity's RMS value, next to what is allowed."""
+    if row.numerics is None:
+        return NONE
+    return f"{significant(row.numerics, 2)} of {significant(row.numerics_limit, 2)}"
+
+
+def ratio(value: float | None) -> str:
+    """A ratio near 1, to four decimals."""
+    return NONE if value is None else f"{value:.4f}"
+
+
+def speedup_cell(row: VariantRow) -> str:
+    """Speedup over the reference with its interval."""
+    if "reference" in row.roles:
+        return "1 (the reference)"
+    return interval(row.speedup)
+
+
+def latency_cell(row: VariantRow) -> str:
+    """p50 and p99 in milliseconds."""
+    if row.median_seconds is None:
+        return NONE
+    return f"{milliseconds(row.median_seconds)} / {milliseconds(row.p99_seconds)}"
+
+
+def noise_cell(row: VariantRow) -> str:
+    """How far from 1 the A/A pairs may be."""
+    return NONE if row.noise is None else f"±{percent(row.noise)}"
+
+
+def trials_cell(row: VariantRow) -> str:
+    """k of n trials."""
+    return NONE if row.trials is None or row.good_trials is None else f"{row.good_trials} of {row.trials}"
+
+
+def verdict_cell(row: VariantRow) -> str:
+    """The variant's verdict, with the checks that block it."""
+    named = f": {', '.join(row.blocking)}" if row.blocking else ""
+    return f"{row.verdict}{named}"

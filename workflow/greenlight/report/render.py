@@ -1,0 +1,121 @@
+"""Facts as Markdown and as one HTML file."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+
+from greenlight.report import formats, markup
+from greenlight.report.facts import Facts
+
+TEMPLATES = Path(__file__).parent / "templates"
+_FILTERS = {
+    name: getattr(formats, name)
+    for name in (
+        "significant",
+        "percent",
+        "change",
+        "interval",
+        "milliseconds",
+        "seconds",
+        "mebibytes",
+        "mae_cell",
+        "mae_text",
+        "against_cell",
+        "numerics_cell",
+        "speedup_cell",
+        "latency_cell",
+        "noise_cell",
+        "trials_cell",
+        "verdict_cell",
+        "ratio",
+    )
+}
+
+
+@dataclass(frozen=True)
+class FigureFile:
+    """A figure of the report.
+
+    Attributes:
+        model: whose it is; "" for the run's.
+        name: its file's name in the folder `figures`.
+        caption: what it shows and how to read it, one sentence; also its text for those who can't see it.
+    """
+
+    model: str
+    name: str
+    caption: str
+
+
+def markdown(facts: Facts, figures: Sequence[FigureFile]) -> str:
+    """report.md. Every value passes through `markup.escape`, so that no name or message is ever markup."""
+    environment = _environment(finalize=markup.escape, autoescape=False)
+    environment.filters |= {"code": markup.code, "fenced": markup.fenced}
+    text = environment.get_template("report.md.jinja").render(_context(facts, figures))
+    return "\n".join(line.rstrip() for line in text.splitlines()).strip() + "\n"
+
+
+def html(facts: Facts, figures: Sequence[FigureFile], folder: Path) -> str:
+    """report.html: everything in one file, figures included, nothing fetched.
+
+    Args:
+        folder: where the figures lie.
+    """
+    environment = _environment(finalize=_shown, autoescape=True)
+    sources = {figure.name: data_uri(folder / figure.name) for figure in figures}
+    style, script = (Markup((TEMPLATES / name).read_text(encoding="utf-8")) for name in ("report.css", "report.js"))
+    own = {"style": style, "script": script, "style_hash": _integrity(style), "script_hash": _integrity(script)}
+    context = {**_context(facts, figures), "sources": sources, **own}
+    return environment.get_template("report.html.jinja").render(context)
+
+
+def _integrity(text: str) -> str:
+    """The hash by which the page's own policy admits its one style and its one script, and no other."""
+    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode('ascii')}"
+
+
+def data_uri(path: Path) -> str:
+    """An SVG file as a data URI."""
+    return f"data:image/svg+xml;base64,{base64.b64encode(path.read_bytes()).decode('ascii')}"
+
+
+def _environment(**options: Any) -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        undefined=jinja2.StrictUndefined,
+        **options,
+    )
+    environment.filters |= _FILTERS | {"anchor": markup.anchor}
+    return environment
+
+
+def _shown(value: Any) -> Any:
+    """Plain text without what can't be seen; Jinja escapes it for HTML afterwards."""
+    return markup.visible(value) if type(value) is str else value
+
+
+def _context(facts: Facts, figures: Sequence[FigureFile]) -> Mapping[str, Any]:
+    return {
+        "facts": facts,
+        "words": WORDS[facts.verdict],
+        "figures": {model.name: [f for f in figures if f.model == model.name] for model in facts.models},
+    }
+
+
+WORDS = {
+    "pass": "All that the gate asks of the variants to deploy is shown.",
+    "fail": "Do not deploy: something the gate asks for does not hold, or its evidence is missing.",
+    "inconclusive": "Do not deploy yet: nothing is shown to be wrong, and not all is shown to be right.",
+    "unknown": "Do not deploy: there is no verdict that can be trusted.",
+}

@@ -103,7 +103,8 @@ def _model_reasons(model: str, decision: Decision | None, checks: Sequence[Check
     if decision is None:
         return reasons
     if decision.judged is None:
-        return [*reasons, f"{model}: {decision.reason}"]
+        lines = "; ".join(f"{variant}: {line}" for variant, line in decision.losers.items())
+        return [*reasons, f"{model}: {decision.reason}: {lines}"]
     what = "the deployed variant" if decision.deployed is not None else "the variant to deploy"
     stopped = [check for check in own if check.variant == decision.judged]
     return reasons + [f"{model}: {what} {check.variant} fails {check.name}: {check.reason}" for check in stopped]

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from greenlight.judgement.checks.base import Check, Status, Subject
 from greenlight.judgement.records import ProbeQuantity, Reproducibility
 from greenlight.judgement.rules import NumericsRules
+from greenlight.measures.numerics import FIGURES
 
 NUMERICS_CHECKS = ("numerics", "exact-quantities")
 REPRODUCIBILITY_CHECKS = (
@@ -52,9 +53,7 @@ class _Error:
 
     @property
     def load(self) -> float:
-        """Found over allowed: above 1 is too much; NaN never is below."""
-        if not all(map(math.isfinite, (self.found, self.allowed))):
-            return math.inf
+        """Found over allowed: above 1 is too much."""
         return self.found / self.allowed
 
 
@@ -72,9 +71,14 @@ def _errors(quantity: ProbeQuantity, rules: NumericsRules) -> list[_Error]:
     ]
 
 
+def _sound(quantity: ProbeQuantity) -> bool:
+    """Whether every figure of a quantity is a finite size: an infinite scale would excuse any error."""
+    return all(math.isfinite(figure) and figure >= 0 for figure in (getattr(quantity, name) for name in FIGURES))
+
+
 def _numerics(subject: Subject, quantities: list[ProbeQuantity]) -> Check:
     rules = subject.rules.numerics
-    broken = [q for q in quantities if q.problem or not q.finite or q.elements == 0]
+    broken = [q for q in quantities if q.problem or not q.finite or q.elements == 0 or not _sound(q)]
     if broken:
         cause = broken[0].problem or "there are values that are not finite"
         reason = f"{_place(broken[0])}: {cause}"

@@ -1,0 +1,246 @@
+"""Baselines: accepted, read back, refused when touched, compared row by row."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from greenlight.errors import UserError
+from greenlight.files import write_text
+from greenlight.judgement.accept import build_baselines, describe_changes
+from greenlight.judgement.baseline import AccuracyBaseline, Refused, SpeedBaseline, baseline_text, load_baselines
+from greenlight.judgement.evidence import load_evidence
+from greenlight.judgement.expected import load_expected
+from greenlight.judgement.judge import judge
+from greenlight.judgement.rules import Rules
+from greenlight.judgement.seal import seal
+from tests.judgement.evidence_builder import KRONOS, Effects, Run
+
+MODELS = {"kronos": KRONOS}
+VARIANT = "upstream-default"
+WHO = {"who": "Ada", "when": "2026-11-20T10:00:00Z", "commit": "0123456789abcdef", "reason": "first run"}
+
+
+def evidence_of(folder, run):
+    run.write(folder)
+    return load_evidence(folder, load_expected(folder / "expected.json"))
+
+
+def accept(folder, evidence, **changes):
+    verdict = judge(evidence, Rules(), load_baselines(folder, evidence.expected))
+    documents = build_baselines(evidence, verdict, Rules(), **{**WHO, **changes})
+    for name, document in documents.items():
+        write_text(folder / name, baseline_text(document))
+    return documents
+
+
+def verdict_against(baselines, evidence):
+    return judge(evidence, Rules(), load_baselines(baselines, evidence.expected))
+
+
+def check_of(verdict, name, variant=VARIANT):
+    return next(c for c in verdict.checks if (c.name, c.variant) == (name, variant))
+
+
+@pytest.fixture
+def accepted(tmp_path):
+    """A folder of baselines accepted from a good run."""
+    evidence = evidence_of(tmp_path / "then", Run(models=MODELS))
+    accept(tmp_path / "baselines", evidence)
+    return tmp_path / "baselines"
+
+
+def test_the_same_run_again_is_equal_and_passes(accepted, tmp_path):
+    verdict = verdict_against(accepted, evidence_of(tmp_path / "now", Run(models=MODELS)))
+
+    assert verdict.passed
+    same = check_of(verdict, "baseline-accuracy")
+    assert same.status == "pass" and same.figure == 0.0
+    assert check_of(verdict, "baseline-speed").status == "pass"
+
+
+def test_an_accepted_file_reads_in_a_diff_and_says_who_and_why(accepted):
+    text = (accepted / "accuracy/kronos.json").read_text()
+
+    rows = [line for line in text.splitlines() if '"SYM0": [' in line]
+    assert len(rows) == 2 * len(KRONOS) and all(line.count(",") >= 4 for line in rows)
+    assert json.loads(text)["accepted"] == {**WHO, "forced": False}
+
+
+@pytest.mark.parametrize("factor", [1.03, 0.97])
+def test_a_loss_and_an_unexplained_improvement_both_stop_the_gate(accepted, tmp_path, factor):
+    error = {f"SYM{number}": factor for number in range(6)}
+    effects = {("kronos", v): Effects(error=error, latency=0.7) for v in KRONOS}
+    verdict = verdict_against(accepted, evidence_of(tmp_path / "now", Run(models=MODELS, effects=effects)))
+
+    check = check_of(verdict, "baseline-accuracy")
+    assert check.status == "fail" and check.blocking and not verdict.passed
+    assert ("worse" if factor > 1 else "an improvement that nothing explains") in check.reason
+
+
+def test_one_changed_symbol_is_named(accepted, tmp_path):
+    effects = {("kronos", v): Effects(error={"SYM4": 1.2}, latency=0.7) for v in KRONOS}
+    verdict = verdict_against(accepted, evidence_of(tmp_path / "now", Run(models=MODELS, effects=effects)))
+
+    check = check_of(verdict, "baseline-symbols")
+    assert check.status == "fail" and "SYM4" in check.reason and "SYM3" not in check.reason
+
+
+VANISHED = {
+    "symbol SYM5": Run(models=MODELS, symbols={f"SYM{number}": 5 for number in range(5)}),
+    "variant upstream-default": Run(models={"kronos": {"upstream-eager": KRONOS["upstream-eager"]}}),
+    "windows 3 to 4 of SYM1": Run(models=MODELS, symbols={f"SYM{n}": 3 if n == 1 else 5 for n in range(6)}),
+    "model kronos": Run(models={"toto": KRONOS}),
+}
+
+
+@pytest.mark.parametrize("what", VANISHED)
+def test_what_vanished_since_the_accepted_run_fails_the_gate(accepted, tmp_path, what):
+    verdict = verdict_against(accepted, evidence_of(tmp_path / "now", VANISHED[what]))
+
+    assert not verdict.passed
+    assert any("vanished" in reason and what in reason for reason in verdict.reasons), verdict.reasons
+
+
+def test_new_symbols_and_variants_are_new_and_never_passed(accepted, tmp_path):
+    models = {"kronos": {**KRONOS, "upstream-max-autotune": {"coupled_with_reference": True}}}
+    run = Run(models=models, symbols={f"SYM{number}": 5 for number in range(7)})
+    verdict = verdict_against(accepted, evidence_of(tmp_path / "now", run))
+
+    new = check_of(verdict, "baseline-new", None)
+    assert new.status == "not-measured" and "SYM6" in new.reason and "upstream-max-autotune" in new.reason
+    compared = [c for c in verdict.checks if c.variant == "upstream-max-autotune" and c.name.startswith("baseline")]
+    assert compared == []
+
+
+def changed(key, value):
+    def adjust(manifest):
+        target = manifest["models"]["kronos"] if key == "weights_hash" else manifest
+        target[key] = value
+
+    return adjust
+
+
+@pytest.mark.parametrize(
+    ("key", "word"), [("weights_hash", "weights"), ("settings_hash", "settings"), ("samples", "samples")]
+)
+def test_a_baseline_of_other_weights_or_settings_is_not_compared_and_says_so(accepted, tmp_path, key, word):
+    value = 64 if key == "samples" else "other"
+    verdict = verdict_against(accepted, evidence_of(tmp_path / "now", Run(models=MODELS, adjust=changed(key, value))))
+
+    check = check_of(verdict, "baseline-comparable", None)
+    assert check.status == "warn" and f"other {word}" in check.reason
+    assert not [c for c in verdict.checks if c.name == "baseline-accuracy"]
+
+
+def test_symbols_with_other_data_are_new(accepted, tmp_path):
+    def other_data(manifest):
+        manifest["symbols"]["SYM2"]["data_hash"] = "other"
+
+    effects = {("kronos", v): Effects(error={"SYM2": 2.0}, latency=0.7) for v in KRONOS}
+    run = Run(models=MODELS, adjust=other_data, effects=effects)
+    verdict = verdict_against(accepted, evidence_of(tmp_path / "now", run))
+
+    assert "SYM2 (other data)" in check_of(verdict, "baseline-new", None).reason
+    assert check_of(verdict, "baseline-symbols").status == "pass"
+
+
+def hand_edited(text):
+    return text.replace('"samples": 32', '"samples": 33')
+
+
+def other_model(text):
+    return baseline_text(seal({**json.loads(text), "model": "toto"}))
+
+
+def row_removed(text):
+    document = json.loads(text)
+    document["variants"][VARIANT]["mae"]["SYM3"].pop()
+    return baseline_text(seal(document))
+
+
+TOUCHED = {
+    "hand-edited": (hand_edited, "changed after it was written"),
+    "truncated": (lambda text: text[: len(text) // 2], "cut off"),
+    "empty": (lambda text: "", "not readable"),
+    "unsealed": (lambda text: text.replace("content_sha256", "content"), "has no content_sha256"),
+    "of another model": (other_model, "the baseline of 'toto'"),
+    "with a row removed": (row_removed, "rows of upstream-default"),
+}
+
+
+@pytest.mark.parametrize("how", TOUCHED)
+def test_a_touched_baseline_is_refused_with_the_reason_and_fails_the_gate(accepted, tmp_path, how):
+    touch, words = TOUCHED[how]
+    path = accepted / "accuracy/kronos.json"
+    path.write_text(touch(path.read_text()))
+    evidence = evidence_of(tmp_path / "now", Run(models=MODELS))
+
+    assert isinstance(load_baselines(accepted, evidence.expected).accuracy["kronos"], Refused)
+    verdict = verdict_against(accepted, evidence)
+    assert not verdict.passed and words in verdict.reasons[0]
+
+
+def test_speed_of_another_platform_is_not_compared(accepted, tmp_path):
+    def elsewhere(manifest):
+        manifest["platform"]["id"] = "another"
+
+    effects = {("kronos", VARIANT): Effects(latency=0.95)}
+    verdict = verdict_against(accepted, evidence_of(tmp_path / "now", Run(models=MODELS, adjust=elsewhere)))
+    assert not [c for c in verdict.checks if c.name == "baseline-speed"]
+
+    verdict = verdict_against(accepted, evidence_of(tmp_path / "here", Run(models=MODELS, effects=effects)))
+    slower = check_of(verdict, "baseline-speed")
+    assert slower.status == "fail" and slower.blocking
+    # The gate itself goes on with what passes.
+    assert verdict.decisions["kronos"].chosen == "upstream-eager"
+
+
+def test_a_speed_gain_is_reported(accepted, tmp_path):
+    effects = {("kronos", VARIANT): Effects(latency=0.5)}
+    verdict = verdict_against(accepted, evidence_of(tmp_path / "now", Run(models=MODELS, effects=effects)))
+
+    gain = check_of(verdict, "baseline-speed-gain")
+    assert gain.status == "warn" and "nothing explains" in gain.reason and verdict.passed
+
+
+def test_acceptance_refuses_incomplete_evidence_unless_forced_with_a_reason(tmp_path):
+    failed = {"time": {"kind": "time-out", "message": "no answer in 60 s", "result": None}}
+    run = Run(models=MODELS, effects={("kronos", VARIANT): Effects(failed=failed)})
+    evidence = evidence_of(tmp_path / "run", run)
+    with pytest.raises(UserError, match="can't be accepted"):
+        accept(tmp_path / "b", evidence)
+    with pytest.raises(UserError, match="needs a reason"):
+        accept(tmp_path / "b", evidence, reason=" ", forced=True)
+
+    documents = accept(tmp_path / "b", evidence, reason="the timer is broken here", forced=True)
+    accuracy = documents["accuracy/kronos.json"]
+    assert accuracy["accepted"]["forced"] and list(accuracy["variants"]) == ["upstream-eager"]
+    assert VARIANT in accuracy["incomplete"][0]
+
+
+def test_acceptance_refuses_a_failed_gate(accepted, tmp_path):
+    effects = {("kronos", v): Effects(error={f"SYM{n}": 1.03 for n in range(6)}, latency=0.7) for v in KRONOS}
+    evidence = evidence_of(tmp_path / "now", Run(models=MODELS, effects=effects))
+    with pytest.raises(UserError, match=r"the gate failed: kronos: no variant passes: .*baseline-accuracy: .* worse"):
+        accept(accepted, evidence)
+
+    before = load_baselines(accepted, evidence.expected).accuracy["kronos"]
+    documents = accept(accepted, evidence, forced=True, reason="new training")
+    assert isinstance(before, AccuracyBaseline)
+    changes = describe_changes(before, documents["accuracy/kronos.json"])
+    assert any("upstream-default, mae of SYM0" in line and "%" in line for line in changes)
+    assert verdict_against(accepted, evidence).passed
+
+
+def test_changes_name_what_comes_and_goes(accepted, tmp_path):
+    evidence = evidence_of(tmp_path / "now", Run(models=MODELS, symbols={f"SYM{n}": 5 for n in range(1, 8)}))
+    before = load_baselines(accepted, evidence.expected)
+    documents = accept(tmp_path / "new", evidence)
+
+    changes = describe_changes(before.accuracy["kronos"], documents["accuracy/kronos.json"])
+    assert "symbol SYM0: no longer there" in changes and "symbol SYM7: new" in changes
+    assert isinstance(before.speed, SpeedBaseline)
+    assert describe_changes(before.speed, documents["speed/test-platform.json"]) == []
+    assert describe_changes(None, documents["speed/test-platform.json"]) == ["there is no speed baseline yet"]

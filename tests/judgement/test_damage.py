@@ -1,0 +1,271 @@
+"""Evidence that is damaged at random never ends in a pass of what would be deployed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from greenlight.errors import UserError
+from greenlight.files import sha256_of
+from greenlight.judgement.baseline import Baselines
+from greenlight.judgement.evidence import load_evidence
+from greenlight.judgement.expected import load_expected
+from greenlight.judgement.judge import judge
+from greenlight.judgement.rules import Rules
+from tests.judgement.evidence_builder import TOTO, Run, reseal
+
+DEPLOYED = "static-default"
+MODELS = {"toto": {name: TOTO[name] for name in ("upstream-eager", "static-eager", DEPLOYED)}}
+# What the deployed variant rests on: all of its own, its partner's and the reference's but their latencies.
+UNNEEDED = ("time/model=toto/variant=static-eager", "probe/model=toto/variant=upstream-eager", "expected.json")
+EXAMPLES = settings(
+    max_examples=80,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+
+
+class Tree:
+    """A good tree that can be damaged and put right again."""
+
+    def __init__(self, folder: Path, other: Path) -> None:
+        self.folder, self.other = folder, other
+        self.good = {path: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+        self.needed = [path for path in self.good if not self.name(path).startswith(UNNEEDED)]
+
+    def name(self, path: Path) -> str:
+        return path.relative_to(self.folder).as_posix()
+
+    def restore(self) -> None:
+        for path, content in self.good.items():
+            if not path.exists() or path.read_bytes() != content:
+                path.write_bytes(content)
+
+    def verdict(self):
+        expected = load_expected(self.folder / "expected.json")
+        return judge(load_evidence(self.folder, expected), Rules(), Baselines())
+
+    def files(self, ending: str) -> list[Path]:
+        return [path for path in self.needed if path.name.endswith(ending)]
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory):
+    folder, other = tmp_path_factory.mktemp("good"), tmp_path_factory.mktemp("other")
+    Run(models=MODELS, deployed={"toto": DEPLOYED}).write(folder)
+
+    def other_keys(manifest):
+        for entry in manifest["models"]["toto"]["variants"].values():
+            for job in entry["jobs"].values():
+                job["key"] += " of another run"
+
+    Run(models=MODELS, deployed={"toto": DEPLOYED}, seed=2, adjust=other_keys).write(other)
+    built = Tree(folder, other)
+    verdict = built.verdict()
+    assert verdict.passed, verdict.reasons
+    return built
+
+
+def same_content(path: Path, before: bytes) -> bool:
+    """Whether damaged bytes still say the same, such as another white space in JSON."""
+    if not path.exists():
+        return False
+    after = path.read_bytes()
+    if path.suffix == ".json":
+        try:
+            return json.loads(after) == json.loads(before)
+        except (ValueError, RecursionError):
+            return False
+    return after == before
+
+
+def damage_bytes(data, tree: Tree, path: Path) -> None:
+    """One accident that may befall a file."""
+    content = path.read_bytes()
+    kind = data.draw(st.sampled_from(["remove", "empty", "truncate", "flip", "stale", "swap", "nonsense", "append"]))
+    if kind == "remove":
+        path.unlink()
+    elif kind == "empty":
+        path.write_bytes(b"")
+    elif kind == "truncate":
+        path.write_bytes(content[: data.draw(st.integers(1, len(content) - 2))])
+    elif kind == "flip":
+        place = data.draw(st.integers(0, len(content) - 1))
+        bit = 1 << data.draw(st.integers(0, 7))
+        path.write_bytes(content[:place] + bytes([content[place] ^ bit]) + content[place + 1 :])
+    elif kind == "stale":
+        path.write_bytes((tree.other / tree.name(path)).read_bytes())
+    elif kind == "swap":
+        candidates = [other for other in tree.files(path.suffix) if other.exists()]
+        other = data.draw(st.sampled_from(candidates))
+        theirs = other.read_bytes()
+        other.write_bytes(content)
+        path.write_bytes(theirs)
+    elif kind == "nonsense":
+        path.write_bytes(data.draw(st.sampled_from([b"null", b"[]", b"{}", b"\xff\xfe", b"[" * 5000, b"PAR1PAR1"])))
+    else:
+        path.write_bytes(content + b"\n{}")
+
+
+@EXAMPLES
+@given(data=st.data())
+def test_damaged_files_never_pass(tree, data):
+    try:
+        paths = data.draw(st.lists(st.sampled_from(tree.needed), min_size=1, max_size=3, unique=True))
+        for path in paths:
+            if path.exists():
+                damage_bytes(data, tree, path)
+        changed = [path for path in tree.needed if not same_content(path, tree.good[path])]
+        verdict = tree.verdict()
+        assert not changed or not verdict.passed
+        assert not changed or verdict.problems
+    finally:
+        tree.restore()
+
+
+def write_consistently(tree: Tree, table: pa.Table, path: Path) -> None:
+    """Write a table as a job that went wrong would have: with a record that fits it."""
+    pq.write_table(table, path)
+
+    def update(record):
+        record["outputs"][tree.name(path)] = sha256_of(path)
+
+    reseal(path.with_name("record.json"), update)
+
+
+def damage_table(data, table: pa.Table) -> pa.Table:
+    """A table as a faulty job may write it."""
+    rows = len(table)
+    row = data.draw(st.integers(0, rows - 1))
+    kind = data.draw(
+        st.sampled_from(["drop row", "double row", "nan", "infinite", "negative", "no rows", "column", "null"])
+    )
+    numbers = [n for n in table.column_names if n.endswith(("_seconds", "mae", "rmse", "loss", "price", "_80", "mape"))]
+    name = data.draw(st.sampled_from(numbers))
+    if kind == "drop row":
+        return pa.concat_tables([table.slice(0, row), table.slice(row + 1)])
+    if kind == "double row":
+        return pa.concat_tables([table, table.slice(row, 1)])
+    if kind == "no rows":
+        return table.slice(0, 0)
+    if kind == "column":
+        return table.drop_columns([name])
+    values = table.column(name).to_pylist()
+    values[row] = {"nan": np.nan, "infinite": np.inf, "negative": -np.inf, "null": None}[kind]
+    return table.set_column(table.column_names.index(name), name, pa.array(values, pa.float64()))
+
+
+@EXAMPLES
+@given(data=st.data())
+def test_faulty_tables_with_fitting_records_never_pass(tree, data):
+    tables = [path for path in tree.files(".parquet") if path.name != "part-0.parquet"]
+    try:
+        path = data.draw(st.sampled_from(tables))
+        write_consistently(tree, damage_table(data, pq.read_table(path)), path)
+        assert not tree.verdict().passed
+    finally:
+        tree.restore()
+
+
+REQUIRED = {
+    "compile": ["health", "cold_seconds", "cache_files_before", "first_call_seconds"],
+    "predict": ["health", "first_call_seconds", "load_seconds", "forecast_hash"],
+    "probe": ["quantities"],
+    "time": ["recompiles_after_warm_up", "memory_readings", "warm_up_calls"],
+}
+WRONG = st.sampled_from([None, "NaN", "Infinity", -1, [], {}, "yes"])
+
+
+@EXAMPLES
+@given(data=st.data())
+def test_faulty_records_with_fitting_seals_never_pass(tree, data):
+    records = [path for path in tree.files("record.json") if not tree.name(path).startswith("scores")]
+
+    def change(record):
+        trials, stage = record["trials"], record["stage"]
+        kind = data.draw(
+            st.sampled_from(["no trials", "extra", "failed", "key", "identity", "wrong", "missing", "none"])
+        )
+        if kind == "no trials":
+            record["trials"] = []
+        elif kind == "extra":
+            trials.append(dict(trials[0]))
+        elif kind == "failed":
+            failure = st.sampled_from(["invalid-output", "time-out", "signal", ""])
+            trials[data.draw(st.integers(0, len(trials) - 1))]["kind"] = data.draw(failure)
+        elif kind == "key":
+            record["key"] = "another"
+        elif kind == "identity":
+            name = data.draw(st.sampled_from(["stage", "model", "variant"]))
+            record[name] = data.draw(st.sampled_from(["predict2", "kronos", "upstream-max-autotune"]))
+        elif kind == "none":
+            trials[0]["result"] = None
+        else:
+            entry = trials[0]["result"]
+            name = data.draw(st.sampled_from(REQUIRED[stage]))
+            if kind == "missing":
+                del entry[name]
+            else:
+                wrong = data.draw(WRONG)
+                entry[name] = {} if name == "forecast_hash" else [] if name in ("health", "quantities") else wrong
+                if wrong == [] and name == "memory_readings":
+                    entry[name] = None
+
+    try:
+        reseal(data.draw(st.sampled_from(records)), change)
+        assert not tree.verdict().passed
+    finally:
+        tree.restore()
+
+
+@EXAMPLES
+@given(data=st.data())
+def test_figures_that_are_not_finite_never_pass(tree, data):
+    """Every number that a check of numerics rests on, one at a time."""
+    figures = ["error_variant", "error_reference", "scale", "max_abs", "max_abs_reference"]
+
+    def change(record):
+        quantity = record["trials"][0]["result"]["quantities"][0]
+        quantity[data.draw(st.sampled_from(figures))] = data.draw(st.sampled_from(["NaN", "Infinity"]))
+
+    try:
+        reseal(tree.folder / f"probe/model=toto/variant={DEPLOYED}/record.json", change)
+        assert not tree.verdict().passed
+    finally:
+        tree.restore()
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"{}", b"null", b'{"models": {}, "symbols": {}}'])
+def test_a_manifest_that_asks_for_nothing_is_refused(tmp_path, content):
+    (tmp_path / "expected.json").write_bytes(content)
+    with pytest.raises(UserError, match=r"expected\.json"):
+        load_expected(tmp_path / "expected.json")
+
+
+def test_a_folder_with_nothing_in_it_is_a_failure_for_every_variant(tmp_path, tree):
+    expected = load_expected(tree.folder / "expected.json")
+    verdict = judge(load_evidence(tmp_path, expected), Rules(), Baselines())
+
+    assert not verdict.passed
+    figures = verdict.to_dict()["models"]["toto"]["variants"]
+    assert set(figures) == set(MODELS["toto"]) and all(entry["verdict"] == "fail" for entry in figures.values())
+
+
+def test_rows_of_an_unmeasured_symbol_are_missed_by_name(tree):
+    path = tree.folder / f"scores/model=toto/variant={DEPLOYED}/windows.parquet"
+    table = pq.read_table(path)
+    keep = [name != "SYM2" for name in table.column("symbol").to_pylist()]
+    try:
+        write_consistently(tree, table.filter(pa.array(keep)), path)
+        problems = [p for p in tree.verdict().problems if p["kind"] == "missing"]
+        assert [(p["symbol"], p["window"]) for p in problems] == [("SYM2", window) for window in range(5)]
+    finally:
+        tree.restore()

@@ -1,0 +1,229 @@
+"""What a good run gets, and that each defect is caught by the check that names it."""
+
+from __future__ import annotations
+
+import pytest
+
+from greenlight.judgement.baseline import Baselines
+from greenlight.judgement.evidence import load_evidence
+from greenlight.judgement.expected import load_expected
+from greenlight.judgement.judge import judge
+from greenlight.judgement.rules import Rules
+from tests.judgement.evidence_builder import KRONOS, TOTO, Effects, Run
+
+SMALL = {"toto": {name: TOTO[name] for name in ("upstream-eager", "static-eager", "static-default")}}
+KRONOS_ONLY = {"kronos": KRONOS}
+
+
+def verdict_of(folder, run, rules=None):
+    run.write(folder)
+    return judge(load_evidence(folder, load_expected(folder / "expected.json")), rules or Rules(), Baselines())
+
+
+def check_of(verdict, name, variant, model="toto"):
+    (found,) = [c for c in verdict.checks if (c.name, c.model, c.variant) == (name, model, variant)]
+    return found
+
+
+def test_a_good_run_passes_and_deploys_the_fast_simple_variant(tmp_path):
+    verdict = verdict_of(tmp_path, Run(models={"toto": TOTO, "kronos": KRONOS}))
+
+    assert verdict.passed, verdict.reasons
+    assert verdict.decisions["toto"].chosen == "static-default"
+    assert verdict.decisions["kronos"].chosen == "upstream-default"
+    assert verdict.to_dict()["gate"] == "pass"
+    assert set(verdict.decisions["toto"].losers) == set(TOTO) - {"static-default"}
+
+
+def test_every_check_names_figures_and_hashed_evidence(tmp_path):
+    document = verdict_of(tmp_path, Run(models=KRONOS_ONLY)).to_dict()
+
+    for check in document["checks"]:
+        assert check["reason"]
+        assert check["status"] in ("pass", "warn", "fail", "inconclusive", "not-measured")
+        assert all(len(item["sha256"]) == 64 for item in check["evidence"] if item["sha256"] is not None)
+    variants = [check for check in document["checks"] if check["variant"] is not None]
+    assert all(check["evidence"] for check in variants)
+
+
+HEALTH_DEFECTS = {
+    "compile-engaged": {"engaged": False, "graphs": 0},
+    "recompiles-after-warm-up": {"recompiles_after_warm_up": 3},
+    "recompile-limit": {"recompile_limit_hits": [{"function": "forward", "file": "m.py", "line": 3}]},
+}
+REPRODUCIBILITY_DEFECTS = {
+    "same-seed": {"same_seed_equal": False},
+    "other-seed": {"other_seed_differs": False},
+    "batch-equals-rows": {"batch_equals_rows": {"max_abs_difference": 0.5, "tolerance": 0.01}},
+    "symbol-order": {"order_irrelevant": {"max_abs_difference": 0.5, "tolerance": 0.01}},
+    "repeat-after-other": {"a_b_a": False},
+    "output-kept": {"output_overwritten": True},
+    "affine": {"affine": {"applies": True, "max_relative_difference": 0.3, "tolerance": 0.01}},
+}
+ALL_WORSE = {f"SYM{number}": 1.05 + 0.002 * number for number in range(6)}
+DEFECTS = (
+    {name: Effects(latency=0.7, health=health) for name, health in HEALTH_DEFECTS.items()}
+    | {name: Effects(latency=0.7, reproducibility=r) for name, r in REPRODUCIBILITY_DEFECTS.items()}
+    | {
+        "numerics": Effects(latency=0.7, probe_error=1e-3),
+        "mae-not-worse": Effects(latency=0.7, error=ALL_WORSE),
+        "series-difference": Effects(latency=0.7, error={"SYM3": 1.3}),
+        "coverage": Effects(latency=0.7, band=0.01),
+        "quantile-loss-not-worse": Effects(latency=0.7, band=0.5),
+        "not-slower": Effects(latency=1.15),
+        "slow-calls": Effects(latency=0.7, slow_share=0.25),
+        "memory-growth": Effects(latency=0.7, leak=1 << 20),
+        "trials": Effects(latency=0.7, failed={"time": {"kind": "signal", "message": "killed", "result": None}}),
+    }
+)
+
+
+@pytest.mark.parametrize("name", DEFECTS)
+def test_each_defect_is_caught_by_its_check_and_the_variant_is_not_chosen(tmp_path, name):
+    run = Run(models=KRONOS_ONLY, effects={("kronos", "upstream-default"): DEFECTS[name]})
+    verdict = verdict_of(tmp_path, run)
+
+    caught = check_of(verdict, name, "upstream-default", "kronos")
+    assert caught.status == "fail" and caught.blocking, caught
+    assert verdict.decisions["kronos"].chosen == "upstream-eager"
+    assert verdict.passed
+
+
+def test_the_gate_fails_when_the_deployed_variant_fails_even_if_another_passes(tmp_path):
+    broken = Effects(latency=0.7, health={"recompiles_after_warm_up": 3})
+    run = Run(
+        models=KRONOS_ONLY,
+        effects={("kronos", "upstream-default"): broken},
+        deployed={"kronos": "upstream-default"},
+    )
+    verdict = verdict_of(tmp_path, run)
+
+    assert not verdict.passed
+    assert verdict.decisions["kronos"].chosen == "upstream-eager"
+    assert "upstream-default fails recompiles-after-warm-up: 3 recompiles" in verdict.reasons[0]
+
+
+def test_the_gate_fails_where_not_even_the_reference_passes(tmp_path):
+    failed = {"predict": {"kind": "time-out", "message": "no answer in 60 s", "result": None}}
+    run = Run(models=KRONOS_ONLY, effects={("kronos", "upstream-eager"): Effects(failed=failed)})
+    verdict = verdict_of(tmp_path, run)
+
+    assert not verdict.passed
+    assert verdict.decisions["kronos"].chosen is None
+    assert "no variant passes" in verdict.reasons[0]
+    partner = check_of(verdict, "mae-not-worse", "upstream-default", "kronos")
+    assert partner.status == "fail" and "no evidence" in partner.reason
+
+
+def test_a_failed_trial_is_told_with_its_kind_and_does_not_hide_the_others(tmp_path):
+    failed = {"predict": {"kind": "graph-output-overwritten", "message": "CUDA graph output", "result": None}}
+    effects = {("toto", "static-reduce-overhead"): Effects(failed=failed)}
+    verdict = verdict_of(tmp_path, Run(effects=effects))
+
+    assert verdict.passed
+    line = verdict.decisions["toto"].losers["static-reduce-overhead"]
+    assert line == "trials: 2 of 6 trials failed: graph-output-overwritten: CUDA graph output (2 times)"
+
+
+def test_an_implementation_with_other_draws_is_held_to_the_reference_by_numerics_and_wide_margin(tmp_path):
+    verdict = verdict_of(tmp_path / "good", Run(models=SMALL))
+    paired = check_of(verdict, "mae-not-worse", "static-default")
+    against = check_of(verdict, "mae-against-reference", "static-default")
+    assert "against static-eager" in paired.reason and paired.status == "pass"
+    assert "other random numbers" in against.reason and against.limit == 0.10
+
+    # Both static variants are wrong in the same way: their pair agrees, the reference tells.
+    worse = {symbol: 1.5 for symbol in Run().symbols}
+    effects = {("toto", v): Effects(latency=0.7, error=worse) for v in ("static-eager", "static-default")}
+    verdict = verdict_of(tmp_path / "worse", Run(models=SMALL, effects=effects))
+    assert check_of(verdict, "mae-not-worse", "static-default").status == "pass"
+    assert check_of(verdict, "mae-against-reference", "static-default").status == "fail"
+    assert verdict.decisions["toto"].chosen == "upstream-eager"
+
+
+def test_what_the_anchor_fails_its_pairs_fail(tmp_path):
+    effects = {("toto", "static-eager"): Effects(probe_error=1e-3)}
+    verdict = verdict_of(tmp_path, Run(models=SMALL, effects=effects))
+
+    anchored = check_of(verdict, "pairing-anchor", "static-default")
+    assert anchored.blocking and "static-eager" in anchored.reason and "numerics" in anchored.reason
+    assert verdict.decisions["toto"].chosen == "upstream-eager"
+
+
+def test_bit_equal_forecasts_pass_with_that_said(tmp_path):
+    run = Run(models=KRONOS_ONLY, effects={(("kronos"), v): Effects(rounding=0.0, latency=0.7) for v in KRONOS})
+    verdict = verdict_of(tmp_path, run)
+
+    check = check_of(verdict, "mae-not-worse", "upstream-default", "kronos")
+    assert check.status == "pass" and "equal to the bit" in check.reason and check.figure == 0.0
+
+
+def test_one_symbol_is_compared_window_by_window(tmp_path):
+    verdict = verdict_of(tmp_path, Run(models=KRONOS_ONLY, symbols={"GOOG": 6}))
+
+    check = check_of(verdict, "mae-not-worse", "upstream-default", "kronos")
+    assert check.status == "pass" and "6 windows" in check.reason
+
+
+def test_too_few_windows_are_inconclusive_and_stop_the_variant(tmp_path):
+    run = Run(models=KRONOS_ONLY, symbols={"GOOG": 2})
+    verdict = verdict_of(tmp_path, run)
+
+    check = check_of(verdict, "mae-not-worse", "upstream-default", "kronos")
+    assert check.status == "inconclusive" and check.blocking and "would be needed" in check.reason
+    assert verdict.decisions["kronos"].chosen == "upstream-eager"
+
+
+def test_noise_that_cannot_carry_a_speed_verdict_makes_it_inconclusive(tmp_path):
+    run = Run(models=KRONOS_ONLY, effects={("kronos", "upstream-default"): Effects(latency=1.0, jitter=0.3)})
+    verdict = verdict_of(tmp_path, run)
+
+    check = check_of(verdict, "not-slower", "upstream-default", "kronos")
+    assert check.status == "inconclusive" and check.blocking and "more pairs are needed" in check.reason
+
+
+def test_a_mode_that_equals_another_on_this_device_is_never_chosen(tmp_path):
+    def same(manifest):
+        manifest["models"]["toto"]["variants"]["static-reduce-overhead"]["same_as"] = "static-default"
+
+    effects = {("toto", "static-reduce-overhead"): Effects(latency=0.3)}
+    verdict = verdict_of(tmp_path, Run(effects=effects, adjust=same))
+
+    assert verdict.decisions["toto"].chosen == "static-default"
+    assert verdict.decisions["toto"].losers["static-reduce-overhead"] == "the same as static-default on this device"
+
+
+def test_a_mode_that_was_not_measured_because_it_equals_another_shares_its_fate(tmp_path):
+    def alias(manifest):
+        entry = manifest["models"]["toto"]["variants"]["static-reduce-overhead"]
+        entry.update(same_as="static-default", jobs={})
+        manifest["models"]["toto"]["deployed"] = "static-reduce-overhead"
+
+    assert verdict_of(tmp_path / "good", Run(adjust=alias)).passed
+    effects = {("toto", "static-default"): Effects(latency=0.7, probe_error=1e-3)}
+    verdict = verdict_of(tmp_path / "bad", Run(adjust=alias, effects=effects))
+    assert not verdict.passed and "the same as static-default" in verdict.reasons[0]
+
+
+def test_severity_is_configurable_and_said(tmp_path):
+    effects = {("kronos", "upstream-default"): Effects(latency=0.7, leak=1 << 20)}
+    run = Run(models=KRONOS_ONLY, effects=effects)
+
+    warned = verdict_of(tmp_path, run, Rules(severity={"memory-growth": "warn", "affine": "off"}))
+    leak = check_of(warned, "memory-growth", "upstream-default", "kronos")
+    assert (leak.status, leak.blocking) == ("warn", False)
+    assert warned.decisions["kronos"].chosen == "upstream-default"
+    off = check_of(warned, "affine", "upstream-default", "kronos")
+    assert off.status == "not-measured" and "switched off" in off.reason
+
+
+def test_cuda_graphs_need_positive_evidence(tmp_path):
+    def status(name, engaged):
+        graphs = {"available": True, "engaged": engaged, "recordings": 2, "skips": [{"reason": "mutated inputs"}]}
+        effects = {("toto", "static-reduce-overhead"): Effects(latency=0.5, health={"cuda_graphs": graphs})}
+        verdict = verdict_of(tmp_path / name, Run(effects=effects))
+        return check_of(verdict, "cuda-graphs", "static-reduce-overhead")
+
+    assert status("yes", True).status == "pass"
+    assert status("no", False).blocking and "mutated inputs" in status("no again", False).reason
+    assert status("unknown", None).status == "inconclusive" and status("unknown again", None).blocking

@@ -1,6 +1,7 @@
 """The kinds that a CPU can't produce, from error texts as torch, CUDA and Triton word them."""
 
 import pytest
+
 from greenlight.trials.kinds import KINDS, RULES, classify_exception, exception_in_log
 
 OUT_OF_MEMORY = (

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+
 from greenlight.trials.kinds import KINDS
 from greenlight.trials.runner import Limits, run_trial, run_trial_shrinking
 

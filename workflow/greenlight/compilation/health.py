@@ -161,7 +161,7 @@ class HealthRecorder:
                 eager=len(eager),
             ),
             eager_frames=eager,
-            graph_breaks=_graph_breaks(seen, attempts),
+            graph_breaks=graph_breaks(seen),
             recompiles=[_recompile(one) for one in attempts if _is_recompile(one)],
             recompiles_after_warm_up=None if after is None else sum(map(_is_recompile, after)) + len(limit_hits),
             compilations_after_warm_up=None if after is None else len(after),
@@ -198,7 +198,7 @@ _BRANCH_REASON = "generic_jump"
 _BRANCH_COUNTER = "Data-dependent branching"
 
 
-def _graph_breaks(seen: Observer, attempts: list[Attempt]) -> list[Finding]:
+def graph_breaks(seen: Observer) -> list[Finding]:
     """The union of break reasons, failed frames and counters, each break once."""
     found: dict[tuple[str, int, str], Finding] = {}
     for one in seen.breaks:
@@ -208,12 +208,12 @@ def _graph_breaks(seen: Observer, attempts: list[Attempt]) -> list[Finding]:
         key = (one.place.file, one.place.line, headline(one.reason))
         found.setdefault(key, _finding(one.place, reason))
     placed = {key[:2] for key in found}
-    for one in attempts:
+    for one in seen.attempts:
         place = one.failure_place or one.place
         if _is_break(one) and (place.file, place.line) not in placed:
             key = (place.file, place.line, headline(one.failure))
             found.setdefault(key, _finding(place, one_line(one.failure)))
-    told = {key[2] for key in found} | {headline(one.failure) for one in attempts}
+    told = {key[2] for key in found} | {headline(one.failure) for one in seen.attempts}
     if any(one.startswith(_BRANCH_REASON) for one in told):
         told.add(_BRANCH_COUNTER)
     for group in ("graph_break", "unimplemented"):

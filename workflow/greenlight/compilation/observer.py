@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import CodeType, SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 
@@ -90,9 +90,11 @@ class Observer:
     Entering clears Dynamo's counters and metrics, which are global to the process.
     """
 
-    _active: Observer | None = None
+    active: ClassVar[Observer | None] = None
 
-    def __init__(self) -> None:
+    def __init__(self, kernels: bool = True) -> None:
+        """With kernels=False, FX graphs are looked at and then run as they are: no kernel is compiled."""
+        self.kernels = kernels
         self.breaks: list[Break] = []
         self.graphs: list[Graph] = []
         self.lowerings: list[Lowering] = []
@@ -106,7 +108,7 @@ class Observer:
         self._stack = contextlib.ExitStack()
 
     def __enter__(self) -> Observer:
-        if Observer._active is not None:
+        if Observer.active is not None:
             raise RuntimeError("another observer is active in this process")
         with contextlib.ExitStack() as stack:
             try:
@@ -114,11 +116,11 @@ class Observer:
             except (AttributeError, ImportError) as error:
                 raise InternalsMoved(f"torch {torch.__version__}: {error}") from error
             self._stack = stack.pop_all()
-        Observer._active = self
+        Observer.active = self
         return self
 
     def __exit__(self, *exception: object) -> None:
-        Observer._active = None
+        Observer.active = None
         self._counters = _counters()
         self._stack.close()
 
@@ -130,6 +132,7 @@ class Observer:
     def _install(self, stack: contextlib.ExitStack) -> None:
         from torch._dynamo import convert_frame, output_graph, utils
         from torch._dynamo.callback import CompilationCallbackHandler
+        from torch._functorch import config as functorch_config
         from torch._inductor import compile_fx, cudagraph_trees, cudagraph_utils, output_code
 
         utils.counters.clear()
@@ -140,6 +143,9 @@ class Observer:
         stack.enter_context(_wrapped(graph_class, "__call__", self._on_call))
         stack.enter_context(_wrapped(graph_class, "post_compile", self._on_post_compile))
         stack.enter_context(_wrapped(compile_fx, "_compile_fx_inner", self._on_lowering))
+        if not self.kernels:
+            # What stands in for a compiled graph can't be kept in a cache, nor be looked up there.
+            stack.enter_context(functorch_config.patch(enable_autograd_cache=False))
         stack.enter_context(_wrapped(torch.cuda.CUDAGraph, "replay", self._on_replay))
         for module in (cudagraph_utils, cudagraph_trees, output_code, compile_fx):
             if hasattr(module, "log_cudagraph_skip_and_bump_counter"):
@@ -191,13 +197,20 @@ class Observer:
         return result
 
     def _on_lowering(self, original: Callable[..., Any], gm: Any, *inputs: Any, **options: Any) -> Any:
+        from functorch.compile import make_boxed_func
+
+        inputs_of_graph = gm.graph.find_nodes(op="placeholder")
+        names = [node.name for node in inputs_of_graph]
+        writes = [_write_to(node) for node in inputs_of_graph]
         lowering = Lowering(nodes=_unsafe_nodes(gm))
-        places = [_node_place(_mutating_use(node)) for node in gm.graph.find_nodes(op="placeholder")]
-        names = [node.name for node in gm.graph.find_nodes(op="placeholder")]
-        compiled = original(gm, *inputs, **options)
-        mutated = set(getattr(compiled, "mutated_input_idxs", ()))
+        if self.kernels:
+            compiled = original(gm, *inputs, **options)
+            mutated = set(getattr(compiled, "mutated_input_idxs", ()))
+        else:
+            compiled = make_boxed_func(gm.forward)
+            mutated = {index for index, write in enumerate(writes) if write is not None}
         for index in sorted(mutated - set(options.get("static_input_idxs") or ())):
-            lowering.mutated.append((names[index], places[index]))
+            lowering.mutated.append((names[index], _node_place(writes[index] or inputs_of_graph[index])))
         self.lowerings.append(lowering)
         return compiled
 
@@ -302,12 +315,16 @@ def _node_place(node: Any) -> Place | None:
     return _user_place(frames) if frames else None
 
 
-def _mutating_use(placeholder: Any) -> Any:
-    """The node that writes to an input, where the FX graph shows it."""
+def _write_to(placeholder: Any) -> Any | None:
+    """The node that writes to an input: AOTAutograd leaves a copy_ for each input that the user's code mutates."""
     for user in placeholder.users:
-        if user.target is torch.ops.aten.copy_.default and user.args[0] is placeholder:
-            return user
-    return placeholder
+        schema = getattr(user.target, "_schema", None)
+        if schema is None:
+            continue
+        for argument, value in zip(schema.arguments, user.args, strict=False):
+            if value is placeholder and argument.alias_info is not None and argument.alias_info.is_write:
+                return user
+    return None
 
 
 def _unsafe_nodes(gm: Any) -> list[tuple[str, Place | None, str]]:

@@ -57,9 +57,7 @@ def _chain(error: BaseException) -> Iterator[dict[str, Any]]:
     while following is not None and id(following) not in seen:
         seen.add(id(following))
         classes = [kind for kind in type(following).__mro__ if kind not in (BaseException, object)]
-        names = [
-            name for kind in classes for name in (kind.__name__, f"{kind.__module__}.{kind.__qualname__}")
-        ]
+        names = [name for kind in classes for name in (kind.__name__, f"{kind.__module__}.{kind.__qualname__}")]
         message = ""
         with contextlib.suppress(Exception):
             message = str(following)

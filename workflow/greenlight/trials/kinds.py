@@ -224,8 +224,7 @@ SIGNAL_ADVICE = {
     "the batch system or container, and who may have ended it.",
     "SIGSEGV": "A crash in native code; the traceback shows the Python line. Clear the compile cache and "
     "compile again; if eager passes and this mode crashes, run eager until it is fixed.",
-    "SIGABRT": "Native code gave up (abort); the last log lines say why. Clear the compile cache and compile "
-    "again.",
+    "SIGABRT": "Native code gave up (abort); the last log lines say why. Clear the compile cache and compile again.",
     "SIGILL": "An instruction that this CPU does not have: the compile cache was filled on another machine. "
     "Clear it and compile again here.",
     "SIGBUS": "Mapped memory was not there: a full disk or /dev/shm, or a file that changed meanwhile.",

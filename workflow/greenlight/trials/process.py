@@ -43,9 +43,7 @@ class End:
     killed_by_kernel: bool = False
 
 
-def supervise(
-    command: list[str], log: Path, limits: Limits, environment: Mapping[str, str], what: str
-) -> End:
+def supervise(command: list[str], log: Path, limits: Limits, environment: Mapping[str, str], what: str) -> End:
     """Run the command under the supervisor and the limits."""
     control_read, control_write = os.pipe()
     status_read, status_write = os.pipe()
@@ -217,5 +215,3 @@ def tail(path: Path, size: int = 64 * 1024) -> str:
         file.seek(max(0, file.tell() - size))
         return file.read().decode("utf-8", errors="replace")
     return ""
-
-

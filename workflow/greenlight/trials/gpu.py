@@ -1,0 +1,287 @@
+"""Before anything touches a device: is there one, does the driver answer, who holds it, is enough memory free?
+
+NVML is asked in a process of its own, because a broken driver may hang whoever asks. Nothing is killed or reset,
+and no CUDA context is made. The paths behind an answering driver were not run on a GPU yet.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import psutil
+from pydantic import BaseModel, ConfigDict, Field
+
+from greenlight.errors import UserError
+
+_ANSWER_SECONDS = 30.0
+_ASK_AGAIN_SECONDS = 5.0
+_PROGRESS_SECONDS = 15.0
+_COMPUTE_MODES = {0: "default", 1: "exclusive thread", 2: "prohibited", 3: "exclusive process"}
+
+# NVML's codes for what a device or container does not give: invalid argument (for a MIG instance), not supported,
+# no permission, not found.
+_NOT_GIVEN = (2, 3, 4, 6)
+_DRIVER_SENTENCES = {
+    9: "The NVIDIA driver is installed but not loaded.",
+    12: "There is no NVIDIA driver on this machine (its library libnvidia-ml was not found).",
+    15: "A GPU is lost: it has fallen off the bus, and only an administrator can bring it back.",
+    16: "A GPU needs a reset by an administrator.",
+    18: "The NVIDIA driver and its library differ in version: the driver was updated and needs a reboot.",
+}
+
+
+class DeviceSettings(BaseModel):
+    """Which device to use, and what to wait for.
+
+    Attributes:
+        device: `cpu`, `cuda` (the first), or `cuda:<index>` as torch counts the visible devices.
+        free_memory_gib: how much device memory must be free, in GiB.
+        exclusive: wait until no other process holds the device.
+        wait_seconds: how long to wait for that.
+        otherwise: what to do when it can't be had: stop with an error, or run on the CPU.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    device: str = Field("cpu", pattern=r"^(cpu|cuda(:\d+)?)$")
+    free_memory_gib: float = Field(0.0, ge=0)
+    exclusive: bool = False
+    wait_seconds: float = Field(0.0, ge=0)
+    otherwise: Literal["error", "cpu"] = "error"
+
+
+def device_state() -> dict[str, Any]:
+    """What NVML says about the machine's GPUs; never raises for a driver that is absent or broken.
+
+    Returns:
+        {"available": bool, "reason": a sentence where not, "driver": version or None, "devices": [{"index", "uuid",
+        "name", "memory_total_bytes", "memory_free_bytes", "utilization_percent", "compute_mode",
+        "processes": [{"pid", "name", "user", "memory_bytes"}]}]}; a figure that the driver does not give is None.
+        Processes outside this container have no name.
+    """
+    child = subprocess.Popen(
+        [sys.executable, "-m", "greenlight.trials.gpu"],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        answer, errors = child.communicate(timeout=_ANSWER_SECONDS)
+    except subprocess.TimeoutExpired:
+        child.kill()  # not waited for: a process that hangs in the driver may not end
+        return _unavailable(f"The NVIDIA driver did not answer within {_ANSWER_SECONDS:.0f} s.")
+    try:
+        return json.loads(answer)
+    except ValueError:
+        last = (errors.strip().splitlines() or ["no output"])[-1]
+        return _unavailable(f"Asking the NVIDIA driver failed: {last}")
+
+
+def shortage(
+    state: Mapping[str, Any], settings: DeviceSettings, environment: Mapping[str, str], own: frozenset[int]
+) -> str:
+    """What stands in the way of using the device, in words; empty where nothing does.
+
+    Args:
+        state: of `device_state`.
+        settings: what is wanted.
+        environment: for CUDA_VISIBLE_DEVICES.
+        own: process ids that count as ours.
+    """
+    if not state["available"]:
+        return state["reason"]
+    device = _find(state, settings.device, environment)
+    if device is None:
+        visible = environment.get("CUDA_VISIBLE_DEVICES")
+        limited = f", and CUDA_VISIBLE_DEVICES is {visible!r}" if visible is not None else ""
+        return f"{settings.device} does not exist: the driver has {len(state['devices'])} devices{limited}."
+    name = f"{settings.device} ({device['name']})"
+    if device["compute_mode"] == "prohibited":
+        return f"{name} is in compute mode prohibited: an administrator has closed it."
+    others = [one for one in device["processes"] if one["pid"] not in own]
+    held_alone = settings.exclusive or device["compute_mode"].startswith("exclusive")
+    if others and held_alone:
+        return f"{name} is held by {_holders(others)}."
+    free, wanted = device["memory_free_bytes"], settings.free_memory_gib * 2**30
+    if wanted and (free is None or free < wanted):
+        has = "an unknown amount" if free is None else f"{free / 2**30:.1f} GiB"
+        held = f"; held by {_holders(others)}" if others else ""
+        return f"{name} has {has} free of the {settings.free_memory_gib:g} GiB that are asked for{held}."
+    return ""
+
+
+def wait_for_device(settings: DeviceSettings) -> str:
+    """Wait until the device can be used; returns the torch device to use, such as `cuda:0` or `cpu`.
+
+    Progress goes to standard error every 15 s. A missing driver or device is not waited for.
+
+    Raises:
+        UserError: the device can't be had in time and `otherwise` is `error`.
+    """
+    if settings.device == "cpu":
+        return "cpu"
+    begin = time.monotonic()
+    spoken = begin
+    while True:
+        state = device_state()
+        obstacle = shortage(state, settings, os.environ, _own_processes())
+        if not obstacle:
+            obstacle = _torch_without_cuda()
+            if not obstacle:
+                return settings.device if ":" in settings.device else "cuda:0"
+        waited = time.monotonic() - begin
+        can_change = state["available"] and _find(state, settings.device, os.environ) is not None
+        if not can_change or waited + _ASK_AGAIN_SECONDS > settings.wait_seconds:
+            return _give_up(settings, obstacle, waited)
+        if time.monotonic() - spoken >= _PROGRESS_SECONDS:
+            spoken = time.monotonic()
+            _say(f"waiting for the device, {waited:.0f} s of at most {settings.wait_seconds:.0f} s: {obstacle}")
+        time.sleep(_ASK_AGAIN_SECONDS)
+
+
+def _give_up(settings: DeviceSettings, obstacle: str, waited: float) -> str:
+    after = f" after {waited:.0f} s of waiting" if waited >= _ASK_AGAIN_SECONDS else ""
+    if settings.otherwise == "cpu":
+        _say(f"{settings.device} can't be used{after}, running on the CPU as configured: {obstacle}")
+        return "cpu"
+    raise UserError(
+        f"{settings.device} can't be used{after}: {obstacle} Wait longer (wait_seconds), free the device, choose "
+        "another one (device), or allow the CPU (otherwise: cpu)."
+    )
+
+
+def _say(text: str) -> None:
+    print(f"greenlight: {text}", file=sys.stderr, flush=True)
+
+
+def _torch_without_cuda() -> str:
+    import torch
+
+    if torch.backends.cuda.is_built():
+        return ""
+    return f"The device is there, but this torch ({torch.__version__}) was built without CUDA."
+
+
+def _own_processes() -> frozenset[int]:
+    """This process, its ancestors and descendants."""
+    me = psutil.Process()
+    return frozenset([me.pid, *(one.pid for one in [*me.parents(), *me.children(recursive=True)])])
+
+
+def _find(state: Mapping[str, Any], device: str, environment: Mapping[str, str]) -> Mapping[str, Any] | None:
+    """The device that torch would call by this name, among those that CUDA_VISIBLE_DEVICES leaves.
+
+    Entries may be indices or UUIDs, also shortened; as in CUDA, the list ends at the first that does not exist.
+    """
+    wanted = int(device.partition(":")[2] or 0)
+    devices = state["devices"]
+    visible = environment.get("CUDA_VISIBLE_DEVICES")
+    if visible is None:
+        chosen = list(devices)
+    else:
+        chosen = []
+        for entry in (part.strip() for part in visible.split(",")):
+            match = [
+                one
+                for one in devices
+                if (entry.isdigit() and one["index"] == int(entry))
+                or (entry.startswith(("GPU-", "MIG-")) and one["uuid"].startswith(entry))
+            ]
+            if not match:
+                break
+            chosen.append(match[0])  # of a device that MIG divides, CUDA takes the first instance
+    return chosen[wanted] if wanted < len(chosen) else None
+
+
+def _holders(processes: list[Mapping[str, Any]]) -> str:
+    def words(one: Mapping[str, Any]) -> str:
+        memory = "" if one["memory_bytes"] is None else f", {one['memory_bytes'] / 2**30:.1f} GiB"
+        user = f" of {one['user']}" if one["user"] else ""
+        return f"process {one['pid']} ({one['name'] or 'outside this container'}{user}{memory})"
+
+    return ", ".join(map(words, processes))
+
+
+def _unavailable(reason: str) -> dict[str, Any]:
+    return {"available": False, "reason": reason, "driver": None, "devices": []}
+
+
+def _ask() -> dict[str, Any]:
+    """The state, asked in this process."""
+    try:
+        import pynvml
+    except ImportError:
+        return _unavailable("The Python package nvidia-ml-py is not installed, so the driver can't be asked.")
+    try:
+        pynvml.nvmlInit()
+        try:
+            count = pynvml.nvmlDeviceGetCount()
+            devices = [one for index in range(count) for one in _devices(pynvml, index)]
+            driver = str(_optional(pynvml, pynvml.nvmlSystemGetDriverVersion))
+        finally:
+            pynvml.nvmlShutdown()
+    except pynvml.NVMLError as error:
+        sentence = _DRIVER_SENTENCES.get(error.value, f"The NVIDIA driver answers with an error: {error}.")
+        return _unavailable(sentence)
+    if not devices:
+        return _unavailable("The NVIDIA driver answers, but it has no device.")
+    return {"available": True, "reason": "", "driver": driver, "devices": devices}
+
+
+def _devices(nvml: Any, index: int) -> list[dict[str, Any]]:
+    """A device, or in its place the instances that MIG divides it into, as CUDA shows them."""
+    handle = nvml.nvmlDeviceGetHandleByIndex(index)
+    instances = []
+    for number in range(_optional(nvml, nvml.nvmlDeviceGetMaxMigDeviceCount, handle) or 0):
+        instance = _optional(nvml, nvml.nvmlDeviceGetMigDeviceHandleByIndex, handle, number)
+        if instance is not None:
+            instances.append(_device(nvml, index, instance))
+    return instances or [_device(nvml, index, handle)]
+
+
+def _device(nvml: Any, index: int, handle: Any) -> dict[str, Any]:
+    memory = _optional(nvml, nvml.nvmlDeviceGetMemoryInfo, handle)
+    rates = _optional(nvml, nvml.nvmlDeviceGetUtilizationRates, handle)
+    mode = _optional(nvml, nvml.nvmlDeviceGetComputeMode, handle)
+    processes = _optional(nvml, nvml.nvmlDeviceGetComputeRunningProcesses, handle) or []
+    return {
+        "index": index,
+        "uuid": str(nvml.nvmlDeviceGetUUID(handle)),
+        "name": str(nvml.nvmlDeviceGetName(handle)),
+        "memory_total_bytes": memory.total if memory else None,
+        "memory_free_bytes": memory.free if memory else None,
+        "utilization_percent": rates.gpu if rates else None,
+        "compute_mode": _COMPUTE_MODES.get(mode, "default"),
+        "processes": [_process(one.pid, one.usedGpuMemory) for one in processes],
+    }
+
+
+def _process(pid: int, memory: int | None) -> dict[str, Any]:
+    name = user = ""
+    try:
+        process = psutil.Process(pid)
+        name, user = process.name(), process.username()
+    except psutil.Error:
+        pass
+    return {"pid": pid, "name": name, "user": user, "memory_bytes": memory}
+
+
+def _optional(nvml: Any, ask: Any, *arguments: Any) -> Any:
+    """An answer, or None where this device or container does not give it."""
+    try:
+        return ask(*arguments)
+    except nvml.NVMLError as error:
+        if error.value in _NOT_GIVEN:
+            return None
+        raise
+
+
+if __name__ == "__main__":
+    print(json.dumps(_ask()))

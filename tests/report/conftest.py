@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -18,11 +17,10 @@ from greenlight.judgement.evidence import forecast_file
 from greenlight.layout import Layout
 from greenlight.stages.diff import diff
 from greenlight.stages.judge import judge_stage
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "judgement"))
-from evidence_builder import HORIZON, Run, reseal
+from tests.judgement.evidence_builder import HORIZON, Run, reseal
 
 JOB = {"stage": "judge", "rules": {}}
+MADE = {"made": "2026-01-02T03:04:05Z", "commit": "0123456789"}
 TRIAL_JOB = {
     "dtype": "float32",
     "context_length": 128,
@@ -51,9 +49,8 @@ def surround(layout: Layout, run: Run) -> None:
         write_json(layout.weights(model), {"job": {"sources": sources}, "hashes": {"model": "ab" * 32}})
         for variant in variants:
             _add_times(layout, model, variant, run)
-            made = {"made": "2026-01-02T03:04:05Z", "commit": "0123456789"}
             for path in sorted(layout.root.glob(f"*/model={model}/variant={variant}/**/record.json")):
-                reseal(path, lambda record: record.update(provenance=made, job=TRIAL_JOB))
+                reseal(path, lambda record: record.update(provenance=MADE, job=TRIAL_JOB))
 
 
 def _add_times(layout: Layout, model: str, variant: str, run: Run) -> None:

@@ -128,6 +128,16 @@ class Layout:
         return self.root / "archived.json"
 
     @property
+    def history(self) -> Path:
+        """Archived runs as a table."""
+        return self.root / "history.md"
+
+    @property
+    def history_figures(self) -> Path:
+        """Trends over archived runs."""
+        return self.root / "history"
+
+    @property
     def passed(self) -> Path:
         """Exists only while the gate's verdict is pass."""
         return self.root / "gate.passed"

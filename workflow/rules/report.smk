@@ -49,3 +49,10 @@ rule gate:
         job=job_text(PLAN.gate()),
     shell:
         "python -m greenlight.stages.gate --results {RESULTS:q} --job {params.job:q}"
+
+
+rule history:
+    message:
+        "Archived runs"
+    shell:
+        "python -m greenlight.stages.history --results {RESULTS:q}"

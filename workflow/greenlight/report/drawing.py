@@ -27,7 +27,15 @@ SERIES = (
     (SKY, "v", (0, (5, 1, 1, 1))),
     (YELLOW, "P", (0, (1, 1))),
 )
-_DARK = {INK: "#e6edf3", FAINT: "#9198a1", PAPER: "#151a20", GRID: "#30363d", BLUE: "#4da3dd", ORANGE: "#ff8f4d", "#000000": "#e6edf3"}
+_DARK = {
+    INK: "#e6edf3",
+    FAINT: "#9198a1",
+    PAPER: "#151a20",
+    GRID: "#30363d",
+    BLUE: "#4da3dd",
+    ORANGE: "#ff8f4d",
+    "#000000": "#e6edf3",
+}
 _STYLE = {
     "svg.hashsalt": "greenlight",
     "svg.fonttype": "path",

@@ -30,6 +30,8 @@ def change(share: float | None) -> str:
     """A relative change with its sign: 0.0012 -> +0.12%."""
     if share is None:
         return NONE
+    if share == 0:
+        return "0%"
     value = 100 * share
     return f"{value:+.1f}%" if abs(value) >= 1 else f"{value:+.2f}%" if abs(value) >= 0.01 else "under 0.01%"
 
@@ -101,7 +103,7 @@ def ratio(value: float | None) -> str:
 
 def speedup_cell(row: VariantRow) -> str:
     """Speedup over the reference with its interval."""
-    if "reference" in row.roles:
+    if row.is_reference:
         return "1 (the reference)"
     return interval(row.speedup)
 

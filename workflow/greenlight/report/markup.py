@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from typing import Any
+from urllib.parse import quote
 
 _ANSI = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)|[@-Z\\-_])")
 # Characters that turn the direction of text, so that what is read is not what is there (Unicode TR 36).
@@ -58,6 +59,11 @@ def code(value: Any) -> Markdown:
     """A name in a code span, or escaped where it has characters that a span can't hold safely."""
     text = one_line(value)
     return Markdown(f"`{text}`" if _CODE.fullmatch(text) else escape(text))
+
+
+def path(value: Any) -> Markdown:
+    """A relative path as the target of a link, percent-encoded."""
+    return Markdown(quote(visible(value), safe="/."))
 
 
 def fenced(value: Any) -> Markdown:

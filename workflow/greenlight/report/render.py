@@ -57,9 +57,23 @@ class FigureFile:
 
 def markdown(facts: Facts, figures: Sequence[FigureFile]) -> str:
     """report.md. Every value passes through `markup.escape`, so that no name or message is ever markup."""
+    return _tidy(_markdown_environment().get_template("report.md.jinja").render(_context(facts, figures)))
+
+
+def history_markdown(history: Any, figures: Sequence[tuple[str, str]]) -> str:
+    """history.md from a `report.history.History` and (path, caption) of its figures."""
+    environment = _markdown_environment()
+    text = environment.get_template("history.md.jinja").render(history=history, figures=figures)
+    return _tidy(text)
+
+
+def _markdown_environment() -> jinja2.Environment:
     environment = _environment(finalize=markup.escape, autoescape=False)
-    environment.filters |= {"code": markup.code, "fenced": markup.fenced}
-    text = environment.get_template("report.md.jinja").render(_context(facts, figures))
+    environment.filters |= {"code": markup.code, "fenced": markup.fenced, "path": markup.path}
+    return environment
+
+
+def _tidy(text: str) -> str:
     return "\n".join(line.rstrip() for line in text.splitlines()).strip() + "\n"
 
 

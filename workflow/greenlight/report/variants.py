@@ -46,6 +46,7 @@ class VariantRow:
     """
 
     name: str
+    is_reference: bool
     verdict: str
     blocking: tuple[str, ...]
     warnings: tuple[str, ...]
@@ -126,6 +127,7 @@ def variant_row(verdict: Mapping[str, Any], model: str, variant: str, reference:
     seconds = at(speed, "variant_seconds", kind=dict) or (_reference_seconds(verdict, model) if is_reference else {})
     return VariantRow(
         name=variant,
+        is_reference=is_reference,
         verdict=verdict_word(at(entry, "verdict", kind=str), [c for c in checks.values() if c.get("blocking")]),
         blocking=_names(entry, "blocking"),
         warnings=_names(entry, "warnings"),

@@ -1,0 +1,52 @@
+"""history: archived runs as a table with trends; results/history.md, and printed."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+
+from greenlight.files import write_text
+from greenlight.layout import Layout
+from greenlight.report.figures import draw_trend
+from greenlight.report.history import History, read_history
+from greenlight.report.render import history_markdown
+
+TRENDS = {"mae_percent": "MAE, % of price", "speedup": "speedup over the reference", "median_seconds": "p50, s"}
+
+
+def history(layout: Layout) -> str:
+    """Write history.md and its figures; return the text."""
+    found = read_history(layout.archive)
+    text = history_markdown(found, _draw(layout, found) if found.runs > 1 else [])
+    write_text(layout.history, text)
+    return text
+
+
+def _draw(layout: Layout, found: History) -> list[tuple[str, str]]:
+    """Draw each trend over all runs; (path relative to the results folder, caption)."""
+    folders = sorted({(run.time, run.folder) for runs in found.models.values() for run in runs})
+    drawn = []
+    for name, title in TRENDS.items():
+        series = {}
+        for model, runs in found.models.items():
+            values = {run.folder: getattr(run, name) for run in runs}
+            known = [values.get(folder) for _, folder in folders]
+            series[model] = np.array([np.nan if value is None else value for value in known])
+        if any(np.isfinite(values).any() for values in series.values()):
+            path = layout.history_figures / f"{name.replace('_', '-')}.svg"
+            draw_trend(path, [time[:16].replace("T", " ") for time, _ in folders], series, title)
+            drawn.append((path.relative_to(layout.root).as_posix(), f"{title}, by archived run"))
+    return drawn
+
+
+def main() -> None:
+    """Entry point."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--results", type=Path, required=True, help="results folder")
+    print(history(Layout(parser.parse_args().results)))
+
+
+if __name__ == "__main__":
+    main()

@@ -43,7 +43,7 @@ class EvaluationSettings(_Section):
     """Windows of each symbol, cut from its end with targets that do not overlap."""
     samples: int = Field(default=32, ge=2)
     """Sample paths of each window."""
-    windows_per_call: int = Field(default=4, ge=1)
+    windows_per_call: int = Field(default=2, ge=1)
     """Windows that a compiled variant forecasts in one call; the last call is filled up, so shapes stay the same."""
     probe_windows: int = Field(default=4, ge=1)
     """Windows, each of another symbol where there are enough, whose numerics are compared with float64."""

@@ -13,7 +13,7 @@ import numpy as np
 
 from greenlight.compilation.health import HealthRecorder
 from greenlight.compilation.overwrites import check_overwrites
-from greenlight.data.windows import FEATURES, Window
+from greenlight.data.windows import FEATURES, Window, practice_windows, same_shape
 from greenlight.files import write_parquet
 from greenlight.measures.forecasts import forecast_table, problem_with
 from greenlight.measures.memory import MemoryMeter
@@ -51,32 +51,34 @@ def run(request: Request) -> dict[str, Any]:
         repeats = reproducibility(forecaster, practice, request)
         recorder.end_of_warm_up()
         before = time.perf_counter()
-        readings, forecast_hash = _forecast_all(forecaster, request, meter)
+        forecast_hash = _forecast_all(forecaster, request, meter)
         forecast_seconds = time.perf_counter() - before
     return {
         "load_seconds": load_seconds,
         "first_call_seconds": first_call_seconds,
         "forecast_seconds": forecast_seconds,
         "forecast_hash": forecast_hash,
-        "memory_readings": readings,
-        "peak_memory_bytes": meter.peak(),
+        "memory_readings": meter.readings["host_bytes"],
+        "device_memory_readings": meter.readings["device_bytes"],
+        "peak_memory_bytes": meter.record()["host_peak_bytes"],
+        "memory": meter.record(),
         "reproducibility": repeats,
         "health": recorder.record(),
     }
 
 
-def _forecast_all(forecaster: Forecaster, request: Request, meter: MemoryMeter) -> tuple[list[int], str]:
+def _forecast_all(forecaster: Forecaster, request: Request, meter: MemoryMeter) -> str:
     """Forecast symbol after symbol; a file is written once all windows of its symbol are done.
 
-    Returns the memory in use after each call, and a hash over all sampled paths.
+    Returns a hash over all sampled paths.
     """
     due = {symbol: windows_of(request, symbol) for symbol in sorted(request["series"])}
     done: dict[str, list[np.ndarray]] = {symbol: [] for symbol in due}
-    readings, digest = [], hashlib.sha256()
+    digest = hashlib.sha256()
     every = [window for windows in due.values() for window in windows]
     for windows, count in calls_of(every, request["windows_per_call"], fill=request["mode"] != "eager"):
         samples = forecaster.forecast(windows, request["samples"], request["seed"])
-        readings.append(int(meter.now()))
+        meter.read()
         if problem := problem_with(samples, windows, request["samples"]):
             raise InvalidOutput(problem)
         for window, paths in zip(windows[:count], samples[:count], strict=True):
@@ -86,7 +88,7 @@ def _forecast_all(forecaster: Forecaster, request: Request, meter: MemoryMeter) 
             if len(finished) == len(due[window.symbol]):
                 _write(request, window.symbol, due[window.symbol], finished)
                 done[window.symbol] = []
-    return readings, digest.hexdigest()
+    return digest.hexdigest()
 
 
 def _write(request: Request, symbol: str, windows: list[Window], samples: list[np.ndarray]) -> None:
@@ -110,7 +112,7 @@ def reproducibility(forecaster: Forecaster, windows: list[Window], request: Requ
     size = request["timed_windows"]
     calls = [next(calls_of(windows[i : i + size], size, fill=True)) for i in range(0, len(windows), size)]
     rows = np.concatenate([forecast(part)[:kept] for part, kept in calls])
-    overwritten = check_overwrites(forecast, [windows, windows[::-1], windows[1:] + windows[:1]])
+    overwritten = check_overwrites(forecast, [windows, practice_windows(len(windows), *same_shape(windows), seed)])
     unit = 4.0
     scaled = forecast([replace(w, context=w.context * _in_unit(unit), future=w.future) for w in windows]) / unit
     return {
@@ -118,8 +120,9 @@ def reproducibility(forecaster: Forecaster, windows: list[Window], request: Requ
         "other_seed_differs": not np.array_equal(first, forecast(windows, seed + 1)),
         "batch_equals_rows": _difference(first, rows, spread),
         "order_irrelevant": _difference(first, forecast(windows[::-1])[::-1], spread),
-        "a_b_a": bool(overwritten["a_b_a_equal"]),
-        "output_overwritten": bool(overwritten["overwritten"]),
+        "a_b_a": overwritten["same_input_same_output"],
+        "output_overwritten": not overwritten["kept_output_unchanged"],
+        "overwrites": overwritten,
         "affine": {
             "applies": forecaster.scales_with_prices,
             "max_relative_difference": float((np.abs(first - scaled) / spread).max()),

@@ -22,7 +22,6 @@ def run(request: Request) -> dict[str, Any]:
     started = time.perf_counter()
     variant = load(request, request["implementation"])
     load_seconds = time.perf_counter() - started
-    memory: list[float] = []
     with MemoryMeter(request["device"]) as meter, HealthRecorder() as recorder:
         if request["mode"] != "eager":
             variant.compile(request["mode"])
@@ -39,7 +38,7 @@ def run(request: Request) -> dict[str, Any]:
             pairs=timing["pairs"],
             control_pairs=timing["control_pairs"],
             seed=request["seed"] + request["process"],
-            after_pair=lambda: memory.append(meter.now()),
+            after_pair=meter.read,
         )
     return {
         "pairs": pairs,
@@ -47,9 +46,11 @@ def run(request: Request) -> dict[str, Any]:
         "first_call_seconds": first_call_seconds,
         "warm_up_calls": timing["warm_up_calls"],
         "recompiles_after_warm_up": recorder.record()["recompiles_after_warm_up"],
-        "memory_readings": memory,
-        "memory_slope_bytes_per_call": memory_slope(memory),
-        "peak_memory_bytes": meter.peak(),
+        "memory_readings": meter.readings["host_bytes"],
+        "memory_slope": memory_slope(meter.readings["host_bytes"]),
+        "device_memory_slope": memory_slope(meter.readings["device_bytes"]),
+        "peak_memory_bytes": meter.record()["host_peak_bytes"],
+        "memory": meter.record(),
         "health": recorder.record(),
     }
 

@@ -32,6 +32,8 @@ def run(request: Request) -> dict[str, Any]:
     with HealthRecorder() as recorder:
         if request["mode"] != "eager":
             variant.compile(request["mode"])
+        _probe(variant.probe, windows, request)
+        recorder.end_of_warm_up()
         found = _probe(variant.probe, windows, request)
     return {
         "windows": [window.key for window in windows],

@@ -69,10 +69,10 @@ def test_static_cache_is_ready():
 
 
 @pytest.mark.parametrize("kernels", [False, True])
-def test_mutated_argument_is_named_with_its_line(kernels, monkeypatch):
+def test_mutated_argument_is_named_with_its_line(kernels):
     # One small kernel is compiled sooner without the precompiled header.
-    monkeypatch.setattr(torch._inductor.config, "cpp_cache_precompile_headers", False)
-    record = look(cache_as_argument, BUFFER.clone(), STEP, torch.tensor([2]), kernels=kernels)
+    with torch._inductor.config.patch(cpp_cache_precompile_headers=False):
+        record = look(cache_as_argument, BUFFER.clone(), STEP, torch.tensor([2]), kernels=kernels)
     assert record["ready"] is False and record["nodes"] == []
     assert [(Path(one["file"]).name, one["line"]) for one in record["mutated_inputs"]] == [
         (Path(__file__).name, line_of("argument"))

@@ -37,6 +37,8 @@ HEALTH = {
     "recompiles_after_warm_up": 0,
     "recompile_limit_hits": [],
     "cache": {"fx_hits": 2, "fx_misses": 0, "aot_hits": 1, "aot_misses": 0},
+    "compilations_after_warm_up": 0,
+    "autotuning": {"engaged": True, "operations": 2},
     "cuda_graphs": {"available": False, "engaged": None, "recordings": 0, "skips": []},
 }
 REPRODUCIBILITY = {

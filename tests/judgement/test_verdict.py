@@ -227,3 +227,21 @@ def test_cuda_graphs_need_positive_evidence(tmp_path):
     assert status("yes", True).status == "pass"
     assert status("no", False).blocking and "mutated inputs" in status("no again", False).reason
     assert status("unknown", None).status == "inconclusive" and status("unknown again", None).blocking
+
+
+def test_max_autotune_that_tuned_nothing_is_said(tmp_path):
+    models = {"kronos": {**KRONOS, "upstream-max-autotune": {"coupled_with_reference": True}}}
+    health = {"autotuning": {"engaged": False, "operations": 0}}
+    effects = {("kronos", "upstream-max-autotune"): Effects(latency=0.7, health=health)}
+    verdict = verdict_of(tmp_path, Run(models=models, effects=effects))
+
+    check = check_of(verdict, "autotuning", "upstream-max-autotune", "kronos")
+    assert check.status == "warn" and "tuned nothing" in check.reason
+
+
+def test_recompiles_that_nobody_counted_are_not_none(tmp_path):
+    effects = {("kronos", "upstream-default"): Effects(latency=0.7, health={"recompiles_after_warm_up": None})}
+    verdict = verdict_of(tmp_path, Run(models=KRONOS_ONLY, effects=effects))
+
+    check = check_of(verdict, "recompiles-after-warm-up", "upstream-default", "kronos")
+    assert check.status in ("inconclusive", "fail") and check.blocking

@@ -117,7 +117,8 @@ def _judge_model(
     expected = evidence.expected
     model = expected.models[next(iter(found.values())).model]
     raw = {v: measure_speed(e.pairs, rules.speed) if e.pairs is not None else None for v, e in found.items()}
-    speeds = correct(raw)
+    # The reference timed against itself shows the machine, and is no candidate that could win by luck.
+    speeds = raw | correct({v: figures for v, figures in raw.items() if v != model.reference})
     summaries = {v: accuracy.summary_of(e, expected, rules) for v, e in found.items()}
     paired = accuracy.compare_variants(found, expected, rules, against_reference=False)
     against = accuracy.compare_variants(found, expected, rules, against_reference=True)
@@ -180,7 +181,7 @@ def _unjudged(subject: Subject, checks: Sequence[Check]) -> list[Check]:
     if not subject.is_reference:
         names += [*accuracy.PAIRED_CHECKS.values(), "series-difference", *speed.SPEED_CHECKS, "memory-growth"]
     if mode_of(subject.found.variant) != "eager":
-        names += health.COMPILED_CHECKS
+        names += health.COMPILED_CHECKS + health.MODE_CHECKS.get(mode_of(subject.found.variant), ())
     present = {check.name for check in checks}
     return subject.missing([name for name in names if name not in present], "the check was not made")
 

@@ -35,19 +35,30 @@ class CudaGraphs(_Read):
     skips: list[dict[str, Any]] = []
 
 
+class Autotuning(_Read):
+    """Whether max-autotune tuned anything (null: the graphs came from a cache, so nothing was seen)."""
+
+    engaged: bool | None = None
+    operations: Count = 0
+
+
 class Health(_Read):
-    """The health record of a process, as the compilation room writes it."""
+    """The health record of a process, as the compilation room writes it.
+
+    `recompiles_after_warm_up` and `compilations_after_warm_up` are null where the process marked no end of warm-up.
+    """
 
     engaged: bool
     graphs: Count
     graph_breaks: list[dict[str, Any]]
     eager_frames: list[dict[str, Any]]
-    recompiles_after_warm_up: Count
+    recompiles_after_warm_up: Count | None
     recompile_limit_hits: list[dict[str, Any]]
+    compilations_after_warm_up: Count | None = None
     recompiles: list[dict[str, Any]] = []
     cache: dict[str, Any] = {}
     cuda_graphs: CudaGraphs = CudaGraphs()
-    autotuning: dict[str, Any] = {}
+    autotuning: Autotuning = Autotuning()
 
 
 class CompileResult(_Read):

@@ -27,10 +27,12 @@ DEFAULT_SEVERITY: dict[str, Severity] = {
     # Did compilation do what it should?
     "compile-engaged": "block",
     "recompiles-after-warm-up": "block",
+    "compiled-after-warm-up": "warn",
     "recompile-limit": "block",
     "graph-breaks": "warn",
     "eager-frames": "warn",
     "cuda-graphs": "block",
+    "autotuning": "warn",
     "cold-cache": "warn",
     "warm-cache": "warn",
     # Does it compute the same?

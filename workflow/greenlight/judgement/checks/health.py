@@ -8,10 +8,11 @@ from greenlight.judgement.checks.base import Check, Subject, count
 from greenlight.judgement.expected import mode_of
 from greenlight.judgement.records import Health
 
-CUDA_GRAPH_MODES = ("reduce-overhead", "max-autotune")
+MODE_CHECKS = {"reduce-overhead": ("cuda-graphs",), "max-autotune": ("cuda-graphs", "autotuning")}
 COMPILED_CHECKS = (
     "compile-engaged",
     "recompiles-after-warm-up",
+    "compiled-after-warm-up",
     "recompile-limit",
     "graph-breaks",
     "eager-frames",
@@ -26,7 +27,7 @@ def health_checks(subject: Subject) -> list[Check]:
     mode = mode_of(subject.found.variant)
     if mode == "eager":
         return []
-    names = COMPILED_CHECKS + (("cuda-graphs",) if mode in CUDA_GRAPH_MODES else ())
+    names = COMPILED_CHECKS + MODE_CHECKS.get(mode, ())
     compiled, predicted = subject.found.results("compile"), subject.found.results("predict")
     if not compiled or not predicted:
         absent = " and ".join(s for s, r in (("compile", compiled), ("predict", predicted)) if not r)
@@ -35,14 +36,17 @@ def health_checks(subject: Subject) -> list[Check]:
     checks = [
         _engaged(subject, health),
         _recompiles(subject, health),
+        _late_compilations(subject, health),
         _recompile_limit(subject, health),
         _graph_breaks(subject, health),
         _eager_frames(subject, health),
         _cold_cache(subject, compiled),
         _warm_cache(subject, predicted),
     ]
-    if mode in CUDA_GRAPH_MODES:
+    if "cuda-graphs" in names:
         checks.append(_cuda_graphs(subject, [result.health for result in predicted]))
+    if "autotuning" in names:
+        checks.append(_autotuning(subject, [result.health for result in compiled]))
     return checks
 
 
@@ -68,7 +72,10 @@ def _engaged(subject: Subject, health: list[tuple[str, Health]]) -> Check:
 
 def _recompiles(subject: Subject, health: list[tuple[str, Health]]) -> Check:
     limit = subject.rules.health.recompiles_after_warm_up
-    counted = [(entry.recompiles_after_warm_up, stage, entry) for stage, entry in health]
+    if any(stage == "predict" and entry.recompiles_after_warm_up is None for stage, entry in health):
+        reason = "predict marked no end of warm-up, so recompiles after it are not known"
+        return subject.check("recompiles-after-warm-up", "inconclusive", reason, *_STAGES, limit=limit)
+    counted = [(entry.recompiles_after_warm_up or 0, stage, entry) for stage, entry in health]
     counted += [(result.recompiles_after_warm_up, "time", None) for result in subject.found.results("time")]
     most, stage, entry = max(counted, key=lambda item: item[0])
     cause = f"; the last one: {_name(entry.recompiles[-1])}" if entry and entry.recompiles else ""
@@ -76,6 +83,13 @@ def _recompiles(subject: Subject, health: list[tuple[str, Health]]) -> Check:
     if most > limit:
         reason = f"{count(most, 'recompile')} after warm-up in {stage}{cause}"
     return subject.holds("recompiles-after-warm-up", most <= limit, reason, *_STAGES, figure=most, limit=limit)
+
+
+def _late_compilations(subject: Subject, health: list[tuple[str, Health]]) -> Check:
+    """Frames first met after warm-up compile in front of a waiting caller."""
+    most = max(entry.compilations_after_warm_up or 0 for _, entry in health)
+    reason = f"{count(most, 'frame')} compiled after warm-up" if most else "nothing compiled after warm-up"
+    return subject.holds("compiled-after-warm-up", most == 0, reason, *_STAGES, figure=most, limit=0)
 
 
 def _name(event: dict[str, Any]) -> str:
@@ -146,3 +160,14 @@ def _cuda_graphs(subject: Subject, health: list[Health]) -> Check:
     fewest = min(entry.recordings for entry in graphs)
     reason = f"CUDA graphs ran in every process{skipped}"
     return subject.check("cuda-graphs", "pass", reason, "predict", figure=fewest, limit=1)
+
+
+def _autotuning(subject: Subject, health: list[Health]) -> Check:
+    tuned = [entry.autotuning for entry in health]
+    if any(entry.engaged is None for entry in tuned):
+        reason = "the graphs came from a cache: nothing shows what was tuned"
+        return subject.check("autotuning", "inconclusive", reason, "compile")
+    operations = min(entry.operations for entry in tuned)
+    holds = all(entry.engaged for entry in tuned)
+    reason = f"{count(operations, 'operation')} tuned" if holds else "max-autotune tuned nothing: it is default here"
+    return subject.holds("autotuning", holds, reason, "compile", figure=operations, limit=1)

@@ -18,6 +18,7 @@ from greenlight.errors import UserError
 from greenlight.models.toto.checkpoint import read_dimensions, read_tensors
 from greenlight.models.toto.static.mixture import UNIFORMS, Mixture
 from greenlight.models.toto.static.network import Network, published_names
+from greenlight.models.toto.static.packed import pack
 from greenlight.models.toto.static.plan import Plan, Shape
 from greenlight.models.weights import CONFIG, WEIGHTS, check_keys, read_config
 
@@ -42,7 +43,7 @@ class TotoEngine:
         windows_per_batch: int = 16,
         samples_per_batch: int = 256,
     ) -> None:
-        """Take over a network that is already on its device.
+        """Take over a network that is already on its device; on a CPU its large weights are packed in place.
 
         Args:
             dtype: of series and results: float64, or float32 (also with a network in bfloat16).
@@ -50,10 +51,11 @@ class TotoEngine:
                 windows, which have a plan of their own.
             samples_per_batch: most paths of a window that are decoded at once.
         """
-        self.network = network
+        self.parameters = sum(parameter.numel() for parameter in network.parameters())
+        self.network = pack(network)
         self.dimensions = network.dimensions
         self._dtype = dtype
-        self._device = network.projection.weight.device
+        self._device = network.device
         self._windows_per_batch = windows_per_batch
         self._samples_per_batch = samples_per_batch
         self._mode: str | None = None
@@ -94,9 +96,10 @@ class TotoEngine:
         )
 
     def compile(self, mode: str) -> None:
-        """Compile prefill, start and decode, each as one graph, at their first calls; mode is one of torch.compile's.
+        """Compile prefill, start and decode, each as one graph, at their first calls.
 
-        On a CPU the weights are frozen into the code, so that they are packed once for the matrix kernels.
+        Args:
+            mode: one of torch.compile's.
         """
         self._mode = mode
         self._plans.clear()
@@ -213,15 +216,15 @@ class TotoEngine:
             plan = Plan(self.network, shape, self._dtype)
             if self._mode is not None:
                 for name in ("prefill", "start", "decode"):
-                    setattr(plan, name, _compiled(getattr(plan, name), self._mode, self._device))
+                    setattr(plan, name, _compiled(getattr(plan, name), self._mode))
             self._plans[shape] = plan
         return self._plans[shape]
 
     def _paths_at_once(self, rows: int, steps: int, samples: int) -> int:
         """The sample count rounded up to a power of two, as far as the setting and the room for caches allow."""
         layers = max(1, sum(self.dimensions.time_layers))
-        weight = self.network.projection.weight
-        bytes_per_path = 2 * rows * steps * layers * self.dimensions.embed_dim * weight.element_size()
+        bytes_per_token = 2 * layers * self.dimensions.embed_dim * self.network.dtype.itemsize
+        bytes_per_path = rows * steps * bytes_per_token
         fitting = _SUFFIX_BYTES.get(self._device.type, _SUFFIX_BYTES["cpu"]) // bytes_per_path
         wanted = min(1 << (samples - 1).bit_length(), self._samples_per_batch)
         return max(1, min(wanted, 1 << max(0, fitting.bit_length() - 1)))
@@ -285,9 +288,6 @@ def _copied(plan: Plan, moment: str, windows: int) -> list[Tensor]:
     return [getattr(plan, moment + name)[:windows, :, 0].clone() for name in Mixture._fields]
 
 
-def _compiled(function: Callable[[], None], mode: str, device: torch.device) -> Callable[[], None]:
+def _compiled(function: Callable[[], None], mode: str) -> Callable[[], None]:
     """One graph of fixed shapes; recompiles of other plans do not count against this one's limit."""
-    options = dict(torch._inductor.list_mode_options(mode))
-    if device.type == "cpu":
-        options["freezing"] = True
-    return torch.compile(function, fullgraph=True, dynamic=False, options=options, isolate_recompiles=True)
+    return torch.compile(function, fullgraph=True, dynamic=False, mode=mode, isolate_recompiles=True)

@@ -68,5 +68,4 @@ class TotoStatic(Forecaster):
 
     def sizes(self) -> dict[str, int]:
         """Number of parameters, with the two output layers folded into one, and rows in a patch."""
-        parameters = sum(parameter.numel() for parameter in self._engine.network.parameters())
-        return {"parameters": parameters, "patch": self._engine.dimensions.patch_size}
+        return {"parameters": self._engine.parameters, "patch": self._engine.dimensions.patch_size}

@@ -53,9 +53,7 @@ class Layer(nn.Module):
 
     def values(self, hidden: Tensor) -> Tensor:
         """The values alone, [..., width]."""
-        width = hidden.shape[-1]
-        weight, bias = self.qkv.weight[2 * width :], self.qkv.bias[2 * width :]
-        return functional.linear(self.attention_norm(hidden), weight, bias)
+        return self.qkv(self.attention_norm(hidden))[..., 2 * hidden.shape[-1] :]
 
     def feed_forward(self, hidden: Tensor) -> Tensor:
         """SwiGLU (Shazeer, arXiv:2002.05202) of normalised hidden states [..., width]."""
@@ -73,6 +71,16 @@ class Network(nn.Module):
         self.layers = nn.ModuleList(Layer(dimensions, over_time) for over_time in dimensions.time_layers)
         # The published unembedding to patch x width and the four heads on it, which are linear one after the other.
         self.output = nn.Linear(dimensions.embed_dim, dimensions.patch_size * 4 * dimensions.k_components)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """What the transformer computes in."""
+        return self.layers[0].attention_norm.scale.dtype
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.layers[0].attention_norm.scale.device
 
     @classmethod
     def from_published(cls, dimensions: Dimensions, tensors: Mapping[str, Tensor], dtype: torch.dtype) -> Network:

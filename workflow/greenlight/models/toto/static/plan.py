@@ -49,8 +49,9 @@ class Shape:
 class LayerCache(nn.Module):
     """Keys and values of one layer over time: of the prefix, shared by all paths, and of each path's suffix."""
 
-    def __init__(self, shape: Shape, heads: int, head_dim: int, like: Tensor) -> None:
+    def __init__(self, shape: Shape, network: Network) -> None:
         super().__init__()
+        heads, head_dim = network.dimensions.num_heads, network.dimensions.head_dim
         prefix = (shape.windows, shape.variates, heads, shape.context, head_dim)
         suffix = (shape.steps, shape.windows, shape.variates, shape.paths, heads, head_dim)
         for name, size in (
@@ -59,7 +60,8 @@ class LayerCache(nn.Module):
             ("suffix_keys", suffix),
             ("suffix_values", suffix),
         ):
-            self.register_buffer(name, like.new_zeros(size), persistent=False)
+            zeros = torch.zeros(size, dtype=network.dtype, device=network.device)
+            self.register_buffer(name, zeros, persistent=False)
 
 
 class Plan(nn.Module):
@@ -77,11 +79,10 @@ class Plan(nn.Module):
         dimensions = network.dimensions
         self._exponent = dimensions.scale_factor_exponent if dimensions.stabilize_with_global else None
         self._last_over_time = max((i for i, over_time in enumerate(dimensions.time_layers) if over_time), default=-1)
-        weight = network.projection.weight
         patch, windows, variates, paths = dimensions.patch_size, shape.windows, shape.variates, shape.paths
 
         def buffer(name: str, *size: int, dtype: torch.dtype = dtype) -> None:
-            self.register_buffer(name, torch.zeros(size, dtype=dtype, device=weight.device), persistent=False)
+            self.register_buffer(name, torch.zeros(size, dtype=dtype, device=network.device), persistent=False)
 
         buffer("series", windows, variates, shape.context * patch)
         buffer("observed", windows, variates, shape.context * patch, dtype=torch.bool)
@@ -99,13 +100,9 @@ class Plan(nn.Module):
                 buffer(f"{moment}_{name}", windows, variates, copies, *of_patch)
         tables = rotary_tables(shape.context + shape.steps, dimensions.head_dim, dtype)
         for name, table in zip(("query_cos", "query_sin", "key_cos", "key_sin"), tables, strict=True):
-            self.register_buffer(name, table.to(weight.device), persistent=False)
+            self.register_buffer(name, table.to(network.device), persistent=False)
         self.caches = nn.ModuleDict(
-            {
-                str(index): LayerCache(shape, dimensions.num_heads, dimensions.head_dim, weight)
-                for index, layer in enumerate(network.layers)
-                if layer.over_time
-            }
+            {str(index): LayerCache(shape, network) for index, layer in enumerate(network.layers) if layer.over_time}
         )
 
     def prefill(self) -> None:
@@ -153,7 +150,7 @@ class Plan(nn.Module):
         self.step.add_(1)
 
     def _embed(self, patches: Tensor) -> Tensor:
-        return self.network.projection(patches.to(self.network.projection.weight.dtype))
+        return self.network.projection(patches.to(self.network.dtype))
 
     def _distribution(self, hidden: Tensor, loc: Tensor, scale: Tensor) -> Mixture:
         outputs = self.network.output(hidden).to(self.series.dtype)

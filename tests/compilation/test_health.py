@@ -144,6 +144,7 @@ def test_each_break_is_told_once_with_its_line(function, mark, eager):
         (Path(__file__).name, line_of(mark))
     ]
     assert record["graph_breaks"][0]["reason"]
+    assert "torch_dynamo_resume" not in json.dumps(record)
     assert record["frames"]["eager"] == len(record["eager_frames"]) == eager
     if eager:
         assert "Unsupported" in record["eager_frames"][0]["reason"]

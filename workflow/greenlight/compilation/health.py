@@ -7,6 +7,7 @@ union of all of them.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -249,7 +250,7 @@ def _is_limit_hit(one: Attempt) -> bool:
 
 def _is_break(one: Attempt) -> bool:
     """Whether Dynamo gave up for the user's code; a backend that fails is no graph break."""
-    return one.failure_type in ("Unsupported", "UserError") and not _is_limit_hit(one)
+    return one.failure_type in ("Unsupported", "UserError", "SkipFrame") and not _is_limit_hit(one)
 
 
 def _is_recompile(one: Attempt) -> bool:
@@ -258,12 +259,19 @@ def _is_recompile(one: Attempt) -> bool:
 
 def _recompile(one: Attempt) -> Recompile:
     place = one.place
-    guard = headline(one.recompile_guard)[:500]
-    return Recompile(function=place.function, file=place.file, line=place.line, guard=guard)
+    # Dynamo pads the guard to a column before it quotes the source.
+    guard = " ".join(headline(one.recompile_guard).split())[:500]
+    return Recompile(function=_function(place), file=place.file, line=place.line, guard=guard)
 
 
 def _finding(place: Place, reason: str) -> Finding:
-    return Finding(file=place.file, line=place.line, function=place.function, reason=reason)
+    return Finding(file=place.file, line=place.line, function=_function(place), reason=reason)
+
+
+def _function(place: Place) -> str:
+    """The user's function, also for the part of it that Dynamo split off after a graph break."""
+    match = re.fullmatch(r"torch_dynamo_resume_in_(.+)_at_\d+", place.function)
+    return match[1] if match else place.function
 
 
 def _seconds(attempts: list[Attempt]) -> Seconds:

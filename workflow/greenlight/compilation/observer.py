@@ -1,7 +1,7 @@
 """Torch's private parts, in one place: what torch.compile does while a block runs, as plain observations.
 
-Read in torch 2.13 and compared with 2.9; where a newer torch has moved something that is needed, entering raises
-`InternalsMoved` rather than observe nothing. The CUDA parts (recordings, replays, partitions, skips) were
+Read in torch 2.9.1 and 2.13, run with 2.13; where another torch has moved something that is needed, entering
+raises `InternalsMoved` rather than observe nothing. The CUDA parts (recordings, replays, partitions, skips) were
 written from torch's source and have not been run on a GPU yet.
 """
 
@@ -103,6 +103,7 @@ class Observer:
         self.replays = 0
         self.calls = 0
         self._by_identity: dict[int, Graph] = {}
+        self._skipped: BaseException | None = None
         self.attempts: list[Attempt] = []
         self._counters: dict[str, dict[str, int]] | None = None
         self._stack = contextlib.ExitStack()
@@ -130,7 +131,7 @@ class Observer:
         return counters.get(group, {})
 
     def _install(self, stack: contextlib.ExitStack) -> None:
-        from torch._dynamo import convert_frame, output_graph, utils
+        from torch._dynamo import convert_frame, exc, output_graph, utils
         from torch._dynamo.callback import CompilationCallbackHandler
         from torch._functorch import config as functorch_config
         from torch._inductor import compile_fx, cudagraph_trees, cudagraph_utils, output_code
@@ -138,6 +139,7 @@ class Observer:
         utils.counters.clear()
         utils.clear_compilation_metrics()
         stack.enter_context(_wrapped(convert_frame, "_compile", self._on_attempt))
+        stack.enter_context(_wrapped(exc.SkipFrame, "__init__", self._on_skipped_frame))
         graph_class = output_code.CompiledFxGraph
         stack.enter_context(_wrapped(output_graph.GraphCompileReason, "__post_init__", self._on_break))
         stack.enter_context(_wrapped(graph_class, "__call__", self._on_call))
@@ -154,14 +156,22 @@ class Observer:
         stack.enter_context(_wrapped(CompilationCallbackHandler, "install_callbacks", self._on_work))
 
     def _on_attempt(self, original: Callable[..., Any], code: CodeType, *rest: Any, **options: Any) -> Any:
-        error = None
+        error = self._skipped = None
         try:
             return original(code, *rest, **options)
         except BaseException as raised:
             error = raised
             raise
         finally:
+            if error is None and self._skipped is not None and "graph break" in str(self._skipped):
+                # Up to torch 2.9 a break in a loop skips the frame without a failure.
+                error = self._skipped.__cause__ or self._skipped
+            self._skipped = None
             self.attempts.append(_attempt(code, error))
+
+    def _on_skipped_frame(self, original: Callable[..., Any], skip: Any, *arguments: Any) -> None:
+        original(skip, *arguments)
+        self._skipped = skip
 
     def _on_break(self, original: Callable[..., Any], reason: Any) -> None:
         original(reason)
@@ -338,10 +348,14 @@ def _unsafe_nodes(gm: Any) -> list[tuple[str, Place | None, str]]:
     found = []
     for node in gm.graph.nodes:
         alone = SimpleNamespace(graph=SimpleNamespace(nodes=[node]))
-        if get_first_incompatible_cudagraph_node(alone) is None:
+        try:
+            if get_first_incompatible_cudagraph_node(alone) is None:
+                continue
+            value = node.meta.get("val")
+            by_data = value is not None and bool(free_unbacked_symbols(value))
+        except (AssertionError, TypeError):  # the value of a Triton kernel's node is a dict, which has no symbols
             continue
-        value = node.meta.get("val")
-        by_data = value is not None and free_unbacked_symbols(value) and "_local_scalar" not in str(node.target)
+        by_data = by_data and "_local_scalar" not in str(node.target)
         reason = "depends on a value that only the device knows" if by_data else "can't be part of a CUDA graph"
         found.append((str(node.target), _node_place(node), reason))
     return found

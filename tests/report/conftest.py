@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,8 @@ from greenlight.judgement.evidence import forecast_file
 from greenlight.layout import Layout
 from greenlight.stages.diff import diff
 from greenlight.stages.judge import judge_stage
-from tests.judgement.evidence_builder import HORIZON, Run, reseal
+from greenlight.stages.report import report
+from tests.judgement.evidence_builder import HORIZON, KRONOS, Run, reseal
 
 JOB = {"stage": "judge", "rules": {}}
 MADE = {"made": "2026-01-02T03:04:05Z", "commit": "0123456789"}
@@ -88,10 +90,25 @@ def build(folder: Path, run: Run) -> Layout:
     return layout
 
 
+@pytest.fixture(scope="session")
+def plain(tmp_path_factory):
+    """A judged and reported run of one small model, to be copied and not to be changed."""
+    layout = build(tmp_path_factory.mktemp("plain"), Run(models={"kronos": KRONOS}))
+    report(layout, {}, None)
+    return layout
+
+
 @pytest.fixture
-def make_results(tmp_path):
-    """`make_results(run)` builds a judged results folder of a run."""
-    return lambda run=None, name="run": build(tmp_path / name, run or Run())
+def make_results(tmp_path, plain):
+    """`make_results(run)` builds a judged results folder of a run; without one, of a plain run that passes."""
+
+    def make(run=None, name="run"):
+        if run is not None:
+            return build(tmp_path / name, run)
+        shutil.copytree(plain.root, tmp_path / name / "results")
+        return Layout(tmp_path / name / "results")
+
+    return make
 
 
 def change_json(path: Path, change) -> None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from typing import Any
 from urllib.parse import quote
 
 _ANSI = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)|[@-Z\\-_])")
-# Characters that turn the direction of text, so that what is read is not what is there (Unicode TR 36).
-_DIRECTION = {*range(0x202A, 0x202F), *range(0x2066, 0x206A), 0x200E, 0x200F, 0x061C}
+# Control characters, lone surrogates, and characters that turn the direction of text, so that what is read is not
+# what is there (Unicode Technical Report 36). Tabs and line ends stay.
+_UNSEEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 _CODE = re.compile(r"[\w./@:=+ ,()-]+")
 _SPECIAL = re.compile(r"[\\`*|~$#{}]")
 _ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
@@ -22,13 +22,7 @@ class Markdown(str):
 def visible(text: Any) -> str:
     """Text without terminal colours, control characters and characters that turn its direction; lines are kept."""
     kept = _ANSI.sub("", str(text)).replace("\r\n", "\n").replace("\r", "\n")
-    return "".join("\N{REPLACEMENT CHARACTER}" if _hidden(character) else character for character in kept)
-
-
-def _hidden(character: str) -> bool:
-    if character in "\n\t":
-        return False
-    return unicodedata.category(character) in ("Cc", "Cs") or ord(character) in _DIRECTION
+    return _UNSEEN.sub("\N{REPLACEMENT CHARACTER}", kept)
 
 
 def one_line(text: Any) -> str:

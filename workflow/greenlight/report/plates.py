@@ -55,7 +55,19 @@ def _plates(reader: Reader, layout: Layout, model: ModelFacts) -> Iterator[tuple
         caption = f"{model.name}: latency of every timed call, {model.reference} and the variant in turn."
         yield "latency", caption, partial(figures.draw_latencies, latencies=latencies, reference=model.reference)
     yield from _ratios(model)
+    naive = {f"{model.shown} / {name}": _column(model, name) for name in ("naive", "drift")}
+    if model.symbols:
+        symbols = [row.symbol for row in model.symbols]
+        caption = (
+            f"{model.name} {model.shown}: MAE of each symbol over that of naive and drift; left of 1 it is better."
+        )
+        yield "mae-over-naive", caption, partial(figures.draw_mae_ratios, symbols=symbols, ratios=naive)
     yield from _forecasts(reader, layout, model)
+
+
+def _column(model: ModelFacts, name: str) -> np.ndarray:
+    """[symbols] a figure of the symbols' rows; NaN where there is none."""
+    return np.array([np.nan if (value := getattr(row, name)) is None else value for row in model.symbols])
 
 
 def _ratios(model: ModelFacts) -> Iterator[tuple[str, str, Drawing]]:

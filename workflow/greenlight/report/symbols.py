@@ -71,28 +71,29 @@ class SymbolRow:
 
 
 def symbol_rows(scores: SymbolScores, other: SymbolScores | None) -> list[SymbolRow]:
-    """Rows of every symbol; `ratio` is MAE over that of `other`."""
+    """Rows of every symbol, the worst by MAE in percent of price first; `ratio` is MAE over that of `other`."""
     symbols, values = scores.symbols, scores.values
     with np.errstate(invalid="ignore", divide="ignore"):
         naive, drift = values["mae"] / values["naive_mae"], values["mae"] / values["drift_mae"]
         ratio = values["mae"] / other.column("mae", symbols) if other else np.full(len(symbols), np.nan)
     columns = (values["mae"], values["mae_percent"], values["mase"], values["coverage_80"], naive, drift, ratio)
-    return [
+    rows = [
         SymbolRow(symbol, int(scores.windows[i]), *(_known(column[i]) for column in columns))
         for i, symbol in enumerate(symbols)
     ]
+    return sorted(rows, key=lambda row: (row.mae_percent is not None, -(row.mae_percent or 0), row.symbol))
 
 
 def _known(value: float) -> float | None:
     return float(value) if np.isfinite(value) else None
 
 
-def extremes(rows: Sequence[SymbolRow]) -> tuple[list[SymbolRow], list[SymbolRow]]:
-    """(worst, best) by MAE in percent of price, at most LISTED each and none in both; no score is the worst."""
-    ordered = sorted(rows, key=lambda row: (row.mae_percent is not None, -(row.mae_percent or 0), row.symbol))
-    count = min(LISTED, -(-len(ordered) // 2)) if len(ordered) > LISTED else len(ordered)
-    best = ordered[count:][-LISTED:][::-1]
-    return ordered[:count], best
+def extremes(rows: Sequence[SymbolRow]) -> tuple[Sequence[SymbolRow], Sequence[SymbolRow]]:
+    """(worst, best) of rows that have the worst first, at most LISTED each, none in both; a few are all `worst`."""
+    if len(rows) <= LISTED:
+        return rows, []
+    best = rows[max(LISTED, len(rows) - LISTED) :]
+    return rows[:LISTED], best[::-1]
 
 
 def case_symbols(rows: Sequence[SymbolRow]) -> list[tuple[str, str]]:

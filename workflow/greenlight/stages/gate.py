@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import sys
+from pathlib import Path
+from typing import Any
 
-from greenlight.files import write_text
+from greenlight.files import sha256_of, write_text
 from greenlight.layout import Layout
 from greenlight.report.markup import one_line
 from greenlight.report.reading import Reader, at
@@ -38,6 +40,10 @@ def summary(layout: Layout) -> tuple[bool, str]:
         )
     word, models = gate_word(verdict), at(verdict, "models", kind=dict, default={})
     reasons = [one_line(reason) for reason in at(verdict, "reasons", kind=list, default=[])]
+    changed = changed_evidence(layout, verdict)
+    if changed:
+        more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
+        return False, f"FAIL: {changed[0]}{more} changed after it was judged. Run the workflow again."
     passed = word == "pass" and not reasons and bool(models)
     lines = [word.upper() if passed or word != "pass" else "FAIL: the verdict contradicts itself"]
     for model, entry in models.items():
@@ -50,6 +56,25 @@ def summary(layout: Layout) -> tuple[bool, str]:
     if folder:
         lines.append(f"  archived: {layout.root / folder}")
     return passed, "\n".join(lines)
+
+
+def changed_evidence(layout: Layout, verdict: dict[str, Any]) -> list[str]:
+    """Files that a verdict rests on and that are no longer what was judged, relative to the results folder."""
+    listed = {
+        str(at(entry, "file")): at(entry, "sha256", kind=str)
+        for check in at(verdict, "checks", kind=list, default=[])
+        for entry in at(check, "evidence", kind=list, default=[])
+    }
+    own = {name: digest for name, digest in listed.items() if not name.startswith("baselines/")}
+    return [name for name, digest in sorted(own.items()) if _digest(layout.root / name) != digest]
+
+
+def _digest(path: Path) -> str | None:
+    """SHA-256 of a file; None where there is none to read."""
+    try:
+        return sha256_of(path)
+    except OSError:
+        return None
 
 
 def _decision(entry: object) -> str:

@@ -60,8 +60,8 @@ class TimingSettings(_Section):
     """Pairs of the reference against itself, which show the machine's own noise."""
     warm_up_calls: int = Field(default=3, ge=1)
     """Calls before the first timed one."""
-    windows: int = Field(default=1, ge=1)
-    """Windows in one timed call."""
+    windows: int = Field(default=2, ge=1)
+    """Windows in one timed call. Where it is evaluation.windows_per_call, a variant compiles for one shape only."""
 
 
 class TrialSettings(_Section):

@@ -29,7 +29,7 @@ def run(request: Request) -> dict[str, Any]:
         practice_windows(size, request["context_length"], request["horizon"], request["seed"]) for size in sizes
     ]
     first_calls: list[float] = []
-    with ReadinessRecorder() as readiness, HealthRecorder() as recorder:
+    with HealthRecorder() as recorder, ReadinessRecorder() as readiness:
         started = time.perf_counter()
         if not eager:
             forecaster.compile(request["mode"])

@@ -44,9 +44,19 @@ def job_of(stage):
     return lambda wildcards: job_text(getattr(PLAN, stage)(*dict(wildcards.items()).values()))
 
 
-def of_every_variant(path, model=None):
-    """A path of the layout for each variant, of one model or of all."""
-    return [path(m, v) for m, v in PLAN.variants if model in (None, m)]
+def of_every_variant(path, model=None, compiled=False):
+    """A path of the layout for each variant, of one model or of all, or for each compiled one."""
+    return [
+        path(m, v) for m, v in PLAN.variants if model in (None, m) and not (compiled and v.endswith("-eager"))
+    ]
+
+
+def weights_and_cache(wildcards):
+    """What a variant starts from: the weights, and its filled compile cache where it is compiled."""
+    model, variant = wildcards.model, wildcards.variant
+    if variant.endswith("-eager"):
+        return [LAYOUT.weights(model)]
+    return [LAYOUT.weights(model), LAYOUT.record("compile", model, variant), LAYOUT.cache(model, variant)]
 
 
 onerror:

@@ -1,4 +1,4 @@
-"""An empty private cache for each variant, then a cold compile that fills it."""
+"""An empty private cache for each compiled variant, then a cold compile that fills it."""
 
 
 rule clear:

@@ -9,8 +9,7 @@ for shard, symbols in SHARDS.items():
             f"Forecasting {len(symbols)} symbols with {{wildcards.model}} {{wildcards.variant}}"
         input:
             series=[LAYOUT.series(symbol) for symbol in symbols],
-            compiled=rules.compile.output.record,
-            cache=rules.compile.output.cache,
+            start=weights_and_cache,
         output:
             record=f"{RESULTS}/predict/model={{model}}/variant={{variant}}/shard={shard:04d}/record.json",
             forecasts=[

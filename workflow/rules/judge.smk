@@ -2,7 +2,7 @@
 
 BASELINES = PLAN.settings.baselines_folder
 EVIDENCE = {
-    "compiled": of_every_variant(lambda m, v: LAYOUT.record("compile", m, v)),
+    "compiled": of_every_variant(lambda m, v: LAYOUT.record("compile", m, v), compiled=True),
     "predicted": [
         LAYOUT.predict_record(model, variant, shard) for model, variant in PLAN.variants for shard in SHARDS
     ],

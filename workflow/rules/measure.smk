@@ -6,8 +6,7 @@ rule probe:
         "Comparing the numerics of {wildcards.model} {wildcards.variant} with float64"
     input:
         series=[LAYOUT.series(symbol) for symbol in SHARDS[0]],
-        compiled=rules.compile.output.record,
-        cache=rules.compile.output.cache,
+        start=weights_and_cache,
     output:
         record=f"{RESULTS}/probe/model={{model}}/variant={{variant}}/record.json",
     params:
@@ -22,8 +21,7 @@ rule time:
         "Timing {wildcards.model} {wildcards.variant} against the reference"
     input:
         series=[LAYOUT.series(symbol) for symbol in SHARDS[0]],
-        compiled=rules.compile.output.record,
-        cache=rules.compile.output.cache,
+        start=weights_and_cache,
     output:
         record=f"{RESULTS}/time/model={{model}}/variant={{variant}}/record.json",
         pairs=f"{RESULTS}/time/model={{model}}/variant={{variant}}/pairs.parquet",

@@ -176,7 +176,7 @@ class Plan:
             "timed_windows": self.settings.timing.windows,
             "windows_per_call": self.settings.evaluation.windows_per_call,
             "seconds": self.settings.trials.predict_seconds,
-            "before": self._keys(("compile", model, variant)) | {"prepare": provenance.digest(self.prepare(shard))},
+            "before": self._before(model, variant, shard),
         }
 
     def probe(self, model: str, variant: str) -> Job:
@@ -186,7 +186,7 @@ class Plan:
             "probe_windows": self.settings.evaluation.probe_windows,
             "windows_per_call": self.settings.evaluation.windows_per_call,
             "seconds": self.settings.trials.probe_seconds,
-            "before": self._keys(("compile", model, variant)) | {"prepare": provenance.digest(self.prepare(0))},
+            "before": self._before(model, variant, shard=0),
         }
 
     def time(self, model: str, variant: str) -> Job:
@@ -195,8 +195,13 @@ class Plan:
             "timing": self.settings.timing.model_dump(mode="json"),
             "windows": self.settings.evaluation.windows,
             "seconds": self.settings.trials.time_seconds,
-            "before": self._keys(("compile", model, variant)) | {"prepare": provenance.digest(self.prepare(0))},
+            "before": self._before(model, variant, shard=0),
         }
+
+    def _before(self, model: str, variant: str, shard: int) -> dict[str, str]:
+        """Keys of what a variant starts from: the shard's series, and its cache where it is compiled."""
+        compiled = self._keys(("compile", model, variant)) if Variant.parse(variant).compiled else {}
+        return compiled | {f"prepare/{shard}": provenance.digest(self.prepare(shard))}
 
     def _keys(self, *stages: tuple[str, str, str]) -> dict[str, str]:
         return {
@@ -206,7 +211,8 @@ class Plan:
 
     def trial_keys(self) -> dict[str, str]:
         """Key of each trial stage's job by `stage/model/variant`, and of each shard by `…/shard`."""
-        keys = self._keys(*((s, m, v) for m, v in self.variants for s in ("compile", "probe", "time")))
+        keys = self._keys(*((s, m, v) for m, v in self.variants for s in ("probe", "time")))
+        keys |= self._keys(*(("compile", m, v) for m, v in self.variants if Variant.parse(v).compiled))
         for model, variant in self.variants:
             for shard in range(len(self.shards)):
                 keys[f"predict/{model}/{variant}/{shard}"] = provenance.digest(self.predict(model, variant, shard))
@@ -298,7 +304,8 @@ class Plan:
         shards = range(len(self.shards))
         jobs = [self.prepare(shard) for shard in shards] + [self.weights(model) for model in models]
         for model, variant in self.variants:
-            jobs += [getattr(self, stage)(model, variant) for stage in ("clear", "compile")]
+            if Variant.parse(variant).compiled:
+                jobs += [self.clear(model, variant), self.compile(model, variant)]
             jobs += [self.predict(model, variant, shard) for shard in shards]
             jobs += [getattr(self, stage)(model, variant) for stage in ("probe", "time")]
         jobs += [self.score(model) for model in models]

@@ -23,7 +23,6 @@ def run(request: Request) -> dict[str, Any]:
     started = time.perf_counter()
     forecaster = load(request, request["implementation"])
     load_seconds = time.perf_counter() - started
-    eager = request["mode"] == "eager"
     sizes = sorted({request["timed_windows"], request["windows_per_call"]})
     batches = [
         practice_windows(size, request["context_length"], request["horizon"], request["seed"]) for size in sizes
@@ -31,8 +30,7 @@ def run(request: Request) -> dict[str, Any]:
     first_calls: list[float] = []
     with HealthRecorder() as recorder, ReadinessRecorder() as readiness:
         started = time.perf_counter()
-        if not eager:
-            forecaster.compile(request["mode"])
+        forecaster.compile(request["mode"])
         for windows in batches:
             before = time.perf_counter()
             samples = forecaster.forecast(windows, request["samples"], request["seed"])
@@ -56,9 +54,9 @@ def run(request: Request) -> dict[str, Any]:
         "cache_files_before": request["cache_files_before"],
         "finite": all(after),
         "sizes": forecaster.sizes(),
-        "same_as": None if eager else same_as(request["mode"], request["device"]),
+        "same_as": same_as(request["mode"], request["device"]),
         "health": recorder.record(),
-        "readiness": None if eager else readiness.record(),
+        "readiness": readiness.record(),
     }
 
 

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import faulthandler
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from greenlight.files import read_json, write_json
-from greenlight.trials.kinds import InvalidOutput
+from greenlight.trials.kinds import InvalidOutput, exception_chain
 
 
 def serve(function: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
@@ -41,28 +40,9 @@ def serve(function: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
 
 def _describe(error: BaseException) -> dict[str, Any]:
     return {
-        "chain": list(_chain(error)),
-        "message": f"{error}" if str(error) else type(error).__name__,
+        "chain": list(exception_chain(error)),
+        "message": str(error) or type(error).__name__,
         "name": type(error).__name__,
         "traceback": "".join(traceback.format_exception(error)),
         "result": error.result if isinstance(error, InvalidOutput) else None,
     }
-
-
-def _chain(error: BaseException) -> Iterator[dict[str, Any]]:
-    """The exception, its causes and contexts, outermost first."""
-    seen: set[int] = set()
-    context = False
-    following: BaseException | None = error
-    while following is not None and id(following) not in seen:
-        seen.add(id(following))
-        classes = [kind for kind in type(following).__mro__ if kind not in (BaseException, object)]
-        names = [name for kind in classes for name in (kind.__name__, f"{kind.__module__}.{kind.__qualname__}")]
-        message = ""
-        with contextlib.suppress(Exception):
-            message = str(following)
-        yield {"types": names, "message": message, "context": context}
-        # torch's BackendCompilerFailed keeps what it wraps as an attribute.
-        cause = following.__cause__ or getattr(following, "inner_exception", None)
-        context = context or cause is None
-        following = cause or (None if following.__suppress_context__ else following.__context__)

@@ -8,7 +8,9 @@ error is told as out of memory.
 
 from __future__ import annotations
 
+import contextlib
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -181,9 +183,7 @@ def classify_exception(chain: list[dict[str, Any]]) -> tuple[str, str]:
 
     Args:
         chain: the exception and what led to it, outermost first; each {"types": plain and qualified names of
-        its
-            classes, "message": text, "context": whether it was merely being handled when the next was
-            raised}.
+            its classes, "message": text, "context": whether the one before was raised while handling it}.
     """
     for rule in RULES:
         for link in chain:
@@ -192,6 +192,25 @@ def classify_exception(chain: list[dict[str, Any]]) -> tuple[str, str]:
             if rule.fits(set(link["types"]), link["message"]):
                 return rule.kind, rule.advice
     return "other", ""
+
+
+def exception_chain(error: BaseException) -> Iterator[dict[str, Any]]:
+    """The exception, its causes and contexts, outermost first, as `classify_exception` takes them."""
+    seen: set[int] = set()
+    context = False
+    following: BaseException | None = error
+    while following is not None and id(following) not in seen:
+        seen.add(id(following))
+        classes = [kind for kind in type(following).__mro__ if kind not in (BaseException, object)]
+        names = [name for kind in classes for name in (kind.__name__, f"{kind.__module__}.{kind.__qualname__}")]
+        message = ""
+        with contextlib.suppress(Exception):
+            message = str(following)
+        yield {"types": names, "message": message, "context": context}
+        # torch's BackendCompilerFailed keeps what it wraps as an attribute.
+        cause = following.__cause__ or getattr(following, "inner_exception", None)
+        context = context or cause is None
+        following = cause or (None if following.__suppress_context__ else following.__context__)
 
 
 # The last line of a Python traceback in a log: `package.module.NameError: text`.

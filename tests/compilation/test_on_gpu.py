@@ -1,0 +1,94 @@
+"""What only a GPU can show: CUDA graphs that engage, skip and overwrite, and errors of a real device."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from greenlight.compilation.health import HealthRecorder
+from greenlight.compilation.overwrites import check_overwrites
+from greenlight.compilation.readiness import ReadinessRecorder
+from greenlight.measures.memory import MemoryMeter
+from greenlight.trials.gpu import DeviceSettings, device_state, wait_for_device
+from greenlight.trials.runner import Limits, run_trial
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+CHILDREN = {"PYTHONPATH": str(Path(__file__).parent / "children")}
+
+
+def matrix(value=1.0):
+    return torch.full((64, 64), value, device="cuda")
+
+
+def watch(function, *arguments, calls=5, mode="reduce-overhead"):
+    with HealthRecorder() as health, ReadinessRecorder() as readiness, torch.no_grad():
+        compiled = torch.compile(function, mode=mode)
+        for _ in range(calls):
+            compiled(*arguments)
+    return health.record()["cuda_graphs"], readiness.record()
+
+
+def test_cuda_graphs_engage_on_a_whole_graph():
+    graphs, readiness = watch(lambda x: (x @ x).relu(), matrix())
+    assert graphs["engaged"] is True and graphs["recordings"] >= 1 and graphs["replays"] >= 2
+    assert graphs["skips"] == [] and readiness["ready"] is True
+
+
+def test_default_asks_for_none():
+    graphs, _ = watch(lambda x: (x @ x).relu(), matrix(), mode="default")
+    assert graphs["requested"] is False and graphs["engaged"] is None and graphs["recordings"] == 0
+
+
+def test_mutated_input_skips_as_predicted():
+    graphs, readiness = watch(lambda cache, x: cache.add_(x @ x), matrix(), matrix())
+    assert graphs["engaged"] is False and "mutated inputs" in graphs["skips"][0]["reason"]
+    assert readiness["ready"] is False and len(readiness["mutated_inputs"]) == 1
+
+
+def test_buffer_that_is_mutated_does_not_skip():
+    module = torch.nn.BatchNorm1d(64).cuda().train()
+    graphs, readiness = watch(module, matrix())
+    assert graphs["engaged"] is True and readiness["mutated_inputs"] == []
+
+
+def test_graph_on_cpu_tensors_is_a_skip_that_is_told():
+    graphs, _ = watch(lambda x: (x @ x).relu(), torch.ones(64, 64))
+    assert graphs["engaged"] is False and graphs["skips"]
+
+
+def test_kept_output_is_found_overwritten_and_a_clone_is_not():
+    with torch.no_grad():
+        compiled = torch.compile(lambda x: (x @ x).relu(), mode="reduce-overhead")
+        inputs = [matrix(value) for value in (1.0, 2.0, 3.0)]
+        assert check_overwrites(compiled, inputs)["passed"] is False
+        assert check_overwrites(lambda x: compiled(x).clone(), inputs)["passed"] is True
+
+
+@pytest.mark.parametrize(
+    ("end", "kind"),
+    [
+        ("out_of_memory", "out-of-device-memory"),
+        ("device_assert", "device-assert"),
+        ("overwritten", "graph-output-overwritten"),
+    ],
+)
+def test_real_device_errors_in_a_trial(tmp_path, end, kind):
+    record = run_trial("device_errors", {"end": end}, folder=tmp_path, limits=Limits(seconds=300), environment=CHILDREN)
+    assert record["kind"] == kind, record["message"]
+
+
+def test_state_and_wait():
+    state = device_state()
+    assert state["available"] and state["driver"]
+    first = state["devices"][0]
+    assert 0 < first["memory_free_bytes"] <= first["memory_total_bytes"]
+    assert wait_for_device(DeviceSettings(device="cuda")) == "cuda:0"
+
+
+def test_device_peak():
+    with MemoryMeter("cuda:0") as meter:
+        held = torch.ones(2**26, device="cuda")  # 256 MiB
+        del held
+        meter.read()
+    record = meter.record()
+    assert record["device_peak_bytes"] >= 2**28 and len(meter.readings["device_bytes"]) == 1

@@ -5,9 +5,8 @@ from __future__ import annotations
 import ast
 from pathlib import Path
 
-import pytest
-
 import greenlight
+import pytest
 from greenlight import provenance
 from greenlight.stages.jobs import STAGE_MODULES
 

@@ -32,6 +32,7 @@ JUDGE_PACKAGES = ("numpy", "scipy", "pyarrow")
 REPORT_PACKAGES = ("jinja2", "matplotlib", "markdown")
 
 
+@cache
 def _module_file(module: str, root: Path) -> Path | None:
     """File of a first-party module, or None where the name is an attribute or another package's."""
     parts = module.split(".")

@@ -8,9 +8,10 @@ description that it was made under, so that stale evidence is recognised whereve
 
 from __future__ import annotations
 
+import functools
 import json
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -62,6 +63,19 @@ def job_text(job: Job) -> str:
     return json.dumps(job, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
 
 
+def once(method: Callable[..., Any]) -> Callable[..., Any]:
+    """Remember a plan's answers: descriptions contain the keys of others, which contain those of others."""
+
+    @functools.wraps(method)
+    def remembered(self: Plan, *arguments: Any, **named: Any) -> Any:
+        key = (method.__name__, *arguments, *named.items())
+        if key not in self.answers:
+            self.answers[key] = method(self, *arguments, **named)
+        return self.answers[key]
+
+    return remembered
+
+
 @dataclass(frozen=True)
 class Plan:
     """The job descriptions of a run.
@@ -77,6 +91,7 @@ class Plan:
     symbols: dict[str, Path]
     device: str
     device_name: str
+    answers: dict[tuple[Any, ...], Any] = field(default_factory=dict, repr=False, compare=False)
 
     @cached_property
     def shards(self) -> list[tuple[str, ...]]:
@@ -100,9 +115,17 @@ class Plan:
 
     def _start(self, stage: str, **names: str | int) -> Job:
         """The start of every description: what it is, and the fingerprint of its code."""
-        job = {"stage": stage, **names}
-        return job | {"code": provenance.code_fingerprint(*modules_of(job))}
+        return {"stage": stage, **names, "code": self._fingerprint(stage, names.get("model"))}
 
+    @once
+    def _fingerprint(self, stage: str, model: str | None) -> str:
+        return provenance.code_fingerprint(*modules_of({"stage": stage, "model": model}))
+
+    @once
+    def _key(self, stage: str, *names: Any) -> str:
+        return provenance.digest(getattr(self, stage)(*names))
+
+    @once
     def prepare(self, shard: int) -> Job:
         """Reading the price files of a shard."""
         evaluation = self.settings.evaluation
@@ -121,10 +144,12 @@ class Plan:
             sources["kronos-tokenizer"] = (settings.tokenizer, settings.tokenizer_revision)
         return sources
 
+    @once
     def _checkpoints(self, model: str) -> dict[str, str]:
         """Content of each checkpoint of a model: a hash, or the pinned commit of a Hugging Face id."""
         return {name: _content(*source, name) for name, source in self._sources(model).items()}
 
+    @once
     def weights(self, model: str) -> Job:
         """Finding, or fetching, the weights of a model."""
         checkpoints = {"sources": self._sources(model), "checkpoints": self._checkpoints(model)}
@@ -155,9 +180,10 @@ class Plan:
 
     def clear(self, model: str, variant: str) -> Job:
         """Emptying the cache; stale whenever the compile is, so that a compile is always a cold one."""
-        compiled = provenance.digest(self.compile(model, variant))
+        compiled = self._key("compile", model, variant)
         return self._start("clear", model=model, variant=variant) | {"compile": compiled}
 
+    @once
     def compile(self, model: str, variant: str) -> Job:
         """Cold compile and warm-up."""
         return self._trial("compile", model, variant) | {
@@ -168,6 +194,7 @@ class Plan:
             "keep_trace": self.settings.keep_trace,
         }
 
+    @once
     def predict(self, model: str, variant: str, shard: int) -> Job:
         """Forecasting the windows of a shard."""
         return self._trial("predict", model, variant) | {
@@ -179,6 +206,7 @@ class Plan:
             "before": self._before(model, variant, shard),
         }
 
+    @once
     def probe(self, model: str, variant: str) -> Job:
         """Numerics against float64."""
         return self._trial("probe", model, variant) | {
@@ -189,6 +217,7 @@ class Plan:
             "before": self._before(model, variant, shard=0),
         }
 
+    @once
     def time(self, model: str, variant: str) -> Job:
         """Latency pairs against the reference."""
         return self._trial("time", model, variant) | {
@@ -201,23 +230,25 @@ class Plan:
     def _before(self, model: str, variant: str, shard: int) -> dict[str, str]:
         """Keys of what a variant starts from: the shard's series, and its cache where it is compiled."""
         compiled = self._keys(("compile", model, variant)) if Variant.parse(variant).compiled else {}
-        return compiled | {f"prepare/{shard}": provenance.digest(self.prepare(shard))}
+        return compiled | {f"prepare/{shard}": self._key("prepare", shard)}
 
     def _keys(self, *stages: tuple[str, str, str]) -> dict[str, str]:
         return {
-            f"{stage}/{model}/{variant}": provenance.digest(getattr(self, stage)(model, variant))
+            f"{stage}/{model}/{variant}": self._key(stage, model, variant)
             for stage, model, variant in stages
         }
 
+    @once
     def trial_keys(self) -> dict[str, str]:
         """Key of each trial stage's job by `stage/model/variant`, and of each shard by `…/shard`."""
         keys = self._keys(*((s, m, v) for m, v in self.variants for s in ("probe", "time")))
         keys |= self._keys(*(("compile", m, v) for m, v in self.variants if Variant.parse(v).compiled))
         for model, variant in self.variants:
             for shard in range(len(self.shards)):
-                keys[f"predict/{model}/{variant}/{shard}"] = provenance.digest(self.predict(model, variant, shard))
+                keys[f"predict/{model}/{variant}/{shard}"] = self._key("predict", model, variant, shard)
         return keys
 
+    @once
     def score(self, model: str) -> Job:
         """Scores of a model's forecasts."""
         return self._start("score", model=model) | {
@@ -229,6 +260,7 @@ class Plan:
             "before": {k: v for k, v in self.trial_keys().items() if k.startswith(f"predict/{model}/")},
         }
 
+    @once
     def expect(self) -> Job:
         """The rows that the evidence must have."""
         settings = self.settings
@@ -242,7 +274,7 @@ class Plan:
                     "settings": s.model_settings() | {"dtype": s.dtype},
                     "same_as": {v: self._same_as(v, s.variants) for v in s.variants},
                     "draws_as_reference": {v: draws_alike(model, v, s.reference) for v in s.variants},
-                    "score_key": provenance.digest(self.score(model)),
+                    "score_key": self._key("score", model),
                 }
                 for model, s in settings.models.items()
             },
@@ -270,33 +302,37 @@ class Plan:
             "rules": self.settings.rules.model_dump(mode="json"),
             "baselines": _tree(Path(self.settings.baselines_folder)),
             "versions": provenance.package_versions(provenance.JUDGE_PACKAGES),
-            "expected": provenance.digest(self.expect()),
+            "expected": self._key("expect"),
         }
 
+    @once
     def diff(self) -> Job:
         """This run against the stored baselines."""
         return self._judging("diff")
 
+    @once
     def judge(self) -> Job:
         """Checks, verdict, decision."""
-        return self._judging("judge") | {"before": {"diff": provenance.digest(self.diff())}}
+        return self._judging("judge") | {"before": {"diff": self._key("diff")}}
 
+    @once
     def report(self) -> Job:
         """The report and its figures."""
         templates = Path(__file__).parents[1] / "report" / "templates"
         return self._start("report") | {
             "templates": _tree(templates),
             "versions": provenance.package_versions(provenance.REPORT_PACKAGES),
-            "before": {"judge": provenance.digest(self.judge())},
+            "before": {"judge": self._key("judge")},
         }
 
+    @once
     def archive(self) -> Job:
         """The archived copy of the run."""
-        return self._start("archive") | {"before": {"report": provenance.digest(self.report())}}
+        return self._start("archive") | {"before": {"report": self._key("report")}}
 
     def gate(self) -> Job:
         """The exit code."""
-        return self._start("gate") | {"before": {"archive": provenance.digest(self.archive())}}
+        return self._start("gate") | {"before": {"archive": self._key("archive")}}
 
     def all_jobs(self) -> Iterator[tuple[str, Job]]:
         """(name, description) of every job of the run."""

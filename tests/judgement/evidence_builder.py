@@ -60,6 +60,7 @@ class Effects:
         error: factor on the forecast errors of a symbol, by symbol; every other symbol has 1.
         rounding: relative size of the differences that compiling makes in the forecasts.
         band: factor on the width of the quantiles.
+        shift: steps by which the forecasts come late.
         latency: median seconds of a call, as a share of the reference's.
         jitter: standard deviation of the log of seconds.
         slow_share, slow_factor: some calls take longer.
@@ -72,6 +73,7 @@ class Effects:
     error: Mapping[str, float] = field(default_factory=dict)
     rounding: float = 1e-7
     band: float = 1.0
+    shift: int = 0
     latency: float = 1.0
     jitter: float = 0.03
     slow_share: float = 0.0
@@ -211,6 +213,8 @@ class _Writer:
             actual = scale + steps
             center = actual + (center - actual) * self.effects.error.get(symbol, 1.0)
             center *= 1 + self.effects.rounding * rounding.standard_normal((count, HORIZON))
+            late = np.maximum(np.arange(HORIZON) - self.effects.shift, 0)
+            center, sigma = center[:, late], sigma[late]
             for window in range(count):
                 self.contexts[symbol, window] = WindowContext(scale, 0.0, 0.008 * scale)
             table = self._table(symbol, actual, center, sigma * self.effects.band)

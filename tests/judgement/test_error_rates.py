@@ -11,8 +11,10 @@ import pytest
 from scipy.stats import binom
 
 from greenlight.judgement.checks.accuracy import Judged, classify
+from greenlight.judgement.checks.forecasts import judge_steps, step_differences
 from greenlight.judgement.decision import decide
 from greenlight.judgement.expected import ExpectedModel
+from greenlight.judgement.forecasts import Forecasts
 from greenlight.judgement.rules import Rules, SpeedRules
 from greenlight.judgement.speed import correct, measure_speed
 from greenlight.judgement.statistics import compare_log_ratios, excess_p_value, holm, median_interval, needed_units
@@ -91,6 +93,35 @@ def test_holm_keeps_the_rate_over_a_family_of_variants():
         p = [compare_log_ratios(0.02 * rng.standard_normal(12), margin=MARGIN, alpha=ALPHA).p_fail for _ in range(7)]
         alarms += min(holm(p)) <= ALPHA
     at_most(alarms, runs, ALPHA)
+
+
+def bands(rng, windows, horizon, samples, scale=1.0, heavy=False):
+    """Quantiles of sampled random walks, as an implementation with its own draws gives them."""
+    shape = (windows, samples, horizon)
+    steps = rng.standard_t(4, shape) if heavy else rng.standard_normal(shape)
+    paths = 100 + scale * steps.cumsum(axis=2)
+    names = {"q10": 0.1, "q50": 0.5, "q90": 0.9}
+    values = {name: np.quantile(paths, level, axis=1) for name, level in names.items()}
+    return Forecasts(values, np.ones(windows, dtype=bool))
+
+
+@pytest.mark.parametrize("heavy", [False, True])
+def test_forecasts_that_differ_by_their_draws_alone_raise_no_alarm_and_are_shown_to_agree(heavy):
+    rng, runs, alarms, agree = np.random.default_rng(14), 300, 0, 0
+    alpha, limit = ALPHA, RULES.accuracy.step_difference
+    for _ in range(runs):
+        one, other = (bands(rng, 30, 16, 32, heavy=heavy) for _ in range(2))
+        found = judge_steps(step_differences(one, other), alpha, limit)
+        alarms, agree = alarms + (found == "fail"), agree + (found == "pass")
+    at_most(alarms, runs, alpha)
+    at_least(agree, runs, 0.9)
+
+
+def test_bands_too_narrow_by_a_quarter_are_shown():
+    rng, runs = np.random.default_rng(15), 200
+    pairs = ((bands(rng, 30, 16, 32, scale=0.75), bands(rng, 30, 16, 32)) for _ in range(runs))
+    found = [judge_steps(step_differences(*pair), ALPHA, RULES.accuracy.step_difference) for pair in pairs]
+    at_least(found.count("fail"), runs, 0.95)
 
 
 def machine(rng, n, processes, jitter, *, drift=0.0, spikes=0.0, latency=1.0, slow_share=0.0, control=0.6):

@@ -70,6 +70,7 @@ DEFECTS = (
         "series-difference": Effects(latency=0.7, error={"SYM3": 1.3}),
         "coverage": Effects(latency=0.7, band=0.01),
         "quantile-loss-not-worse": Effects(latency=0.7, band=0.5),
+        "forecasts-agree": Effects(latency=0.7, shift=1),
         "not-slower": Effects(latency=1.15),
         "slow-calls": Effects(latency=0.7, slow_share=0.25),
         "memory-growth": Effects(latency=0.7, leak=1 << 20),
@@ -138,6 +139,19 @@ def test_an_implementation_with_other_draws_is_held_to_the_reference_by_numerics
     verdict = verdict_of(tmp_path / "worse", Run(models=SMALL, effects=effects))
     assert check_of(verdict, "mae-not-worse", "static-default").status == "pass"
     assert check_of(verdict, "mae-against-reference", "static-default").status == "fail"
+    assert verdict.decisions["toto"].chosen == "upstream-eager"
+
+
+@pytest.mark.parametrize("effects", [Effects(latency=0.7, shift=1), Effects(latency=0.7, band=0.75)])
+def test_a_defect_that_mae_cannot_see_in_a_whole_implementation_is_seen_in_its_forecasts(tmp_path, effects):
+    wrong = {("toto", variant): effects for variant in ("static-eager", "static-default")}
+    verdict = verdict_of(tmp_path, Run(models=SMALL, effects=wrong))
+
+    assert check_of(verdict, "forecasts-agree", "static-default").status == "pass"
+    assert check_of(verdict, "mae-against-reference", "static-default").status != "fail"
+    for variant in ("static-eager", "static-default"):
+        caught = check_of(verdict, "forecasts-against-reference", variant)
+        assert caught.status == "fail" and caught.blocking and "times as wide" in caught.reason
     assert verdict.decisions["toto"].chosen == "upstream-eager"
 
 

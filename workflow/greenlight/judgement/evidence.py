@@ -20,14 +20,16 @@ evidence.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from pydantic import ValidationError
 
 from greenlight.files import read_json, sha256_of
 from greenlight.judgement.expected import Expected, ExpectedJob, ExpectedVariant
+from greenlight.judgement.forecasts import Forecasts, read_forecasts
 from greenlight.judgement.records import RESULTS, RecordDocument
 from greenlight.judgement.seal import broken_seal
 from greenlight.judgement.tables import Pairs, Scores, read_pairs, read_scores
@@ -92,6 +94,7 @@ class VariantEvidence:
 
     Attributes:
         records: by job name, such as `predict/0000`; only records that can be trusted.
+        forecasts: [expected rows, horizon] outcomes, medians and quantiles, NaN where absent.
         scores: [expected rows] metrics, NaN where a row is absent; None where there is no readable table.
         pairs: latency pairs; None where none are expected or readable.
         problems: everything wrong, in a fixed order.
@@ -102,6 +105,7 @@ class VariantEvidence:
     variant: str
     expected: ExpectedVariant
     records: Mapping[str, Record]
+    forecasts: Forecasts
     scores: Scores | None
     pairs: Pairs | None
     problems: tuple[Problem, ...]
@@ -160,7 +164,23 @@ def load_evidence(results: Path, expected: Expected) -> Evidence:
     for model, entry in expected.models.items():
         for variant in entry.variants:
             variants[model, variant] = _Reader(Path(results), expected, model, variant).read()
+        for variant in entry.variants:
+            found = variants[model, variant]
+            variants[model, variant] = _same_outcomes(found, variants[model, entry.reference], expected)
     return Evidence(expected, variants)
+
+
+def _same_outcomes(found: VariantEvidence, reference: VariantEvidence, expected: Expected) -> VariantEvidence:
+    """The variant with a problem added where its forecasts were held against other outcomes than the reference's."""
+    own, other = found.forecasts.values["actual"], reference.forecasts.values["actual"]
+    off = found.forecasts.whole & reference.forecasts.whole & (own != other).any(axis=1)
+    if not off.any():
+        return found
+    symbol, window = expected.rows()[int(np.argmax(off))]
+    what = f"the outcomes of {int(off.sum())} windows are not those of {reference.variant}"
+    file = forecast_file(found.model, found.variant, symbol)
+    problem = Problem("changed", found.model, found.variant, "predict", what, file, symbol, window)
+    return replace(found, problems=(*found.problems, problem))
 
 
 @dataclass
@@ -181,11 +201,14 @@ class _Reader:
             record = self._record(job, asked)
             if record is not None:
                 self.records[job] = record
-        self._forecasts(entry)
+        forecasts = self._forecasts(entry)
         pairs = self._pairs(entry.jobs["time"]) if "time" in entry.jobs else None
         scores = self._scores() if "score" in entry.jobs else None
+        if scores is not None:
+            self._follows(forecasts, scores)
+        problems = tuple(self.problems)
         return VariantEvidence(
-            self.model, self.variant, entry, self.records, scores, pairs, tuple(self.problems), self.files
+            self.model, self.variant, entry, self.records, forecasts, scores, pairs, problems, self.files
         )
 
     def _problem(self, kind: str, stage: str, file: str, message: str, **row: Any) -> None:
@@ -263,8 +286,9 @@ class _Reader:
             results.append(result)
         return results
 
-    def _forecasts(self, entry: ExpectedVariant) -> None:
+    def _forecasts(self, entry: ExpectedVariant) -> Forecasts:
         """Every expected forecast file is the one that its predict job wrote and the score job read."""
+        trusted = {}
         scored = self.records["score"].document.inputs if "score" in self.records else None
         for job, asked in entry.predict_jobs().items():
             record = self.records.get(job)
@@ -279,6 +303,23 @@ class _Reader:
                     self._problem("changed", "predict", file, "not the file that predict wrote", symbol=symbol)
                 if scored is not None and scored.get(file) != digest:
                     self._problem("stale", "score", file, "not the file that was scored", symbol=symbol)
+                trusted[symbol] = self.results / file
+        forecasts, problems = read_forecasts(trusted, self.model, self.variant, self.expected)
+        for kind, message, symbol, window in problems:
+            file = forecast_file(self.model, self.variant, str(symbol))
+            self._problem(kind, "predict", file, message, symbol=symbol, window=window)
+        return forecasts
+
+    def _follows(self, forecasts: Forecasts, scores: Scores) -> None:
+        """The scores are those of the forecasts that lie there."""
+        own, stated = forecasts.mae(), scores.metrics["mae"]
+        both = np.isfinite(own) & np.isfinite(stated)
+        off = both & (np.abs(own - stated) > 1e-9 * np.abs(scores.metrics["mean_price"]))
+        if off.any():
+            symbol, window = self.expected.rows()[int(np.argmax(off))]
+            file = record_file("score", self.model, self.variant).replace("record.json", "windows.parquet")
+            what = f"the MAE of {int(off.sum())} windows is not that of their forecasts"
+            self._problem("changed", "score", file, what, symbol=symbol, window=window)
 
     def _own_output(self, job: str, name: str) -> str | None:
         """The table beside a job's record, where it is the one that the job wrote; else a problem

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from greenlight.judgement.baseline import Baselines
-from greenlight.judgement.checks import accuracy, baseline, health, numerics, running, speed
+from greenlight.judgement.checks import accuracy, baseline, forecasts, health, numerics, running, speed
 from greenlight.judgement.checks.base import Check, Subject
 from greenlight.judgement.decision import Decision, break_even_calls, decide, simplicity
 from greenlight.judgement.evidence import Evidence, VariantEvidence
@@ -122,6 +122,7 @@ def _judge_model(
     summaries = {v: accuracy.summary_of(e, expected, rules) for v, e in found.items()}
     paired = accuracy.compare_variants(found, expected, rules, against_reference=False)
     against = accuracy.compare_variants(found, expected, rules, against_reference=True)
+    steps = forecasts.compare_steps(found, model.reference, rules.accuracy.minimum_units)
     checks: dict[str, list[Check]] = {}
     for variant, entry in found.items():
         subject = Subject(entry, rules, expected)
@@ -133,6 +134,8 @@ def _judge_model(
             *numerics.numerics_checks(subject),
             *numerics.reproducibility_checks(subject),
             *accuracy.paired_checks(subject, paired),
+            *forecasts.agreement_check(subject, found),
+            *forecasts.reference_check(subject, found, steps),
             *accuracy.truth_checks(subject, summaries[variant]),
             *speed.speed_checks(subject, speeds[variant]),
             speed.start_check(subject),
@@ -179,7 +182,13 @@ def _unjudged(subject: Subject, checks: Sequence[Check]) -> list[Check]:
     names += ["trials", "start-time", "memory-peak"]
     names += [f"evidence-{stage}" for stage in sorted(subject.found.expected.stages())]
     if not subject.is_reference:
-        names += [*accuracy.PAIRED_CHECKS.values(), "series-difference", *speed.SPEED_CHECKS, "memory-growth"]
+        names += [
+            *accuracy.PAIRED_CHECKS.values(),
+            "series-difference",
+            "forecasts-agree",
+            *speed.SPEED_CHECKS,
+            "memory-growth",
+        ]
     if mode_of(subject.found.variant) != "eager":
         names += health.COMPILED_CHECKS + health.MODE_CHECKS.get(mode_of(subject.found.variant), ())
     present = {check.name for check in checks}

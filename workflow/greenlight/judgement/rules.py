@@ -48,11 +48,13 @@ DEFAULT_SEVERITY: dict[str, Severity] = {
     # Does it forecast as well?
     "mae-not-worse": "block",
     "quantile-loss-not-worse": "block",
+    "forecasts-agree": "block",
     "mae-improvement": "warn",
     "series-difference": "block",
     "pairing-anchor": "block",
     "mae-against-reference": "block-on-fail",
     "quantile-loss-against-reference": "block-on-fail",
+    "forecasts-against-reference": "block-on-fail",
     # Does it forecast well at all?
     "naive-ratio": "block",
     "coverage": "block",
@@ -139,6 +141,19 @@ class AccuracyRules(Strict):
         0.05,
         description="Under common random numbers no single series (windows averaged) may have an MAE that "
         "differs by more than this, in either direction.",
+    )
+    window_difference: Positive = Field(
+        0.02,
+        description="Under common random numbers a window differs where its band moves by more than this share "
+        "of the band's width.",
+    )
+    windows_differing: Share = Field(
+        0.20, description="Share of windows that may differ so (tokens that flip on a tie), at most."
+    )
+    step_difference: Positive = Field(
+        0.30,
+        description="Where the reference draws other numbers: medians may move by this share of the band's width, "
+        "and log widths by as much, at any step. Half of it, shown beyond chance, is a failure.",
     )
     minimum_series: int = Field(
         5, ge=2, description="With fewer series than this, windows are the unit of comparison in their place."

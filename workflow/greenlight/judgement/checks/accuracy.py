@@ -306,6 +306,7 @@ ANCHORED_ON = (
     "exact-quantities",
     "mae-against-reference",
     "quantile-loss-against-reference",
+    "forecasts-against-reference",
 )
 
 

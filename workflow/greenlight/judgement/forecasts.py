@@ -1,0 +1,135 @@
+"""Reading forecasts, cell by expected cell."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet
+
+from greenlight.judgement.expected import Expected
+
+VALUES = ("actual", "mean", "q10", "q50", "q90")
+_NAMES = ("model", "variant", "symbol")
+_COLUMNS = (*_NAMES, "window", "step", *VALUES)
+_SCHEMA = pa.schema(
+    [(name, pa.string()) for name in _NAMES]
+    + [(name, pa.int32()) for name in ("window", "step")]
+    + [(name, pa.float64()) for name in VALUES]
+)
+
+Problem = tuple[str, str, str | None, int | None]
+"""(kind, message, symbol, window), see `judgement.evidence.Problem`."""
+
+
+@dataclass(frozen=True)
+class Forecasts:
+    """Forecasts of one variant on the expected rows.
+
+    Attributes:
+        values: by name, [rows, horizon] float64 in the order of `Expected.rows()`; NaN where absent.
+        whole: [rows] bool, whether every step of a row is there once and finite.
+    """
+
+    values: Mapping[str, np.ndarray]
+    whole: np.ndarray
+
+    def mae(self) -> np.ndarray:
+        """[rows] mean absolute error of the median."""
+        return np.abs(self.values["actual"] - self.values["q50"]).mean(axis=1)
+
+
+def read_forecasts(
+    files: Mapping[str, Path], model: str, variant: str, expected: Expected
+) -> tuple[Forecasts, list[Problem]]:
+    """Forecasts from one file a symbol, and what is wrong with them.
+
+    Args:
+        files: by symbol; a symbol without a file has no cells, which is for the caller to report.
+    """
+    tables, problems = {}, []
+    for symbol, path in files.items():
+        table = _read(path)
+        if isinstance(table, str):
+            problems.append(("schema" if "column" in table else "unreadable", table, symbol, None))
+        else:
+            tables[symbol] = table
+    rows, horizon = expected.rows(), expected.horizon
+    values = {name: np.full((len(rows), horizon), np.nan) for name in VALUES}
+    counts = np.zeros(len(rows) * horizon, dtype=np.int64)
+    if tables:
+        problems += _fill(tables, model, variant, expected, values, counts)
+    cells = counts.reshape(len(rows), horizon)
+    finite = np.all([np.isfinite(array).all(axis=1) for array in values.values()], axis=0)
+    crossed = ((values["q10"] > values["q50"]) | (values["q50"] > values["q90"])).any(axis=1)
+    whole = finite & (cells == 1).all(axis=1) & ~crossed
+    for number in np.flatnonzero(~whole):
+        symbol, window = rows[number]
+        if symbol not in tables:
+            continue
+        kind, what = "not-finite", "has forecasts or outcomes that are not finite"
+        if (cells[number] > 1).any():
+            kind, what = "duplicate", "has steps that occur twice"
+        elif (cells[number] < 1).any():
+            kind, what = "missing", f"has {int((cells[number] > 0).sum())} of {horizon} steps"
+        elif crossed[number]:
+            kind, what = "schema", "has quantiles that cross"
+        problems.append((kind, f"{symbol}/{window} {what}", symbol, window))
+    for array in values.values():
+        array[~whole] = np.nan
+    return Forecasts(values, whole), problems
+
+
+def _read(path: Path) -> pa.Table | str:
+    """The columns of a file that judgement needs, or what is wrong with it."""
+    try:
+        file = pyarrow.parquet.ParquetFile(pa.BufferReader(path.read_bytes()))
+        names = file.schema_arrow.names
+        absent = [name for name in _COLUMNS if name not in names]
+        if absent:
+            return f"columns are missing: {', '.join(absent)}"
+        table = file.read(columns=list(_COLUMNS), use_threads=False).select(_COLUMNS).replace_schema_metadata()
+        return table if table.schema.equals(_SCHEMA) else table.cast(_SCHEMA)
+    except (OSError, pa.ArrowException, ValueError) as error:
+        text = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
+        return f"not readable as a forecast table ({text})"
+
+
+def _fill(
+    tables: Mapping[str, pa.Table],
+    model: str,
+    variant: str,
+    expected: Expected,
+    values: Mapping[str, np.ndarray],
+    counts: np.ndarray,
+) -> list[Problem]:
+    """Put every row of the tables into its cell; rows that belong to no cell are problems."""
+    table = pa.concat_tables(tables.values())
+    owner = np.repeat(np.arange(len(tables)), [len(own) for own in tables.values()])
+    symbols = list(tables)
+    known = np.ones(len(table), dtype=bool)
+    wanted = pa.array(symbols).take(pa.array(owner))
+    for name, own in (("model", model), ("variant", variant), ("symbol", wanted)):
+        same = pc.fill_null(pc.equal(table.column(name), own), False)
+        known &= same.to_numpy(zero_copy_only=False)
+    window, step = (pc.fill_null(table.column(name), -1).to_numpy(zero_copy_only=False) for name in ("window", "step"))
+    first, start = {}, 0
+    for symbol, entry in expected.symbols.items():
+        first[symbol] = (start, entry.windows)
+        start += entry.windows
+    begin, many = np.array([first[symbol] for symbol in symbols]).T
+    known &= (window >= 0) & (window < many[owner]) & (step >= 1) & (step <= expected.horizon)
+    place = ((begin[owner] + window) * expected.horizon + step - 1)[known]
+    np.add.at(counts, place, 1)
+    for name, array in values.items():
+        array.reshape(-1)[place] = table.column(name).to_numpy(zero_copy_only=False)[known]
+    problems: list[Problem] = []
+    for number in np.unique(owner[~known]):
+        many_bad = int((~known & (owner == number)).sum())
+        what = f"{many_bad} rows are not of {model}, {variant}, {symbols[number]} and its expected windows"
+        problems.append(("identity", what, symbols[number], None))
+    return problems

@@ -16,7 +16,7 @@ from greenlight.layout import Layout
 from greenlight.report.findings import KIND_WORDS
 from greenlight.stages.report import report
 from greenlight.trials.kinds import KINDS
-from tests.judgement.evidence_builder import KRONOS, TOTO, Effects, Run
+from tests.judgement.evidence_builder import KRONOS, TOTO, Effects, Run, reseal
 from tests.report.conftest import change_json, judge_again
 
 SMALL = {"toto": {name: TOTO[name] for name in ("upstream-eager", "static-eager", "static-default")}}
@@ -133,6 +133,30 @@ def test_a_failed_trial_is_told_with_kind_advice_and_traceback(make_results):
     found = Page(page)
     assert found.tags.count("script") == 1 and "b" not in found.tags
     assert "details" in found.tags
+
+
+def test_compilation_names_every_place_and_what_stands_in_the_way_of_cuda_graphs(make_results):
+    run = Run(
+        models={"toto": {name: TOTO[name] for name in ("upstream-eager", "static-eager", "static-reduce-overhead")}}
+    )
+    place = {"file": "model.py", "line": 33, "function": "forward", "reason": "Tensor.item() <b>"}
+    run.effects["toto", "static-reduce-overhead"] = Effects(
+        latency=0.7, health={"graph_breaks": [place], "compile_seconds": {"total": 4.0, "dynamo": 1.0}}
+    )
+    layout = make_results(run)
+    readiness = {"ready": False, "nodes": [{**place, "operation": "aten._local_scalar_dense"}], "mutated_inputs": []}
+
+    def add(record):
+        record["trials"][0]["result"]["readiness"] = readiness
+
+    reseal(layout.record("compile", "toto", "static-reduce-overhead"), add)
+    text, page = render(layout)
+    part = text.partition("## Compilation")[2].partition("\n## ")[0]
+    assert "total 4.00 s, Dynamo 1.00 s, warm start 3 hits, 0 misses" in part
+    assert "graph break at model.py:33 in forward: Tensor.item() &lt;b&gt;" in part
+    assert "in the way of CUDA graphs: aten.\\_local_scalar_dense at model.py:33" in part
+    assert "toto static-reduce-overhead is the same as static-default: it only adds CUDA graphs" in text
+    assert "aten._local_scalar_dense" in page and "b" not in Page(page).tags
 
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "ok"])

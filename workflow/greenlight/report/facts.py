@@ -14,6 +14,7 @@ from typing import Any
 from greenlight.judgement.expected import MODES, implementation_of, mode_of
 from greenlight.layout import Layout
 from greenlight.provenance import digest
+from greenlight.report.compilation import Compilation, compilations
 from greenlight.report.findings import (
     TRIAL_STAGES,
     DataSummary,
@@ -73,7 +74,7 @@ class BaselineChanges:
     Attributes:
         state: `compared`, `absent` or `refused`.
         about: when, by whom and why it was accepted, or why it is refused.
-        lines: what differs, a line each.
+        lines: what differs, a line each; empty where nothing could be compared.
     """
 
     name: str
@@ -130,6 +131,7 @@ class Facts:
     checks: tuple[CheckRow, ...]
     failed: tuple[FailedTrial, ...]
     same: tuple[str, ...]
+    compilations: tuple[Compilation, ...]
     data: DataSummary
     unmeasured: tuple[str, ...]
     provenance: tuple[tuple[str, str], ...]
@@ -167,7 +169,8 @@ def gather(layout: Layout) -> Facts:
         warnings=tuple(check for check in checks if check.status == "warn"),
         checks=checks,
         failed=tuple(failed_trials(records, files)),
-        same=tuple(same_modes(expected, _compiled(records))),
+        same=tuple(same_modes(expected, _results_of(records, "compile"))),
+        compilations=tuple(compilations(_results_of(records, "compile"), _results_of(records, "predict"))),
         data=data,
         unmeasured=tuple(not_measured(judged, expected, _cuda_graphs(records))),
         provenance=tuple(_provenance(expected, jobs, data)),
@@ -215,9 +218,13 @@ def _results(records: Records) -> list[tuple[tuple[str, str, str], dict[str, Any
     ]
 
 
-def _compiled(records: Records) -> dict[tuple[str, str], dict[str, Any]]:
-    """Result of each compile trial."""
-    return {(model, variant): result for (model, variant, stage), result in _results(records) if stage == "compile"}
+def _results_of(records: Records, wanted: str) -> dict[tuple[str, str], dict[str, Any]]:
+    """Result of the first trial of a stage, by (model, variant)."""
+    found: dict[tuple[str, str], dict[str, Any]] = {}
+    for (model, variant, stage), result in _results(records):
+        if stage == wanted and result:
+            found.setdefault((model, variant), result)
+    return found
 
 
 def _cuda_graphs(records: Records) -> bool:
@@ -276,8 +283,9 @@ def _baselines(difference: Mapping[str, Any]) -> Iterator[BaselineChanges]:
         accepted = at(entry, "accepted", kind=dict, default={})
         about = ", ".join(str(accepted[key]) for key in ("when", "who", "commit", "reason") if accepted.get(key))
         about = about or at(entry, "refused", "reason", kind=str, default="")
-        lines = tuple(str(line) for line in at(entry, "changes", kind=list, default=[]))
-        yield BaselineChanges(name, at(entry, "state", kind=str, default="unknown"), about, lines)
+        state = at(entry, "state", kind=str, default="unknown")
+        lines = [str(line) for line in at(entry, "changes", kind=list, default=[])] if state == "compared" else []
+        yield BaselineChanges(name, state, about, tuple(lines))
 
 
 def _weights(reader: Reader, layout: Layout, models: list[str]) -> list[tuple[str, str]]:

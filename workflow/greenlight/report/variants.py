@@ -168,7 +168,7 @@ def _names(entry: Mapping[str, Any], key: str) -> tuple[str, ...]:
 
 def _roles(verdict: Mapping[str, Any], model: str, variant: str, reference: str | None) -> Iterable[str]:
     decision = at(verdict, "models", model, "decision", kind=dict, default={})
-    passes = at(verdict, "models", model, "gate") == "pass"
+    passes = at(verdict, "gate") == at(verdict, "models", model, "gate") == "pass"
     if passes and variant == decision.get("judged"):
         yield "to deploy"
     elif variant == decision.get("chosen"):

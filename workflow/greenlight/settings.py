@@ -16,7 +16,7 @@ from greenlight.files import json_text
 from greenlight.judgement.rules import Rules
 from greenlight.models.base import MODES, Variant
 from greenlight.models.registry import implementations
-from greenlight.trials.device import DeviceRules
+from greenlight.trials.gpu import DeviceSettings
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
@@ -228,7 +228,7 @@ class Settings(_Section):
     """Threads of torch in every trial; results and caches depend on it."""
     keep_trace: bool = False
     """Keep torch's structured trace (TORCH_TRACE) of every compile trial."""
-    device: DeviceRules = DeviceRules()
+    device: DeviceSettings = DeviceSettings()
     data: DataSettings = DataSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
     timing: TimingSettings = TimingSettings()

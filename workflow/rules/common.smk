@@ -29,6 +29,7 @@ except UserError as error:
     print(f"greenlight: {error}", file=sys.stderr)
     sys.exit(2)
 
+os.environ["GREENLIGHT_DEVICE"] = PLAN.settings.device.model_dump_json()
 RESULTS = str(LAYOUT.root)
 MODELS = sorted({model for model, _ in PLAN.variants})
 SHARDS = dict(enumerate(PLAN.shards))

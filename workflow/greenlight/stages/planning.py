@@ -13,7 +13,7 @@ from greenlight.errors import UserError
 from greenlight.layout import Layout
 from greenlight.settings import Settings, load_settings
 from greenlight.stages.jobs import Plan
-from greenlight.trials.device import planned_device
+from greenlight.trials.gpu import planned_device
 
 
 def make_plan(config: Mapping[str, Any], files: Sequence[str | Path]) -> tuple[Plan, Layout]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +16,11 @@ from greenlight.layout import Layout
 from greenlight.models.base import Variant
 from greenlight.provenance import digest, git_commit, utc_now
 from greenlight.stages.jobs import Job
+from greenlight.trials.gpu import DeviceSettings, wait_for_device
 from greenlight.trials.runner import Limits, run_trial
+
+# How long to wait for a device changes no result, so it is not in the job description.
+DEVICE_RULES = "GREENLIGHT_DEVICE"
 
 
 def trial_request(layout: Layout, job: Job, symbols: Sequence[str] = ()) -> dict[str, Any]:
@@ -50,6 +55,7 @@ def run_with_cache(
         shutil.rmtree(own, ignore_errors=True)
         if Variant.parse(job["variant"]).compiled:
             copy_cache(layout.cache(job["model"], job["variant"]), own)
+    _wait_for(job["device"])
     memory = job["memory_gib"]
     threads = str(job["threads"])
     environment = {
@@ -72,6 +78,13 @@ def run_with_cache(
     finally:
         if cache is None:
             shutil.rmtree(own, ignore_errors=True)
+
+
+def _wait_for(device: str) -> None:
+    """Wait until the device is free, as configured; UserError where it does not become so in time."""
+    if device != "cpu":
+        rules = json.loads(os.environ.get(DEVICE_RULES, "{}"))
+        wait_for_device(DeviceSettings.model_validate(rules | {"device": device, "otherwise": "error"}))
 
 
 def write_record(path: Path, job: Job, **content: Any) -> None:

@@ -18,6 +18,7 @@ import psutil
 from pydantic import BaseModel, ConfigDict, Field
 
 from greenlight.errors import UserError
+from greenlight.provenance import processor_name
 
 _ANSWER_SECONDS = 30.0
 _ASK_AGAIN_SECONDS = 5.0
@@ -37,23 +38,38 @@ _DRIVER_SENTENCES = {
 
 
 class DeviceSettings(BaseModel):
-    """Which device to use, and what to wait for.
-
-    Attributes:
-        device: `cpu`, `cuda` (the first), or `cuda:<index>` as torch counts the visible devices.
-        free_memory_gib: how much device memory must be free, in GiB.
-        exclusive: wait until no other process holds the device.
-        wait_seconds: how long to wait for that.
-        otherwise: what to do when it can't be had: stop with an error, or run on the CPU.
-    """
+    """The device that trials run on, and how patiently to wait for it."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    device: str = Field("cpu", pattern=r"^(cpu|cuda(:\d+)?)$")
-    free_memory_gib: float = Field(0.0, ge=0)
-    exclusive: bool = False
-    wait_seconds: float = Field(0.0, ge=0)
-    otherwise: Literal["error", "cpu"] = "error"
+    device: str = Field(
+        "cpu",
+        pattern=r"^(cpu|auto|cuda(:\d+)?)$",
+        description="`cpu`, `cuda` (the first), `cuda:N` as torch counts them, or `auto`: cuda where there is one.",
+    )
+    free_memory_gib: float = Field(0.0, ge=0, description="Device memory that must be free before a trial starts.")
+    exclusive: bool = Field(False, description="Whether no other process may hold the device.")
+    wait_seconds: float = Field(0.0, ge=0, description="How long to wait for the device to be free.")
+    otherwise: Literal["error", "cpu"] = Field("error", description="What to do where the device is not to be had.")
+
+
+def planned_device(settings: DeviceSettings) -> tuple[str, str]:
+    """(torch device, its name) of a run, decided while the workflow is planned; no device is touched.
+
+    Raises:
+        UserError: a CUDA device was asked for, is not there, and `otherwise` is `error`.
+    """
+    if settings.device == "cpu":
+        return "cpu", processor_name()
+    wanted = settings.device if settings.device.startswith("cuda:") else "cuda:0"
+    state = device_state()
+    device = _find(state, wanted, os.environ) if state["available"] else None
+    if device is not None:
+        return wanted, device["name"]
+    if settings.device == "auto":
+        return "cpu", processor_name()
+    obstacle = state["reason"] or f"{wanted} does not exist: the driver has {len(state['devices'])} devices."
+    return _give_up(settings, obstacle, 0.0), processor_name()
 
 
 def device_state() -> dict[str, Any]:

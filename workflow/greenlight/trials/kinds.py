@@ -1,5 +1,4 @@
-"""Telling the ends of a trial apart: from exception types, texts, exit status and signal to a kind and
-advice.
+"""Telling the ends of a trial apart: from exception, exit status and signal to a kind and advice.
 
 The texts are those of torch 2.9 to 2.13, CUDA 12 and 13, Triton 3 and GCC; they are matched without regard to
 case. The order of RULES matters: the first that fits wins, so that an out-of-memory error inside a compiler
@@ -49,8 +48,7 @@ class InvalidOutput(Exception):
 
 @dataclass(frozen=True)
 class Rule:
-    """A kind that is recognised by the name of an exception's class or by its text, and what to do about
-    it."""
+    """A kind, recognised by the name of an exception's class or by its text, and what to do about it."""
 
     kind: str
     advice: str

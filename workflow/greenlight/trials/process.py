@@ -24,8 +24,7 @@ _POLL_SECONDS = 0.25
 
 @dataclass(frozen=True)
 class Limits:
-    """What a trial may use: wall-clock seconds, and resident memory of its process tree in bytes (None: no
-    limit)."""
+    """What a trial may use: wall-clock seconds, and resident bytes of its process tree (None: no limit)."""
 
     seconds: float
     memory_bytes: int | None = None
@@ -117,8 +116,7 @@ class _Watch:
             return
 
     def _read_status(self, seconds: float) -> bool:
-        """Read what the supervisor wrote within the given time; True when it has reported the end or is
-        gone."""
+        """Read what the supervisor writes for a while; True when it has reported the end or is gone."""
         if "exit_code" in self.status or self.status.get("gone"):
             return True
         deadline = time.monotonic() + seconds
@@ -135,8 +133,7 @@ class _Watch:
         return False
 
     def _memory(self, now: float) -> int:
-        """Resident bytes of the trial's process tree; shared pages count once when the sum is over the
-        limit."""
+        """Resident bytes of the process tree; shared pages count once where the sum is over the limit."""
         if now >= self._tree_until:
             with contextlib.suppress(psutil.Error):
                 self._tree = psutil.Process(self.pid).children(recursive=True)
@@ -147,8 +144,7 @@ class _Watch:
         return used
 
     def _ask_for_stack(self) -> None:
-        """Have the child's faulthandler write all stacks to the log; a child without it ends by the
-        signal."""
+        """Have the child's faulthandler write all stacks to the log; one without it ends by the signal."""
         with contextlib.suppress(ProcessLookupError, KeyError):
             os.kill(self.status["pid"], signal.SIGUSR1)
             time.sleep(0.3)
@@ -191,8 +187,7 @@ def _out_of_memory_kills() -> int:
 
 @contextlib.contextmanager
 def _interruptible() -> Iterator[None]:
-    """Turn SIGTERM and SIGHUP into SystemExit within the block, so that `finally` ends the child (main thread
-    only)."""
+    """Turn SIGTERM and SIGHUP into SystemExit, so that `finally` ends the child; in the main thread only."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -35,8 +35,7 @@ def run_trial(
     environment: Mapping[str, str] | None = None,
     progress: str = "",
 ) -> dict[str, Any]:
-    """Run `python -m <module> <folder>/request.json <folder>/result.json` in isolation; return the trial's
-    record.
+    """Run `python -m <module> <request.json> <result.json>` in isolation and return the trial's record.
 
     Never raises for what the child did. The child has its own session, inherits os.environ with `environment`
     on top, and its standard output and error go to `<folder>/output.log`, which is kept. The record is `ok`
@@ -91,8 +90,7 @@ def run_trial_shrinking(
     progress: str = "",
     key: str = "batch_size",
 ) -> dict[str, Any]:
-    """`run_trial`, again with half of `request[key]` as long as it runs out of device or host memory and key
-    > 1.
+    """`run_trial`, again with half of `request[key]` as long as memory runs out and it is above 1.
 
     The last attempt's record is returned, with the earlier ones under `attempts` and the size that was used
     under `key`; its message says what was tried. The output of attempt n is kept as `output-<n>.log`. Results

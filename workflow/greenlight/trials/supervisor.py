@@ -1,5 +1,4 @@
-"""A small process between the runner and a trial's child that leaves nothing behind, whatever ends the
-runner.
+"""A small process between the runner and a trial's child, so that nothing is left behind whatever ends them.
 
     python -m greenlight.trials.supervisor <control fd> <status fd> <command...>
 
@@ -35,8 +34,7 @@ def _prctl(option: int, value: int) -> None:
 
 
 def _become(command: list[str]) -> NoReturn:
-    """In the forked process: own session, no core dump, first choice of the out-of-memory killer; then
-    exec."""
+    """In the forked process: own session, no core dump, first choice of the out-of-memory killer; exec."""
     os.setsid()
     _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import shutil
-
 import pytest
 
-from tests.workflow.project import Project, make_project
+from tests.workflow.project import copy_of, make_project
 
 
 @pytest.fixture(scope="session")
@@ -20,11 +18,7 @@ def finished(tmp_path_factory):
 @pytest.fixture
 def copied(finished, tmp_path):
     """A copy of the finished project, results and Snakemake's records included."""
-    target = tmp_path / "copy"
-    shutil.copytree(finished.folder, target, symlinks=True)
-    project = Project(target)
-    project.configure(finished.config)
-    return project
+    return copy_of(finished, tmp_path / "copy")
 
 
 @pytest.fixture

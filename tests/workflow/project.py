@@ -76,6 +76,14 @@ class Project:
         return counts
 
 
+def copy_of(project: Project, folder: Path) -> Project:
+    """A copy with results and Snakemake's records; precompiled headers, 150 MB a cache, stay behind."""
+    shutil.copytree(project.folder, folder, symlinks=True, ignore=shutil.ignore_patterns("*.gch", "*.pch"))
+    copy = Project(folder)
+    copy.configure(project.config)
+    return copy
+
+
 def make_project(folder: Path, symbols: int = 3, rows: int = 120) -> Project:
     """A copy of the workflow with `symbols` simulated price files."""
     folder.mkdir(parents=True, exist_ok=True)

@@ -269,6 +269,7 @@ def test_cuda_graphs_asked_for_without_cuda_are_told():
     assert "CUDA graphs need a CUDA device" in graphs["skips"][0]["reason"]
 
 
+@pytest.mark.slow
 def test_cache_hit_in_another_process(tmp_path):
     environment = cache_environment(tmp_path / "cache") | {"PYTHONPATH": str(Path(__file__).parent / "children")}
     records = [

@@ -26,7 +26,7 @@ MODELS = {"toto": {name: TOTO[name] for name in ("upstream-eager", "static-eager
 # What the deployed variant rests on: all of its own, its partner's and the reference's but their latencies.
 UNNEEDED = ("time/model=toto/variant=static-eager", "probe/model=toto/variant=upstream-eager", "expected.json")
 EXAMPLES = settings(
-    max_examples=80,
+    max_examples=50,
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture],

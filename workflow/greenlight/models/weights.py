@@ -53,7 +53,7 @@ def resolve_checkpoint(
     if source == "embedded":
         return _complete(CHECKPOINTS / embedded, needs, setting)
     folder = Path(source).expanduser()
-    if folder.is_dir():
+    if source and folder.is_dir():
         if revision is not None:
             raise UserError(
                 f"{setting}: {source!r} is a local folder, which has no revision, but its revision is set to "

@@ -130,7 +130,9 @@ class TotoEngine:
                 zeros or NaN without an error).
         """
         if len(seeds) != len(series):
-            raise ValueError(f"{len(seeds)} seeds for {len(series)} windows")
+            raise ValueError(f"{len(seeds)} seeds for {len(series)} windows; expected one for each")
+        if samples < 1:
+            raise ValueError(f"samples is {samples}; expected 1 or more")
         results = []
         for plan, rows in self._prefilled(series, horizon, samples, observed, groups):
             numbers = self._uniforms([seeds[row] for row in rows], series.shape[1], horizon, samples)

@@ -164,4 +164,5 @@ def rotary_tables(positions: int, head_dim: int, dtype: torch.dtype) -> tuple[Te
 def rotate(heads: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     """Rotate the pairs (2i, 2i + 1) of the last dimension; cos and sin broadcast against `heads`."""
     first, second = heads.unflatten(-1, (-1, 2)).unbind(-1)
-    return heads * cos + torch.stack((-second, first), dim=-1).flatten(-2) * sin
+    rotated = heads * cos + torch.stack((-second, first), dim=-1).flatten(-2) * sin
+    return rotated.to(heads.dtype)

@@ -196,7 +196,9 @@ class Plan(nn.Module):
         weights = torch.cat((to_prefix, to_suffix), dim=-1).softmax(-1)
         on_prefix, on_suffix = weights.split((self.shape.context, self.shape.steps), dim=-1)
         from_prefix = (on_prefix @ cache.prefix_values).transpose(2, 3)
-        from_suffix = (on_suffix.permute(4, 0, 1, 3, 2)[..., None] * cache.suffix_values).sum(0)
+        from_suffix = on_suffix.permute(4, 0, 1, 3, 2)[..., None] * cache.suffix_values
+        # What lies ahead is of an earlier chunk; its weight is 0, but 0 times a NaN would still poison.
+        from_suffix = from_suffix.masked_fill(ahead.view(-1, 1, 1, 1, 1, 1), 0.0).sum(0)
         return layer.output((from_prefix + from_suffix).flatten(-2))
 
     def _over_variates(self, layer: Layer, hidden: Tensor) -> Tensor:

@@ -72,6 +72,20 @@ class Layout:
         folder = self.root / "trials" / stage / f"model={model}" / f"variant={variant}"
         return folder / name if name else folder
 
+    def diagnosis_trial(self, name: str) -> Path:
+        """Folder in which a case of the diagnosis runs."""
+        return self.root / "trials" / "diagnose" / name
+
+    @property
+    def diagnosis(self) -> Path:
+        """Where failures come from, as a page."""
+        return self.root / "diagnosis.md"
+
+    @property
+    def diagnosis_record(self) -> Path:
+        """Every case of the diagnosis."""
+        return self.root / "diagnosis.json"
+
     @property
     def expected(self) -> Path:
         """Every row that the evidence must have."""

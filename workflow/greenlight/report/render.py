@@ -57,14 +57,17 @@ class FigureFile:
 
 def markdown(facts: Facts, figures: Sequence[FigureFile]) -> str:
     """report.md. Every value passes through `markup.escape`, so that no name or message is ever markup."""
-    return _tidy(_markdown_environment().get_template("report.md.jinja").render(_context(facts, figures)))
+    return markdown_page("report.md.jinja", **_context(facts, figures))
 
 
 def history_markdown(history: Any, figures: Sequence[tuple[str, str]]) -> str:
     """history.md from a `report.history.History` and (path, caption) of its figures."""
-    environment = _markdown_environment()
-    text = environment.get_template("history.md.jinja").render(history=history, figures=figures)
-    return _tidy(text)
+    return markdown_page("history.md.jinja", history=history, figures=figures)
+
+
+def markdown_page(template: str, **context: Any) -> str:
+    """A Markdown template rendered; every value passes through `markup.escape`."""
+    return _tidy(_markdown_environment().get_template(template).render(context))
 
 
 def _markdown_environment() -> jinja2.Environment:

@@ -57,13 +57,7 @@ def run_with_cache(
             copy_cache(layout.cache(job["model"], job["variant"]), own)
     _wait_for(job["device"])
     memory = job["memory_gib"]
-    threads = str(job["threads"])
-    environment = {
-        **cache_environment(own),
-        "OMP_NUM_THREADS": threads,
-        "MKL_NUM_THREADS": threads,
-        "PYTHONHASHSEED": "0",
-    }
+    environment = trial_environment(own, job["threads"])
     if job.get("keep_trace"):
         environment["TORCH_TRACE"] = str((folder / "torch_trace").absolute())
     try:
@@ -78,6 +72,16 @@ def run_with_cache(
     finally:
         if cache is None:
             shutil.rmtree(own, ignore_errors=True)
+
+
+def trial_environment(cache: Path, threads: int) -> dict[str, str]:
+    """What every trial has set: its compile cache, threads, and the seed of Python's hashes."""
+    return {
+        **cache_environment(cache),
+        "OMP_NUM_THREADS": str(threads),
+        "MKL_NUM_THREADS": str(threads),
+        "PYTHONHASHSEED": "0",
+    }
 
 
 def _wait_for(device: str) -> None:

@@ -244,3 +244,21 @@ def test_changes_name_what_comes_and_goes(accepted, tmp_path):
     assert isinstance(before.speed, SpeedBaseline)
     assert describe_changes(before.speed, documents["speed/test-platform.json"]) == []
     assert describe_changes(None, documents["speed/test-platform.json"]) == ["there is no speed baseline yet"]
+
+
+def test_the_baseline_of_other_symbols_altogether_is_not_compared_and_says_so(accepted, tmp_path):
+    run = Run(models=MODELS, symbols={f"OTHER{number}": 5 for number in range(6)})
+    verdict = verdict_against(accepted, evidence_of(tmp_path / "now", run))
+
+    check = check_of(verdict, "baseline-comparable", None)
+    assert check.status == "warn" and "none of which is here" in check.reason
+    assert verdict.passed, verdict.reasons
+
+
+def test_a_model_of_its_own_settings_leaves_the_other_comparable(accepted, tmp_path):
+    def other_settings(manifest):
+        manifest["models"]["kronos"]["settings_hash"] = "another temperature"
+
+    verdict = verdict_against(accepted, evidence_of(tmp_path / "now", Run(models=MODELS, adjust=other_settings)))
+    check = check_of(verdict, "baseline-comparable", None)
+    assert check.status == "warn" and "other settings" in check.reason

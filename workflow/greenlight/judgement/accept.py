@@ -103,7 +103,7 @@ def _accuracy(evidence: Evidence, model: str) -> Document:
         "format": 1,
         "model": model,
         "weights_hash": entry.weights_hash,
-        "settings_hash": expected.settings_hash,
+        "settings_hash": expected.settings_of(model),
         "horizon": expected.horizon,
         "samples": expected.samples,
         "reference": entry.reference,
@@ -138,7 +138,7 @@ def _speed(evidence: Evidence, rules: Rules) -> Document:
                 "cold_start_seconds": max((r.cold_seconds for r in compiled), default=None),
                 "warm_start_seconds": max((r.load_seconds + r.first_call_seconds for r in predicted), default=None),
             }
-        hashes = {"weights_hash": entry.weights_hash, "settings_hash": evidence.expected.settings_hash}
+        hashes = {"weights_hash": entry.weights_hash, "settings_hash": evidence.expected.settings_of(model)}
         models[model] = {**hashes, "variants": variants}
     return {"kind": "speed", "format": 1, "platform": evidence.expected.platform, "models": models}
 

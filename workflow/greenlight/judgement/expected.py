@@ -19,7 +19,8 @@ Judgement walks the rows named here, never the rows that happen to lie on the di
                 "score":        {"key": "..."}}}}}},
      "symbols": {"GOOG": {"windows": 5, "data_hash": "..."}},
      "horizon": 16, "samples": 32, "seed": 1,
-     "settings_hash": "...",   context length, horizon, samples, seed, model settings; not the lists of
+     "settings_hash": "...",   context length, horizon, samples, seed (a model's own are hashed in its entry,
+                               as "settings_hash" beside "weights_hash"); not the lists of
                                symbols, variants or models, nor anything that only judgement reads
      "platform": {"id": "cpu-torch2.13.0-2threads", "device": "...", "torch": "...", "threads": 2, ...}}
 
@@ -110,6 +111,7 @@ class ExpectedModel(_Strict):
     reference: str
     deployed: str | None = None
     weights_hash: str = ""
+    settings_hash: str = ""
     variants: dict[str, ExpectedVariant] = Field(min_length=1)
 
     @model_validator(mode="after")
@@ -176,6 +178,10 @@ class Expected(_Strict):
                 if expected.jobs and sorted(listed) != sorted(self.symbols):
                     raise ValueError(f"the predict jobs of {name}/{variant} must list every symbol once")
         return self
+
+    def settings_of(self, model: str) -> str:
+        """Hash of all settings that shape a model's forecasts: those of the run, and its own."""
+        return "-".join(part for part in (self.settings_hash, self.models[model].settings_hash) if part)
 
     @property
     def platform_id(self) -> str:

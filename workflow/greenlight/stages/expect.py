@@ -24,7 +24,6 @@ def expect(layout: Layout, job: Job, options: argparse.Namespace) -> None:
     symbols = {symbol: _symbol(layout, job, symbol) for symbol in sorted(job["data"])}
     evaluation = job["evaluation"]
     shared = {k: evaluation[k] for k in ("context_length", "horizon", "samples")} | {"seed": job["seed"]}
-    per_model = {model: entry["settings"] for model, entry in job["models"].items()}
     manifest = {
         "format": 1,
         "models": {model: _model(layout, job, model) for model in job["models"]},
@@ -32,7 +31,7 @@ def expect(layout: Layout, job: Job, options: argparse.Namespace) -> None:
         "horizon": evaluation["horizon"],
         "samples": evaluation["samples"],
         "seed": job["seed"],
-        "settings_hash": digest(shared | per_model),
+        "settings_hash": digest(shared),
         "platform": _platform(job),
     }
     Expected.model_validate(manifest)
@@ -73,6 +72,7 @@ def _model(layout: Layout, job: Job, model: str) -> dict[str, Any]:
     return {
         "reference": entry["reference"],
         "deployed": entry["deployed"],
+        "settings_hash": digest(entry["settings"]),
         "weights_hash": digest(read_json(layout.weights(model))["hashes"]),
         "variants": {
             variant: {

@@ -58,7 +58,8 @@ def _accuracy_file(
     else:
         reason = f"accepted {found.accepted.when} at commit {found.accepted.commit[:12]}"
         checks.append(make_check(rules, "baseline-comparable", "pass", reason, **about))
-    checks += _vanished(expected, rules, model, found, about)
+    if any(name in expected.symbols for name in found.symbols):
+        checks += _vanished(expected, rules, model, found, about)
     return checks + _new(expected, rules, model, found, about)
 
 
@@ -67,12 +68,14 @@ def incomparable(expected: Expected, model: str, found: AccuracyBaseline) -> str
     entry = expected.models[model]
     pairs = [
         ("weights", found.weights_hash, entry.weights_hash),
-        ("settings", found.settings_hash, expected.settings_hash),
+        ("settings", found.settings_hash, expected.settings_of(model)),
         ("horizon", found.horizon, expected.horizon),
         ("samples", found.samples, expected.samples),
     ]
     changed = [what for what, then, now in pairs if then != now or then == ""]
     shared = [name for name in found.symbols if name in expected.symbols]
+    if not shared:
+        changed.append("symbols, none of which is here")
     moved = [name for name in shared if not _same_data(expected, found, name)]
     if moved and len(moved) == len(shared):
         changed.append("data of every symbol")
@@ -251,7 +254,7 @@ def speed_checks(subject: Subject, speed: Speed | None, baselines: Baselines) ->
     if entry is None or subject.found.variant not in entry.variants:
         return []
     model = subject.expected.models[subject.found.model]
-    same = (entry.weights_hash, entry.settings_hash) == (model.weights_hash, subject.expected.settings_hash)
+    same = (entry.weights_hash, entry.settings_hash) == (model.weights_hash, subject.expected.settings_of(subject.found.model))
     names = ("baseline-speed", "baseline-speed-absolute", "baseline-speed-gain")
     if not same or not entry.weights_hash or not entry.settings_hash:
         reason = "the speed baseline was made with other weights or settings"

@@ -254,7 +254,8 @@ def speed_checks(subject: Subject, speed: Speed | None, baselines: Baselines) ->
     if entry is None or subject.found.variant not in entry.variants:
         return []
     model = subject.expected.models[subject.found.model]
-    same = (entry.weights_hash, entry.settings_hash) == (model.weights_hash, subject.expected.settings_of(subject.found.model))
+    settings_hash = subject.expected.settings_of(subject.found.model)
+    same = (entry.weights_hash, entry.settings_hash) == (model.weights_hash, settings_hash)
     names = ("baseline-speed", "baseline-speed-absolute", "baseline-speed-gain")
     if not same or not entry.weights_hash or not entry.settings_hash:
         reason = "the speed baseline was made with other weights or settings"

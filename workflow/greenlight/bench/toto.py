@@ -1,0 +1,311 @@
+"""How fast each implementation of Toto is against the published code: `python -m greenlight.bench.toto`.
+
+Random weights of the published dimensions, all variants in one process and in turn, so that a busy or throttled
+machine slows all of them. The reference is `upstream-eager` with its KV cache, one window at a time. Prints Markdown.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from greenlight.compilation.health import HealthRecorder
+from greenlight.compilation.readiness import ReadinessRecorder
+from greenlight.files import write_text
+from greenlight.measures.memory import MemoryMeter
+from greenlight.models.base import Variant
+from greenlight.models.toto.checkpoint import CAUSAL_PATCH_SCALER, COMPUTED, STUDENT_T_MIXTURE, read_dimensions
+from greenlight.models.toto.published import MaskedTimeseries, Toto, TotoForecaster
+from greenlight.models.toto.repair import repair_kv_cache
+from greenlight.models.toto.static import TotoEngine
+from greenlight.models.toto.static.network import Network
+
+REFERENCE = "upstream-eager"
+# Datadog/Toto-Open-Base-1.0; `small` is for trying the benchmark out.
+SIZES = {
+    "base": {"patch_size": 64, "embed_dim": 768, "num_layers": 12, "num_heads": 12, "mlp_hidden_dim": 3072},
+    "small": {"patch_size": 16, "embed_dim": 64, "num_layers": 4, "num_heads": 4, "mlp_hidden_dim": 128},
+}
+
+
+@dataclass(frozen=True)
+class Case:
+    """What is forecast: `horizon x samples`, or `horizon x samples x windows` in one batch, written 30x256x16."""
+
+    horizon: int
+    samples: int
+    windows: int = 1
+
+    def __str__(self) -> str:
+        return f"horizon {self.horizon}, {self.samples} samples" + (
+            f", {self.windows} windows" if self.windows > 1 else ""
+        )
+
+    @classmethod
+    def parse(cls, text: str) -> Case:
+        """Read 30x256 or 30x256x16."""
+        return cls(*(int(part) for part in text.split("x")))
+
+
+Runner = Callable[[Case], None]
+
+
+def configuration(size: str) -> dict[str, Any]:
+    """config.json of the published architecture in a size of SIZES."""
+    dimensions = SIZES[size]
+    return dimensions | {
+        "stride": dimensions["patch_size"],
+        "dropout": 0.0,
+        "spacewise_every_n_layers": dimensions["num_layers"],
+        "spacewise_first": False,
+        "scaler_cls": CAUSAL_PATCH_SCALER,
+        "output_distribution_classes": [STUDENT_T_MIXTURE],
+        "output_distribution_kwargs": {"k_components": 24},
+        "use_memory_efficient_attention": False,
+    }
+
+
+def published_runner(size: str, variant: Variant, arguments: argparse.Namespace) -> Runner:
+    """The published code, repaired or not, compiled or not; the windows of a case one after the other."""
+    torch.manual_seed(0)
+    toto = Toto(**configuration(size)).to(arguments.device).eval()
+    if variant.implementation == "host-index":
+        repair_kv_cache(toto)
+    backbone = torch.compile(toto.model, mode=variant.mode) if variant.compiled else toto.model
+    forecaster = TotoForecaster(backbone)
+    series = _series(arguments, 1)[0]
+    masked = MaskedTimeseries(
+        series=series,
+        padding_mask=torch.ones_like(series, dtype=torch.bool),
+        id_mask=torch.zeros_like(series, dtype=torch.int),
+        timestamp_seconds=torch.zeros_like(series, dtype=torch.int),
+        time_interval_seconds=torch.zeros(1, dtype=torch.int, device=arguments.device),
+    )
+
+    def run(case: Case) -> None:
+        batch = min(case.samples, arguments.samples_per_batch)
+        forecaster.forecast(masked, case.horizon, case.samples, batch, use_kv_cache=True)
+
+    return run
+
+
+def static_runner(size: str, variant: Variant, arguments: argparse.Namespace) -> Runner:
+    """The static engine; the windows of a case in one batch."""
+    torch.manual_seed(0)
+    toto = Toto(**configuration(size))
+    tensors = {name: t for name, t in toto.state_dict().items() if not name.endswith(COMPUTED)}
+    dimensions = read_dimensions(configuration(size), "benchmark")
+    network = Network.from_published(dimensions, tensors, torch.float32).to(arguments.device)
+    del toto, tensors
+    engine = TotoEngine(network, windows_per_batch=max(case.windows for case in arguments.cases))
+    if variant.compiled:
+        engine.compile(variant.mode)
+
+    def run(case: Case) -> None:
+        series = _series(arguments, case.windows)
+        engine.sample(series, case.horizon, case.samples, range(case.windows))
+
+    return run
+
+
+def runner(variant: Variant, arguments: argparse.Namespace) -> Runner:
+    """What runs a variant on a case."""
+    make = static_runner if variant.implementation == "static" else published_runner
+    return make(arguments.size, variant, arguments)
+
+
+def _series(arguments: argparse.Namespace, windows: int) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn(windows, 1, arguments.context, generator=generator).cumsum(-1).to(arguments.device)
+
+
+def timed(run: Runner, case: Case) -> float:
+    """Wall seconds of one call, to the end of what it started on the device."""
+    started = time.perf_counter()
+    run(case)
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter() - started
+
+
+def _cases(variant: Variant, arguments: argparse.Namespace) -> list[Case]:
+    """The cases that a variant is run on: the published code compiles for minutes at each, so fewer of them."""
+    few = variant.compiled and variant.implementation != "static"
+    return arguments.compiled_cases if few else arguments.cases
+
+
+def warm_up(run: Runner, cases: list[Case]) -> dict[str, Any]:
+    """Run every case twice; what compilation did, and whether the second time found everything compiled."""
+    started = time.process_time()
+    with HealthRecorder() as recorder, ReadinessRecorder() as readiness:
+        for case in cases:
+            run(case)
+        seconds = time.process_time() - started
+        recorder.end_of_warm_up()
+        for case in cases:
+            run(case)
+    return recorder.record() | {"readiness": readiness.record(), "warm_up_cpu_seconds": seconds}
+
+
+def measure(arguments: argparse.Namespace) -> tuple[dict[Case, dict[str, list[float]]], dict[str, dict[str, Any]]]:
+    """Seconds of each call by case and variant, in turn; and the health of each variant."""
+    runners, health = {}, {}
+    for name in arguments.variants:
+        variant = Variant.parse(name)
+        runners[name] = runner(variant, arguments)
+        _progress(f"warming up {name}")
+        health[name] = warm_up(runners[name], _cases(variant, arguments))
+    seconds: dict[Case, dict[str, list[float]]] = {}
+    for case in dict.fromkeys([*arguments.cases, *arguments.compiled_cases]):
+        chosen = [n for n in arguments.variants if case in _cases(Variant.parse(n), arguments)]
+        seconds[case] = {name: [] for name in chosen}
+        for repeat in range(arguments.repeats):
+            _progress(f"{case}: repeat {repeat + 1} of {arguments.repeats}")
+            for name in chosen:
+                of_windows = case.windows if name.startswith("static") else 1
+                seconds[case][name].append(timed(runners[name], case) / of_windows)
+    return seconds, health
+
+
+def peak_memory(arguments: argparse.Namespace) -> dict[Case, dict[str, int]]:
+    """Peak resident bytes of a process that has warmed up and runs one variant on one case."""
+    peaks: dict[Case, dict[str, int]] = {}
+    for case in arguments.memory_cases:
+        peaks[case] = {}
+        for name in arguments.variants:
+            _progress(f"memory of {name} at {case}")
+            text = "x".join(str(part) for part in (case.horizon, case.samples, case.windows))
+            command = [sys.executable, "-m", "greenlight.bench.toto", "--peak-of", name, "--cases", text]
+            command += ["--size", arguments.size, "--threads", str(arguments.threads), "--device", arguments.device]
+            done = subprocess.run(command, capture_output=True, text=True, check=True)
+            peaks[case][name] = json.loads(done.stdout.splitlines()[-1])["bytes"]
+    return peaks
+
+
+def _peak_of(arguments: argparse.Namespace) -> dict[str, int]:
+    """In a child: the peak of the second call."""
+    run = runner(Variant.parse(arguments.peak_of), arguments)
+    run(arguments.cases[0])
+    with MemoryMeter(arguments.device) as meter:
+        run(arguments.cases[0])
+    record = meter.record()
+    return {"bytes": record["device_peak_bytes"] or record["host_peak_bytes"]}
+
+
+def latency_table(seconds: dict[Case, dict[str, list[float]]]) -> str:
+    """Milliseconds a window and how many times faster than the reference, as Markdown."""
+    lines = ["| case | variant | ms a window, median (least) | times faster, median (range) |", "|---|---|---|---|"]
+    for case, by_variant in seconds.items():
+        reference = by_variant[REFERENCE]
+        for name, own in by_variant.items():
+            pairs = [slow / fast for slow, fast in zip(reference, own, strict=True)]
+            lines.append(
+                f"| {case} | {name} | {1e3 * statistics.median(own):,.1f} ({1e3 * min(own):,.1f}) "
+                f"| {statistics.median(pairs):.2f} ({min(pairs):.2f} to {max(pairs):.2f}) |"
+            )
+    return "\n".join(lines)
+
+
+def health_table(health: dict[str, dict[str, Any]]) -> str:
+    """What compilation did over all cases, as Markdown."""
+    lines = [
+        "| variant | graphs | graph breaks | recompiles warming up | after | ready for CUDA graphs | compile seconds |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for name, one in health.items():
+        if not Variant.parse(name).compiled:
+            continue
+        ready = {True: "yes", False: "no", None: "not known"}[one["readiness"]["ready"]]
+        before = len(one["recompiles"]) - one["recompiles_after_warm_up"]
+        lines.append(
+            f"| {name} | {one['graphs']} | {len(one['graph_breaks'])} | {before} | "
+            f"{one['recompiles_after_warm_up']} | {ready} | {one['compile_seconds']['total']:.0f} |"
+        )
+    return "\n".join(lines)
+
+
+def memory_table(peaks: dict[Case, dict[str, int]]) -> str:
+    """Peak memory, as Markdown."""
+    lines = ["| case | variant | peak GB |", "|---|---|---|"]
+    lines += [f"| {case} | {name} | {peak / 1e9:.2f} |" for case, own in peaks.items() for name, peak in own.items()]
+    return "\n".join(lines)
+
+
+def conditions(arguments: argparse.Namespace) -> str:
+    """Machine, date and versions, in a sentence."""
+    device = torch.cuda.get_device_name() if arguments.device.startswith("cuda") else _processor()
+    versions = ", ".join(f"{name} {version(name)}" for name in ("torch", "toto-ts", "numpy"))
+    return (
+        f"{datetime.date.today().isoformat()}, {device}, {arguments.threads} threads, {versions}; {arguments.size} "
+        f"size with random weights, context {arguments.context}, float32, {arguments.repeats} repeats in turn; the "
+        f"published code decodes {arguments.samples_per_batch} samples at once."
+    )
+
+
+def _processor() -> str:
+    for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+        if line.startswith("model name"):
+            return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()
+
+
+def _progress(text: str) -> None:
+    print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
+
+
+def _arguments() -> argparse.Namespace:
+    def cases(text: str) -> list[Case]:
+        return [Case.parse(part) for part in text.split(",") if part]
+
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--variants", default="upstream-eager,host-index-eager,static-eager,static-default")
+    parser.add_argument("--cases", type=cases, default="30x32,30x256,30x256x16,96x256,336x256")
+    parser.add_argument("--compiled-cases", type=cases, default="30x32", help="cases of the published code compiled")
+    parser.add_argument("--memory-cases", type=cases, default="", help="cases whose peak memory is measured too")
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--size", choices=SIZES, default="base")
+    parser.add_argument("--context", type=int, default=512)
+    parser.add_argument("--samples-per-batch", type=int, default=32, help="of the published code")
+    parser.add_argument("--output", type=Path, help="also write the Markdown to this file")
+    parser.add_argument("--peak-of", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    arguments.variants = arguments.variants.split(",")
+    if REFERENCE not in arguments.variants:
+        parser.error(f"--variants must hold {REFERENCE}")
+    return arguments
+
+
+def main() -> None:
+    """Command line entry."""
+    arguments = _arguments()
+    torch.set_num_threads(arguments.threads)
+    if arguments.peak_of:
+        print(json.dumps(_peak_of(arguments)))
+        return
+    seconds, health = measure(arguments)
+    parts = [conditions(arguments), latency_table(seconds), health_table(health)]
+    if arguments.memory_cases:
+        parts.append(memory_table(peak_memory(arguments)))
+    text = "\n\n".join(parts) + "\n"
+    print(text)
+    if arguments.output:
+        write_text(arguments.output, text)
+
+
+if __name__ == "__main__":
+    main()

@@ -8,7 +8,7 @@ paths.mean(2), paths.quantile(0.9, dim=2)
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -16,20 +16,21 @@ from torch import Tensor
 
 from greenlight.errors import UserError
 from greenlight.models.toto.checkpoint import read_dimensions, read_tensors
+from greenlight.models.toto.static.decode import Decode, PathShape
 from greenlight.models.toto.static.mixture import UNIFORMS, Mixture
 from greenlight.models.toto.static.network import Network, published_names
 from greenlight.models.toto.static.packed import pack
-from greenlight.models.toto.static.plan import Plan, Shape
+from greenlight.models.toto.static.prefill import Buffers, ContextShape, Prefill
 from greenlight.models.weights import CONFIG, WEIGHTS, check_keys, read_config
 
 # Room for the keys and values of the paths that are decoded at once; more paths are decoded in chunks.
 _SUFFIX_BYTES = {"cpu": 256 << 20, "cuda": 8 << 30}
-# Decode steps that a plan has room for from the start, so that all shorter horizons run the same graphs.
+# Decode steps that there is room for from the start, so that all shorter horizons run the same graphs.
 LEAST_STEPS = 11
 
 
 class TotoEngine:
-    """Toto's weights on a device, and the plans (buffers and compiled code) for the shapes that were asked for.
+    """Toto's weights on a device, and buffers and compiled code for the shapes that were asked for.
 
     Results of a window depend on its series, its seed and the weights, not on the batch that it runs in (but for
     the rounding of matrix products of another size).
@@ -48,7 +49,7 @@ class TotoEngine:
         Args:
             dtype: of series and results: float64, or float32 (also with a network in bfloat16).
             windows_per_batch: windows that are prefilled at once; smaller batches are filled up, but for single
-                windows, which have a plan of their own.
+                windows, which have buffers of their own.
             samples_per_batch: most paths of a window that are decoded at once.
         """
         self.parameters = sum(parameter.numel() for parameter in network.parameters())
@@ -59,7 +60,8 @@ class TotoEngine:
         self._windows_per_batch = windows_per_batch
         self._samples_per_batch = samples_per_batch
         self._mode: str | None = None
-        self._plans: dict[Shape, Plan] = {}
+        self._prefills: dict[ContextShape, Prefill] = {}
+        self._decodes: dict[tuple[ContextShape, PathShape], Decode] = {}
 
     @classmethod
     def from_checkpoint(
@@ -96,13 +98,14 @@ class TotoEngine:
         )
 
     def compile(self, mode: str) -> None:
-        """Compile prefill, start and decode, each as one graph, at their first calls.
+        """Compile prefill, start and step, each as one graph of fixed shapes, at their first calls.
 
         Args:
             mode: one of torch.compile's.
         """
         self._mode = mode
-        self._plans.clear()
+        self._prefills.clear()
+        self._decodes.clear()
 
     @torch.no_grad()
     def sample(
@@ -134,10 +137,11 @@ class TotoEngine:
         if samples < 1:
             raise ValueError(f"samples is {samples}; expected 1 or more")
         results = []
-        for plan, rows in self._prefilled(series, horizon, samples, observed, groups):
+        for prefill, rows in self._prefilled(series, horizon, observed, groups):
+            decode = self._decode(prefill, horizon, samples)
             numbers = self._uniforms([seeds[row] for row in rows], series.shape[1], horizon, samples)
-            chunks = numbers.split(plan.shape.paths, dim=-2)
-            results.append(torch.cat([self._paths(plan, len(rows), horizon, chunk) for chunk in chunks], dim=2))
+            chunks = numbers.split(decode.shape.paths, dim=-2)
+            results.append(torch.cat([self._paths(decode, len(rows), horizon, one) for one in chunks], dim=2))
         return torch.cat(results)
 
     @torch.no_grad()
@@ -150,10 +154,10 @@ class TotoEngine:
         groups: Tensor | None = None,
     ) -> Tensor:
         """The path that is fed its own expected values, [windows, variates, horizon]; arguments as for `sample`."""
-        results = [
-            self._paths(plan, len(rows), horizon, None)[:, :, 0]
-            for plan, rows in self._prefilled(series, horizon, None, observed, groups)
-        ]
+        results = []
+        for prefill, rows in self._prefilled(series, horizon, observed, groups):
+            decode = self._decode(prefill, horizon, None)
+            results.append(self._paths(decode, len(rows), horizon, None)[:, :, 0])
         return torch.cat(results)
 
     @torch.no_grad()
@@ -174,53 +178,67 @@ class TotoEngine:
             A mixture whose fields are [windows, variates, patches + 1, ...].
         """
         steps = truth.shape[2]
-        results = []
         horizon = (steps + 1) * self.dimensions.patch_size
-        for plan, rows in self._prefilled(series, horizon, self._last_samples(), observed, groups):
-            found = [_copied(plan, "first_", len(rows))]
-            plan.start()
+        results = []
+        for prefill, rows in self._prefilled(series, horizon, observed, groups):
+            decode = self._decode(prefill, horizon, self._last_samples())
+            found = [_copied(prefill, "first_", len(rows))]
+            decode.start()
             for step in range(steps):
-                plan.patch[: len(rows)] = truth[rows.start : rows.stop, :, step, None].to(plan.patch)
-                plan.decode()
-                found.append(_copied(plan, "next_", len(rows)))
+                decode.patch[: len(rows)] = truth[rows.start : rows.stop, :, step, None].to(decode.patch)
+                decode.step()
+                found.append(_copied(decode, "next_", len(rows)))
             results.append([torch.stack(field, dim=2) for field in zip(*found, strict=True)])
         return Mixture(*(torch.cat(field) for field in zip(*results, strict=True)))
 
     def _last_samples(self) -> int:
-        """A sample count whose plan is the one that forecasts ran on, where there were some."""
-        return next((s.paths for s in reversed(self._plans) if s.sampled), self._samples_per_batch)
+        """A sample count that runs what forecasts ran on, where there were some."""
+        sampled = [shape.paths for _, shape in self._decodes if shape.sampled]
+        return sampled[-1] if sampled else self._samples_per_batch
 
     def _prefilled(
-        self, series: Tensor, horizon: int, samples: int | None, observed: Tensor | None, groups: Tensor | None
-    ) -> Iterator[tuple[Plan, range]]:
-        """Prefill batch by batch; yields a plan that is ready to decode, and the rows that it holds."""
+        self, series: Tensor, horizon: int, observed: Tensor | None, groups: Tensor | None
+    ) -> Iterator[tuple[Prefill, range]]:
+        """Prefill batch by batch; yields what is to be decoded from, and the rows that it holds."""
         series, observed, groups = self._checked(series, horizon, observed, groups)
         count, variates, length = series.shape
         windows = 1 if count == 1 else self._windows_per_batch
-        plan = self._plan(windows, variates, length // self.dimensions.patch_size, horizon, samples)
+        shape = ContextShape(windows, variates, length // self.dimensions.patch_size)
+        if shape not in self._prefills:
+            self._prefills[shape] = self._wrapped(Prefill(self.network, shape, self._dtype), ("run",))
+        prefill = self._prefills[shape]
         for first in range(0, count, windows):
             rows = range(first, min(first + windows, count))
             # A batch that is not full keeps whatever finite series the rest of the buffers hold.
-            for buffer, values in ((plan.series, series), (plan.observed, observed), (plan.groups, groups)):
-                buffer[: len(rows)] = values[first : first + len(rows)]
-            plan.prefill()
-            yield plan, rows
+            for name, values in (("series", series), ("observed", observed), ("groups", groups)):
+                getattr(prefill, name)[: len(rows)] = values[rows.start : rows.stop]
+            prefill.run()
+            yield prefill, rows
 
-    def _plan(self, windows: int, variates: int, context: int, horizon: int, samples: int | None) -> Plan:
-        """The plan for a shape, allocated and wrapped for compilation when it is first asked for."""
+    def _decode(self, prefill: Prefill, horizon: int, samples: int | None) -> Decode:
+        """What decodes this many samples after a prefill, None for the mean; allocated when it is first asked for."""
         needed = -(-horizon // self.dimensions.patch_size) - 1
         steps = LEAST_STEPS
         while steps < needed:
             steps *= 2
-        paths = 1 if samples is None else self._paths_at_once(windows * variates, steps, samples)
-        shape = Shape(windows, variates, paths, context, steps, samples is not None)
-        if shape not in self._plans:
-            plan = Plan(self.network, shape, self._dtype)
-            if self._mode is not None:
-                for name in ("prefill", "start", "decode"):
-                    setattr(plan, name, _compiled(getattr(plan, name), self._mode))
-            self._plans[shape] = plan
-        return self._plans[shape]
+        windows = prefill.shape.windows * prefill.shape.variates
+        paths = 1 if samples is None else self._paths_at_once(windows, steps, samples)
+        shape = PathShape(paths, steps, samples is not None)
+        key = (prefill.shape, shape)
+        if key not in self._decodes:
+            self._decodes[key] = self._wrapped(Decode(prefill, shape), ("start", "step"))
+        return self._decodes[key]
+
+    def _wrapped(self, module: Buffers, methods: tuple[str, ...]) -> Buffers:
+        """The module with its methods replaced by compiled ones, where compilation is asked for."""
+        if self._mode is not None:
+            for name in methods:
+                # Recompiles of the same code for other shapes do not count against this one's limit.
+                compiled = torch.compile(
+                    getattr(module, name), fullgraph=True, dynamic=False, mode=self._mode, isolate_recompiles=True
+                )
+                setattr(module, name, compiled)
+        return module
 
     def _paths_at_once(self, rows: int, steps: int, samples: int) -> int:
         """The sample count rounded up to a power of two, as far as the setting and the room for caches allow."""
@@ -247,17 +265,20 @@ class TotoEngine:
             own.copy_(torch.rand(own.shape, generator=generator, device=self._device))
         return numbers
 
-    def _paths(self, plan: Plan, windows: int, horizon: int, numbers: Tensor | None) -> Tensor:
+    def _paths(self, decode: Decode, windows: int, horizon: int, numbers: Tensor | None) -> Tensor:
         """Decode one chunk of paths, [windows, V, paths, horizon]; numbers as from `_uniforms`, None for the mean."""
         patch = self.dimensions.patch_size
         steps = -(-horizon // patch)
         kept = 1 if numbers is None else numbers.shape[-2]
-        paths = plan.patch.new_empty(windows, plan.shape.variates, kept, steps * patch)
+        paths = decode.patch.new_empty(windows, decode.patch.shape[1], kept, steps * patch)
         for step in range(steps):
             if numbers is not None:
-                plan.uniforms[:, :windows, :, :kept] = numbers[step]
-            (plan.decode if step else plan.start)()
-            paths[..., step * patch : (step + 1) * patch] = plan.patch[:windows, :, :kept]
+                decode.uniforms[:, :windows, :, :kept] = numbers[step]
+            if step == 0:
+                decode.start()
+            else:
+                decode.step()
+            paths[..., step * patch : (step + 1) * patch] = decode.patch[:windows, :, :kept]
         return paths[..., :horizon]
 
     def _checked(
@@ -285,11 +306,6 @@ class TotoEngine:
         return pad(series, padding), pad(observed, padding), groups.to(self._device, torch.int64)
 
 
-def _copied(plan: Plan, moment: str, windows: int) -> list[Tensor]:
-    """The distribution that a plan's buffers hold, for its first path."""
-    return [getattr(plan, moment + name)[:windows, :, 0].clone() for name in Mixture._fields]
-
-
-def _compiled(function: Callable[[], None], mode: str) -> Callable[[], None]:
-    """One graph of fixed shapes; recompiles of other plans do not count against this one's limit."""
-    return torch.compile(function, fullgraph=True, dynamic=False, mode=mode, isolate_recompiles=True)
+def _copied(module: Buffers, prefix: str, windows: int) -> list[Tensor]:
+    """The distribution that a module's buffers hold, for its first path."""
+    return [field[:windows, :, 0].clone() for field in module.loaded(prefix, Mixture)]

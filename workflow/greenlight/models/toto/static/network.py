@@ -31,7 +31,7 @@ class RMSNorm(nn.Module):
 class Layer(nn.Module):
     """Weights of a transformer layer: pre-norm attention over time or over variates, pre-norm SwiGLU.
 
-    What attention sees differs between prefill and decoding, so attention itself is in `plan`.
+    What attention sees differs between prefill and decoding, so attention itself is in `prefill` and `decode`.
     """
 
     def __init__(self, dimensions: Dimensions, over_time: bool) -> None:
@@ -107,6 +107,10 @@ class Network(nn.Module):
         network.load_state_dict(state)
         return network.requires_grad_(False).eval()
 
+    def embed(self, patches: Tensor) -> Tensor:
+        """Hidden states [..., width] of scaled patches [..., patch]."""
+        return self.projection(patches.to(self.dtype))
+
 
 def published_names(dimensions: Dimensions) -> set[str]:
     """The parameter names of a published checkpoint, with the plain names of the feed-forward layers."""
@@ -143,7 +147,7 @@ def _folded_output(dimensions: Dimensions, tensors: Mapping[str, Tensor]) -> tup
     return weight, bias
 
 
-def rotary_tables(positions: int, head_dim: int, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def rotary_tables(positions: range, head_dim: int, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Rotations of queries and keys by position: (query cos, query sin, key cos, key sin), [positions, head_dim].
 
     The xPos scale is in the tables. Its exponent is the position itself: any constant centre cancels in the product
@@ -154,7 +158,7 @@ def rotary_tables(positions: int, head_dim: int, dtype: torch.dtype) -> tuple[Te
     even = torch.arange(0, head_dim, 2)
     frequencies = (1.0 / (_ROTARY_BASE ** (even.float() / head_dim))).double()
     scales = ((even + 0.4 * head_dim) / (1.4 * head_dim)).double()
-    position = torch.arange(positions, dtype=torch.float64)[:, None]
+    position = torch.tensor(positions, dtype=torch.float64)[:, None]
     angles = (position * frequencies).repeat_interleave(2, dim=-1)
     growth = (scales ** (position / _XPOS_SCALE_BASE)).repeat(1, 2)
     tables = angles.cos() * growth, angles.sin() * growth, angles.cos() / growth, angles.sin() / growth

@@ -19,6 +19,7 @@ include: "workflow/rules/measure.smk"
 include: "workflow/rules/judge.smk"
 include: "workflow/rules/report.smk"
 include: "workflow/rules/baseline.smk"
+include: "workflow/rules/diagnose.smk"
 
 
 rule all:

@@ -72,8 +72,8 @@ class Layout:
         folder = self.root / "trials" / stage / f"model={model}" / f"variant={variant}"
         return folder / name if name else folder
 
-    def diagnosis_trial(self, name: str) -> Path:
-        """Folder in which a case of the diagnosis runs."""
+    def diagnosis_trial(self, name: str = "") -> Path:
+        """Folder in which a case of the diagnosis runs; without a name, that of all cases."""
         return self.root / "trials" / "diagnose" / name
 
     @property

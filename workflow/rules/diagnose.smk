@@ -1,0 +1,13 @@
+"""Where failures come from: run on request, ends with a page and exit code 0 whatever it finds."""
+
+
+rule diagnose:
+    message:
+        "Diagnosing: the device, each model alone, all together, and what fails once more"
+    input:
+        weights=[LAYOUT.weights(model) for model in MODELS],
+    params:
+        config=json.dumps(config),
+        files=CONFIG_FILES,
+    shell:
+        "python -m greenlight.stages.diagnose --config {params.config:q} --files {params.files:q}"

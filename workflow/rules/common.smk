@@ -13,6 +13,7 @@ from pathlib import Path
 try:
     from greenlight.errors import UserError
     from greenlight.stages.jobs import job_text
+    from greenlight.stages.locking import claim_run
     from greenlight.stages.planning import make_plan
 except ModuleNotFoundError as error:
     raise WorkflowError(
@@ -58,6 +59,15 @@ def weights_and_cache(wildcards):
     if variant.endswith("-eager"):
         return [LAYOUT.weights(model)]
     return [LAYOUT.weights(model), LAYOUT.record("compile", model, variant), LAYOUT.cache(model, variant)]
+
+
+onstart:
+    try:
+        claim_run(LAYOUT)
+    except UserError as error:
+        print(f"greenlight: {error}", file=sys.stderr)
+        sys.exit(2)
+    LAYOUT.last_error.unlink(missing_ok=True)
 
 
 onerror:

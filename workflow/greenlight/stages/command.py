@@ -14,6 +14,7 @@ from greenlight.files import write_text
 from greenlight.layout import Layout
 from greenlight.stages.jobs import Job, job_name
 from greenlight.stages.ledger import enter
+from greenlight.stages.locking import join_run
 
 USER_ERROR = 2
 
@@ -33,12 +34,15 @@ def run_stage(description: str, stage: Callable[[Layout, Job, argparse.Namespace
         parser.add_argument(f"--{option.rstrip('+')}", nargs="+" if option.endswith("+") else None, required=True)
     arguments = parser.parse_args()
     layout = Layout(arguments.results)
+    held = join_run(layout)
     try:
         stage(layout, arguments.job, arguments)
         enter(layout, job_name(arguments.job), arguments.job)
     except UserError as error:
         report_error(layout, str(error))
         sys.exit(USER_ERROR)
+    finally:
+        held.close()
 
 
 def report_error(layout: Layout, message: str) -> None:

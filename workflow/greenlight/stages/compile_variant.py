@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import argparse
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
 
 from greenlight.compilation.caches import cache_size, clear_cache
 from greenlight.layout import Layout
 from greenlight.stages.command import run_stage
 from greenlight.stages.jobs import Job
-from greenlight.stages.trial import run_with_cache, trial_request, write_record
+from greenlight.stages.trial import TRACE, run_with_cache, trial_request, write_record
+
+PAGES_SECONDS = 300
 
 
 def compile_variant(layout: Layout, job: Job, options: argparse.Namespace) -> None:
     """Compile from an empty cache; whatever happens is recorded, and the stage succeeds."""
     cache = layout.cache(job["model"], job["variant"])
+    trace = layout.trial("compile", job["model"], job["variant"]) / TRACE
+    shutil.rmtree(trace, ignore_errors=True)
     clear_cache(cache)  # what an interrupted compile left would make this one warm
     before = cache_size(cache)
     trial = run_with_cache(
@@ -28,7 +36,38 @@ def compile_variant(layout: Layout, job: Job, options: argparse.Namespace) -> No
         job,
         trials=[trial],
         cache={"before": before, "after": cache_size(cache)},
+        trace=trace_pages(trace, layout.root) if job["keep_trace"] else None,
     )
+
+
+def trace_pages(folder: Path, root: Path) -> dict[str, Any]:
+    """Have tlparse make pages of a kept TORCH_TRACE, where it is on PATH.
+
+    Args:
+        folder: the trace; the pages go beside it.
+        root: the results folder, which the paths are relative to.
+
+    Returns:
+        {"folder", "files": number of logs, "pages": path of index.html or None, "note": why there are none}
+    """
+    logs = sorted(folder.glob("*.log"), key=lambda log: log.stat().st_size)
+    kept = {"folder": folder.relative_to(root).as_posix(), "files": len(logs), "pages": None, "note": ""}
+    tlparse = shutil.which("tlparse")
+    if not logs:
+        return kept | {"note": "torch left no trace"}
+    if tlparse is None:
+        return kept | {"note": "tlparse is not on PATH, so the trace has no pages: pip install tlparse"}
+    pages = folder.with_name(f"{folder.name}_pages")
+    # Child processes of the compiler may leave small logs of their own; the largest is the trial's.
+    command = [tlparse, str(logs[-1]), "-o", str(pages), "--overwrite", "--no-browser"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=PAGES_SECONDS)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return kept | {"note": f"tlparse failed: {error}"}
+    if done.returncode or not (pages / "index.html").is_file():
+        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        return kept | {"note": f"tlparse ended with exit code {done.returncode}: {last}"[:500]}
+    return kept | {"pages": (pages / "index.html").relative_to(root).as_posix()}
 
 
 if __name__ == "__main__":

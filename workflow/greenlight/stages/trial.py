@@ -21,6 +21,8 @@ from greenlight.trials.runner import Limits, run_trial
 
 # How long to wait for a device changes no result, so it is not in the job description.
 DEVICE_RULES = "GREENLIGHT_DEVICE"
+# Where a trial's TORCH_TRACE goes, in the trial's folder.
+TRACE = "torch_trace"
 
 
 def trial_request(layout: Layout, job: Job, symbols: Sequence[str] = ()) -> dict[str, Any]:
@@ -59,7 +61,7 @@ def run_with_cache(
     memory = job["memory_gib"]
     environment = trial_environment(own, job["threads"])
     if job.get("keep_trace"):
-        environment["TORCH_TRACE"] = str((folder / "torch_trace").absolute())
+        environment["TORCH_TRACE"] = str((folder / TRACE).absolute())
     try:
         return run_trial(
             module,

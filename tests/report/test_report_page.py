@@ -122,7 +122,7 @@ def test_a_failed_trial_is_told_with_kind_advice_and_traceback(make_results):
     run = Run(models=SMALL)
     run.effects["toto", "static-default"] = Effects(latency=0.7, failed={"time": FAILED})
     text, page = render(make_results(run))
-    assert "#### toto static-default, time: CUDA graph output overwritten" in text
+    assert "#### toto: static-default (time): CUDA graph output overwritten" in text
     assert "2 of 2 trials failed: RuntimeError" in text
     assert "What to do: Clone the output." in text
     assert "- earlier attempt: out of host memory: with 8 windows" in text
@@ -133,6 +133,26 @@ def test_a_failed_trial_is_told_with_kind_advice_and_traceback(make_results):
     found = Page(page)
     assert found.tags.count("script") == 1 and "b" not in found.tags
     assert "details" in found.tags
+
+
+def test_what_fails_alike_in_every_stage_is_told_once(make_results):
+    run = Run(models=SMALL)
+    gone = {
+        "kind": "missing-dependency",
+        "message": "No module named 'x'",
+        "traceback": "the end",
+        "advice": "Install.",
+    }
+    stages = ("compile", "predict", "probe", "time")
+    run.effects["toto", "static-default"] = Effects(failed=dict.fromkeys(stages, gone))
+    layout = make_results(run)
+    text, _ = render(layout)
+    assert text.count("missing dependency\n") == 1 and text.count("the end") == 1
+    assert "#### toto: static-default (compile, predict, probe, time): missing dependency" in text
+    assert "6 of 6 trials failed: No module named 'x'" in text
+    part = text.partition("### Checks that stop a variant or the run")[2].partition("\n##")[0]
+    (line,) = [line for line in part.splitlines() if line.endswith("fail: no evidence")]
+    assert "toto static-default: **compile-engaged, " in line and "same-seed" in line
 
 
 def test_compilation_names_every_place_and_what_stands_in_the_way_of_cuda_graphs(make_results):

@@ -88,6 +88,7 @@ def save(figure: Figure, path: Path) -> None:
     buffer = io.StringIO()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        warnings.filterwarnings("ignore", message="AutoDateLocator was unable to pick")
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     head, separator, rest = buffer.getvalue().partition("<defs>")
     write_text(path, head + _dark_style() + separator + rest)

@@ -6,8 +6,8 @@ must come out after a failed run too, and that is when it is read most closely.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -105,6 +105,23 @@ def check_row(check: Mapping[str, Any]) -> CheckRow:
     return CheckRow(subject, *words, *figures, str(check.get("reason", "")), check.get("blocking") is True)
 
 
+def together(checks: Iterable[CheckRow]) -> list[CheckRow]:
+    """Checks, those of one subject that only lack evidence told in one row: they have one cause, told elsewhere."""
+    rows: list[CheckRow] = []
+    lacking: dict[tuple[str, str], int] = {}
+    for check in checks:
+        key = (check.subject, check.status)
+        if not check.reason.startswith("no evidence"):
+            rows.append(check)
+        elif key in lacking:
+            first = rows[lacking[key]]
+            rows[lacking[key]] = replace(first, name=f"{first.name}, {check.name}", reason="no evidence")
+        else:
+            lacking[key] = len(rows)
+            rows.append(check)
+    return rows
+
+
 @dataclass(frozen=True)
 class Facts:
     """A whole report; see the attributes' own classes.
@@ -165,8 +182,8 @@ def gather(layout: Layout) -> Facts:
         models=models,
         changes=tuple(check for check in checks if check.name.startswith("baseline-")),
         baselines=tuple(_baselines(difference)),
-        blocking=tuple(check for check in checks if check.blocking),
-        warnings=tuple(check for check in checks if check.status == "warn"),
+        blocking=tuple(together(check for check in checks if check.blocking)),
+        warnings=tuple(together(check for check in checks if check.status == "warn")),
         checks=checks,
         failed=tuple(failed_trials(records, files)),
         same=tuple(same_modes(expected, _results_of(records, "compile"))),

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
-from matplotlib.ticker import FuncFormatter, NullLocator, ScalarFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator, ScalarFormatter
 
 from greenlight.report.drawing import (
     BLUE,
@@ -133,7 +133,9 @@ def draw_latencies(path: Path, latencies: Sequence[Latencies], reference: str) -
         axes.set_xlabel(f"latency of one call, {unit}")
         if every.max() > 8 * every.min():
             axes.set_xscale("log")
+            axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
             axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+            axes.xaxis.set_minor_locator(NullLocator())
         else:
             axes.set_xlim(left=0)
         figure.legend(loc="outside upper right", ncols=3)
@@ -231,6 +233,6 @@ def draw_trend(path: Path, runs: Sequence[str], series: Mapping[str, np.ndarray]
         if len(runs) > 12:
             axes.set_xticks(range(0, len(runs), -(-len(runs) // 12)))
             axes.xaxis.set_minor_locator(NullLocator())
-        axes.set_ylabel(title)
-        figure.legend(loc="outside upper left", ncols=3)
+        axes.set_title(title)
+        figure.legend(loc="outside upper right", ncols=3)
         save(figure, path)

@@ -29,25 +29,25 @@ KIND_WORDS = {
     "other": "unclassified error",
 }
 TRACEBACK_LINES = 25
+LINES = 6
 TRIAL_STAGES = ("compile", "predict", "probe", "time")
 
 
 @dataclass(frozen=True)
 class FailedTrial:
-    """Trials of one variant and stage that failed in the same way.
+    """Trials of one model that failed in the same way.
 
     Attributes:
+        where: the model, its variants and their stages, such as `toto: static-default (compile, time)`.
         kind: in words.
-        failed, total: how many of the stage's trials did.
-        attempts: sizes or messages of earlier attempts of the first, one line each.
+        failed, total: how many of the trials of these stages did.
+        attempts: what earlier attempts of the first ended with, one line each.
         end: the useful end of the traceback, or of the log where there is no traceback.
         source: what `end` is the end of.
-        record: the record's file, relative to the results folder.
+        record: the record's file of the first, relative to the results folder.
     """
 
-    model: str
-    variant: str
-    stage: str
+    where: str
     kind: str
     message: str
     advice: str
@@ -58,45 +58,51 @@ class FailedTrial:
     source: str
     record: str
 
-    @property
-    def where(self) -> str:
-        """The stage in words, such as `toto static-default, time`."""
-        return f"{self.model} {self.variant}, {self.stage}"
 
-
-def failed_trials(records: Mapping[tuple[str, str, str], list[dict[str, Any]]], files: Mapping) -> list[FailedTrial]:
-    """Every failed trial, those that failed alike told once.
+def failed_trials(
+    records: Mapping[tuple[str, str, str], list[dict[str, Any]]], files: Mapping[tuple[str, str, str], str]
+) -> list[FailedTrial]:
+    """Every failed trial, those of a model that failed alike told once.
 
     Args:
         records: by (model, variant, stage), the records of the stage.
         files: by the same, the file of the first.
     """
-    found: list[FailedTrial] = []
-    for (model, variant, stage), documents in records.items():
+    alike: dict[tuple[str, str, str], list[tuple[tuple[str, str, str], dict[str, Any]]]] = {}
+    totals: dict[tuple[str, str, str], int] = {}
+    for key, documents in records.items():
         trials = [trial for document in documents for trial in trials_of(document)]
-        alike: dict[tuple[str, str], list[dict[str, Any]]] = {}
+        totals[key] = len(trials)
         for trial in trials:
             if trial.get("kind") != "ok":
-                alike.setdefault((str(trial.get("kind")), str(trial.get("message", ""))), []).append(trial)
-        for (kind, message), group in alike.items():
-            end, source = _useful_end(group[0])
-            found.append(
-                FailedTrial(
-                    model=model,
-                    variant=variant,
-                    stage=stage,
-                    kind=KIND_WORDS.get(kind, kind),
-                    message=message,
-                    advice=at(group[0], "advice", kind=str, default=""),
-                    failed=len(group),
-                    total=len(trials),
-                    attempts=tuple(_attempts(group[0])),
-                    end=end,
-                    source=source,
-                    record=files[model, variant, stage],
-                )
+                same = (key[0], str(trial.get("kind")), str(trial.get("message", "")))
+                alike.setdefault(same, []).append((key, trial))
+    found = []
+    for (model, kind, message), group in alike.items():
+        keys, first = list(dict.fromkeys(key for key, _ in group)), group[0][1]
+        end, source = _useful_end(first)
+        found.append(
+            FailedTrial(
+                where=f"{model}: {_variants(keys)}",
+                kind=KIND_WORDS.get(kind, kind),
+                message=message,
+                advice=at(first, "advice", kind=str, default=""),
+                failed=len(group),
+                total=sum(totals[key] for key in keys),
+                attempts=tuple(_attempts(first)),
+                end=end,
+                source=source,
+                record=files[keys[0]],
             )
+        )
     return found
+
+
+def _variants(keys: Iterable[tuple[str, str, str]]) -> str:
+    stages: dict[str, list[str]] = {}
+    for _, variant, stage in keys:
+        stages.setdefault(variant, []).append(stage)
+    return ", ".join(f"{variant} ({', '.join(names)})" for variant, names in stages.items())
 
 
 def _attempts(trial: Mapping[str, Any]) -> Iterable[str]:
@@ -156,7 +162,7 @@ def data_summary(reader: Reader, layout: Layout, symbols: Iterable[str]) -> Data
                     source=str(at(report, "source", default="")),
                     kind=str(at(entry, "kind", default="")).replace("_", " "),
                     count=count,
-                    lines=lines_text(lines, count) if lines else "",
+                    lines=lines_text(lines[:LINES], count) if lines else "",
                     detail=str(at(entry, "detail", default="")),
                     action=str(at(entry, "action", default="")),
                 )

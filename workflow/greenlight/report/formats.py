@@ -125,7 +125,12 @@ def trials_cell(row: VariantRow) -> str:
     return NONE if row.trials is None or row.good_trials is None else f"{row.good_trials} of {row.trials}"
 
 
+def blocking_cell(row: VariantRow) -> str:
+    """The checks that block a variant, the first three by name."""
+    more = f" and {len(row.blocking) - 3} more" if len(row.blocking) > 3 else ""
+    return f"{', '.join(row.blocking[:3])}{more}"
+
+
 def verdict_cell(row: VariantRow) -> str:
     """The variant's verdict, with the checks that block it."""
-    named = f": {', '.join(row.blocking)}" if row.blocking else ""
-    return f"{row.verdict}{named}"
+    return f"{row.verdict}: {blocking_cell(row)}" if row.blocking else row.verdict

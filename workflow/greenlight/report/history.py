@@ -32,9 +32,9 @@ class ModelRun:
         """Speedup over the reference; 1 where the reference itself was judged."""
         if self.row is None:
             return None
-        if self.row.speedup is None:
-            return 1.0 if self.row.is_reference else None
-        return self.row.speedup.value
+        if self.row.is_reference:
+            return 1.0
+        return self.row.speedup.value if self.row.speedup else None
 
     @property
     def median_seconds(self) -> float | None:

@@ -38,18 +38,18 @@ def draw_all(layout: Layout, facts: Facts, folder: Path) -> tuple[list[FigureFil
 
 def _plates(reader: Reader, layout: Layout, model: ModelFacts) -> Iterator[tuple[str, str, Drawing]]:
     """(kind, caption, drawing) of the figures of one model, the deciding ones first."""
+    timed = [row for row in model.rows if row.speedup is not None and not row.is_reference]
     speedups = [
         figures.Speedup(row.name, row.speedup.value, row.speedup.lower, row.speedup.upper, row.noise_bounds)
-        for row in model.rows
-        if row.speedup is not None
+        for row in timed
     ]
     if speedups:
         caption = f"{model.name}: speedup of each variant over {model.reference}, with intervals; right of 1 is faster."
         yield "speedup", caption, partial(figures.draw_speedups, speedups=speedups, reference=model.reference)
     latencies = [
         figures.Latencies(row.name, *found)
-        for row in model.rows
-        if row.speedup is not None and (found := latency_arrays(reader, layout.pairs(model.name, row.name)))
+        for row in timed
+        if (found := latency_arrays(reader, layout.pairs(model.name, row.name)))
     ]
     if latencies:
         caption = f"{model.name}: latency of every timed call, {model.reference} and the variant in turn."

@@ -35,6 +35,7 @@ _FILTERS = {
         "noise_cell",
         "trials_cell",
         "verdict_cell",
+        "blocking_cell",
         "ratio",
     )
 }

@@ -238,5 +238,5 @@ def _health(checks: Mapping[str, Any]) -> str:
         if figure is not None and (figure or name != "eager-frames"):
             words.append(f"{figure} {noun}{'' if figure == 1 else 's'}")
     if not words:
-        return at(checks, "compile-engaged", "reason", kind=str, default="")
+        return "no evidence"
     return ("" if _engaged(checks) else "not engaged: ") + ", ".join(words)

@@ -29,7 +29,7 @@ MODEL_PACKAGES = {
     "kronos": (),
 }
 JUDGE_PACKAGES = ("numpy", "scipy", "pyarrow")
-REPORT_PACKAGES = ("jinja2", "matplotlib", "markdown")
+REPORT_PACKAGES = ("jinja2", "matplotlib")
 
 
 @cache

@@ -120,10 +120,12 @@ class Diagnosis:
     def _candidate(self, model: str, passed: list[Entry]) -> Entry | None:
         """What production would load: `deployed`, else the variant that passes with most of torch.compile in it."""
         settings = self.plan.model(model)
-        mine = [entry for entry in passed if entry[0] == model and entry[1] in settings.variants]
-        if (model, settings.deployed) in mine:
+        mine = [variant for variant in settings.variants if (model, variant) in passed]
+        if settings.deployed in mine:
             return model, settings.deployed
-        return max(mine, key=lambda entry: MODES.index(Variant.parse(entry[1]).mode), default=None)
+        # Of two with the same mode the later one: the reference is usually named first.
+        best = max(mine[::-1], key=lambda variant: MODES.index(Variant.parse(variant).mode), default=None)
+        return None if best is None else (model, best)
 
     def _repeated(self, case: Case) -> Step:
         """Run a case; where it fails, run it again in the ways that tell causes apart."""

@@ -32,7 +32,9 @@ def make_plan(config: Mapping[str, Any], files: Sequence[str | Path]) -> tuple[P
     wanted = "all" if settings.symbols == "all" else list(settings.symbols)
     symbols = symbols_in(Path(settings.data_folder), wanted)
     device, name = planned_device(settings.device)
-    return Plan(settings, symbols, device, name), layout
+    plan = Plan(settings, symbols, device, name)
+    list(plan.all_jobs())  # whatever a description needs, such as the weights, must be there before rules are made
+    return plan, layout
 
 
 def check_writable(folder: Path) -> None:

@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
+
 from greenlight.data.windows import Window
 from greenlight.models.kronos.config import ModelConfig, Settings, TokenizerConfig
 from greenlight.models.kronos.network import KronosNetwork
 from greenlight.models.kronos.tokenizer import KronosTokenizer
-from safetensors import safe_open
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -30,7 +31,8 @@ class Golden:
 
     def state(self, prefix: str) -> dict[str, torch.Tensor]:
         """Tensors whose name begins with `prefix`, without it."""
-        return {key.removeprefix(prefix): value for key, value in self.tensors.items() if key.startswith(prefix)}
+        found = {key: value for key, value in self.tensors.items() if key.startswith(prefix)}
+        return {key.removeprefix(prefix): value for key, value in found.items()}
 
     def network(self) -> KronosNetwork:
         """The network with the golden weights."""
@@ -112,13 +114,25 @@ def random_window(symbol: str = "A", context: int = 40, horizon: int = 8, seed: 
 
 @pytest.fixture(scope="session")
 def build():
-    """Builds a forecaster of a class with random weights: build(kind, settings, dtype, **network dimensions)."""
+    """Builds forecasters with random weights: build(kind, settings, dtype, **network dimensions)."""
 
     def make(kind, settings: dict | None = None, dtype=torch.float32, bits: int = 5, **dimensions):
         network = random_network(s1_bits=bits, s2_bits=bits, **dimensions)
         return kind(network, random_tokenizer(bits), Settings(**(settings or {})), dtype=dtype)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def make_network():
+    """Makes networks: `random_network`."""
+    return random_network
+
+
+@pytest.fixture(scope="session")
+def make_tokenizer():
+    """Makes tokenizers: `random_tokenizer`."""
+    return random_tokenizer
 
 
 @pytest.fixture(scope="session")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+
 from greenlight.models.kronos.candles import prepare
 from greenlight.models.kronos.config import FEATURES, Settings
 from greenlight.models.kronos.sampling import Sampling, draw, probabilities

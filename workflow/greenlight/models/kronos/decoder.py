@@ -155,152 +155,153 @@ class StaticBlock(nn.Module):
 
 
 class StaticDecoder(nn.Module):
-    """Prefill, step and their parts over buffers that never move nor change shape.
+    """Prefill and steps over buffers that never move nor change shape.
 
-    The host only fills the inputs and calls; nothing is read back before the end of the loop. Outputs
-    of the loop lie in buffers too, so that no call can overwrite what an earlier one returned.
+    Step k runs the token before it, the last known one for step 0, and draws the next. The host fills the
+    inputs (`load`) and calls; nothing is read back before the end of the loop, and the tokens lie in buffers,
+    so that no call can overwrite what an earlier one returned.
     """
 
     def __init__(self, network: KronosNetwork, shape: Shape, sampling: Sampling) -> None:
         super().__init__()
         self.shape, self.classes = shape, network.config.classes
-        width, weight = network.config.d_model, network.head.proj_s1.weight
-        self._tables(network)
+        weight = network.head.proj_s1.weight
+        cross = network.dep_layer.cross_attn
         self.blocks = nn.ModuleList(StaticBlock(block, shape) for block in network.transformer)
         self.norm, self.cross_norm = network.norm, network.dep_layer.norm
-        cross = network.dep_layer.cross_attn
         self.cross_kv = Linear(cross.k_proj, cross.v_proj)
         self.cross_out = Linear(cross.out_proj)
         self.cross_cache = Cache(shape, cross.heads, cross.size, weight)
         self.head_s1, self.head_s2 = Linear(network.head.proj_s1), Linear(network.head.proj_s2)
         self.filter = Filter(sampling, weight.device, weight.dtype)
-
-        whole = {"device": weight.device, "dtype": torch.int64}
-        windows, samples = shape.windows, shape.samples
-        numbers = noise_size(samples, self.classes)
-        buffers = {
-            # Inputs. `asked`: which slide of each window is asked for the token of a step.
-            "prefix_s1": torch.zeros(shape.series, shape.prefix, **whole),
-            "prefix_s2": torch.zeros(shape.series, shape.prefix, **whole),
-            "prefix_times": weight.new_zeros(shape.series, shape.prefix, width),
-            "suffix_times": weight.new_zeros(windows, shape.suffix, width),
-            "lengths": torch.ones(shape.series, **whole),
-            "asked": torch.zeros(shape.suffix, **whole),
-            "noise": torch.ones(windows, shape.suffix, numbers, device=weight.device),
-            "forced": torch.zeros((), device=weight.device, dtype=torch.bool),
-            # State and output: the drawn tokens, or those that are forced.
-            "count": torch.zeros(1, **whole),
-            "hidden": weight.new_zeros(shape.series, samples, width),
-            "s1": torch.zeros(windows, samples, shape.suffix, **whole),
-            "s2": torch.zeros(windows, samples, shape.suffix, **whole),
-            # Constants.
-            "first_series": torch.arange(windows, **whole) * shape.slides,
-            "prefix_slots": torch.arange(shape.prefix, **whole),
-            "suffix_slots": torch.arange(shape.suffix, **whole),
-        }
-        for name, tensor in buffers.items():
+        for name, tensor in {**self._tables(network), **self._state(weight)}.items():
             self.register_buffer(name, tensor, persistent=False)
 
-    def _tables(self, network: KronosNetwork) -> None:
+    def _tables(self, network: KronosNetwork) -> dict[str, Tensor]:
         """What depends on one token alone, for every token: its share of the embedding, its query."""
         embedding, cross = network.embedding, network.dep_layer.cross_attn
         first, second = embedding.fusion_proj.weight.chunk(2, dim=-1)
         s1, s2 = embedding.emb_s1.weight, embedding.emb_s2.weight
-        tables = {
+        frequencies = network.transformer[0].self_attn.rotary.inv_freq
+        cosine, sine = rotary_table(frequencies, self.shape.prefix + self.shape.suffix)
+        return {
             "table_s1": s1 * embedding.scale @ first.T + embedding.fusion_proj.bias,
             "table_s2": s2 * embedding.scale @ second.T,
             "table_query": cross.q_proj(s1).unflatten(-1, (CROSS_HEADS, -1)),
+            "cosine": cosine,
+            "sine": sine,
         }
-        frequencies = network.transformer[0].self_attn.rotary.inv_freq
-        tables["cosine"], tables["sine"] = rotary_table(frequencies, self.shape.prefix + self.shape.suffix)
-        for name, table in tables.items():
-            self.register_buffer(name, table, persistent=False)
 
-    def load(
-        self, known: tuple[Tensor, ...], times: Tensor, length: int, first: int, asked: list[int], step: int
-    ) -> None:
-        """Fill the inputs of the series from `first` on.
+    def _state(self, weight: Tensor) -> dict[str, Tensor]:
+        shape, width = self.shape, weight.shape[1]
+        whole = {"device": weight.device, "dtype": torch.int64}
+        numbers = noise_size(shape.samples, self.classes)
+        return {
+            # Inputs. `asked`: which slide of each window is asked for the token of a step.
+            "prefix_s1": torch.zeros(shape.series, shape.prefix, **whole),
+            "prefix_s2": torch.zeros(shape.series, shape.prefix, **whole),
+            "prefix_times": weight.new_zeros(shape.series, shape.prefix, width),
+            "times": weight.new_zeros(shape.windows, shape.suffix, width),
+            "lengths": torch.zeros(shape.series, **whole),
+            "asked": torch.zeros(shape.suffix, **whole),
+            "noise": torch.ones(shape.windows, shape.suffix, numbers, device=weight.device),
+            "forced": torch.zeros((), device=weight.device, dtype=torch.bool),
+            # State: the step, and the last known token followed by the drawn ones (or by those that are forced).
+            "count": torch.zeros(1, **whole),
+            "s1": torch.zeros(shape.windows, shape.samples, shape.suffix + 1, **whole),
+            "s2": torch.zeros(shape.windows, shape.samples, shape.suffix + 1, **whole),
+            # Constants.
+            "first_series": torch.arange(shape.windows, **whole) * shape.slides,
+            "prefix_slots": torch.arange(shape.prefix, **whole),
+            "suffix_slots": torch.arange(shape.suffix, **whole),
+        }
+
+    def load(self, known: tuple[Tensor, ...], times: Tensor, first: int, asked: dict[int, int]) -> None:
+        """Fill the inputs of the series from `first` on, but for noise and forced tokens.
 
         Args:
             known: s1 and s2 [windows, length] that the model sees.
             times: [windows, length + horizon, width], embedded stamps.
-            length: known tokens of series 0.
-            asked: the series that is asked at each step from `step` on.
+            asked: the series that is asked, by step.
         """
-        slides = self.shape.slides
+        windows, length = known[0].shape
+        horizon, slides = times.shape[1] - length, self.shape.slides
+        self.times[:windows, :horizon] = times[:, length - 1 : -1]
+        for buffer, tokens in zip((self.s1, self.s2), known, strict=True):
+            buffer[:windows, :, 0] = tokens[:, -1:]
+        prefixes = (self.prefix_s1, self.prefix_s2, self.prefix_times)
         for slide in range(slides):
             # Where fewer series are left than there is room, the last is repeated.
             start = min(first + slide, length - 1)
-            rows = slice(slide, len(times) * slides, slides)
-            for buffer, values in ((self.prefix_s1, known[0]), (self.prefix_s2, known[1]), (self.prefix_times, times)):
-                buffer[rows, : length - start] = values[:, start:length]
-            self.lengths[slide::slides] = length - start
-        self.asked[step : step + len(asked)] = torch.tensor(asked, device=self.asked.device) - first
+            rows = slice(slide, windows * slides, slides)
+            for buffer, values in zip(prefixes, (*known, times), strict=True):
+                buffer[rows, : length - 1 - start] = values[:, start : length - 1]
+            self.lengths[slide::slides] = length - 1 - start
+        for step, series in asked.items():
+            self.asked[step] = series - first
 
     def prefill(self) -> None:
-        """Run the prefix of every series; afterwards `emit` gives the first token."""
+        """Run the prefix of every series, and begin at step 0."""
         x = self.table_s1[self.prefix_s1] + self.table_s2[self.prefix_s2] + self.prefix_times
         cosine, sine = self.cosine[: self.shape.prefix], self.sine[: self.shape.prefix]
         for block in self.blocks:
             x = block.prefill(x, cosine, sine)
-        x = self.norm(x)
-        key, value = self.cross_kv(x).unflatten(-1, (2, CROSS_HEADS, -1)).permute(2, 0, 3, 1, 4).unbind(0)
+        key, value = self._cross(self.norm(x)).permute(2, 0, 3, 1, 4).unbind(0)
         self.cross_cache.keep_prefix(key, value)
-        last = x.gather(1, (self.lengths - 1)[:, None, None].expand(-1, 1, x.shape[-1]))
-        self.hidden.copy_(last.expand_as(self.hidden))
         self.count.zero_()
 
     def advance(self) -> None:
-        """Run the latest token of every sample through every series."""
-        slot, shape = self.count, self.shape
+        """Run the token before a step through every series; the token of the step is there already."""
+        self._run()
+        self.count.add_(1)
+
+    def step(self) -> tuple[Tensor, Tensor]:
+        """Run the token before a step, draw that of the step.
+
+        Returns:
+            Logits [windows, samples, classes] of s1, and of s2 given the s1 that was drawn or forced.
+        """
+        hidden, known, series = self._run(), self._known(), None
+        if self.shape.slides > 1:
+            series = self.first_series + self.asked.index_select(0, self.count)
+            hidden, known = hidden.index_select(0, series), known.index_select(0, series)
+        noise = self.noise.index_select(1, self.count).squeeze(1)
+        noise_s1, noise_s2 = split_noise(noise, self.shape.samples, self.classes)
+        logits_s1 = self.head_s1(hidden)
+        s1 = self._choose(self.s1, draw(self.filter(logits_s1), noise_s1))
+        cached = self.cross_cache.read(series)
+        mixed = attend(self.table_query[s1], cached, known, self.suffix_slots <= self.count)
+        logits_s2 = self.head_s2(self.cross_norm(hidden + self.cross_out(mixed)))
+        self._choose(self.s2, draw(self.filter(logits_s2), noise_s2))
+        self.count.add_(1)
+        return logits_s1, logits_s2
+
+    def _run(self) -> Tensor:
+        """Hidden state [series, samples, width] of the token before the step; keys and values are kept."""
+        slot, slides = self.count, self.shape.slides
         s1, s2 = (tokens.index_select(2, slot).squeeze(2) for tokens in (self.s1, self.s2))
-        x = self.table_s1[s1] + self.table_s2[s2] + self.suffix_times.index_select(1, slot)
-        x = x.unsqueeze(1).expand(-1, shape.slides, -1, -1).flatten(0, 1)
+        x = self.table_s1[s1] + self.table_s2[s2] + self.times.index_select(1, slot)
+        x = x.unsqueeze(1).expand(-1, slides, -1, -1).flatten(0, 1)
         position = self.lengths + slot
         cosine, sine = self.cosine[position][:, None, None], self.sine[position][:, None, None]
         known, drawn = self._known(), self.suffix_slots <= slot
         for block in self.blocks:
             x = block.advance(x, cosine, sine, slot, known, drawn)
         x = self.norm(x)
-        key, value = self.cross_kv(x).unflatten(-1, (2, CROSS_HEADS, -1)).unbind(2)
+        key, value = self._cross(x).unbind(2)
         self.cross_cache.keep_token(key, value, slot)
-        self.hidden.copy_(x)
-        self.count.add_(1)
+        return x
 
-    def emit(self) -> tuple[Tensor, Tensor]:
-        """Draw the next tokens of every sample; the logits [windows, samples, classes] of s1 and of s2."""
-        step = self.count
-        series = None
-        hidden, known = self.hidden, self._known()
-        if self.shape.slides > 1:
-            series = self.first_series + self.asked.index_select(0, step)
-            hidden, known = hidden.index_select(0, series), known.index_select(0, series)
-        noise = self.noise.index_select(1, step).squeeze(1)
-        noise_s1, noise_s2 = split_noise(noise, self.shape.samples, self.classes)
-
-        logits_s1 = self.head_s1(hidden)
-        s1 = self._choose(self.s1, draw(self.filter(logits_s1), noise_s1), step)
-        mixed = attend(self.table_query[s1], self.cross_cache.read(series), known, self.suffix_slots < step)
-        logits_s2 = self.head_s2(self.cross_norm(hidden + self.cross_out(mixed)))
-        self._choose(self.s2, draw(self.filter(logits_s2), noise_s2), step)
-        return logits_s1, logits_s2
-
-    def start(self) -> tuple[Tensor, Tensor]:
-        """`prefill`, then `emit`: one graph."""
-        self.prefill()
-        return self.emit()
-
-    def step(self) -> tuple[Tensor, Tensor]:
-        """`advance`, then `emit`: one graph."""
-        self.advance()
-        return self.emit()
+    def _cross(self, x: Tensor) -> Tensor:
+        """Keys and values of the cross-attention: [series, tokens, 2, heads, size]."""
+        return self.cross_kv(x).unflatten(-1, (2, CROSS_HEADS, -1))
 
     def _known(self) -> Tensor:
         return self.prefix_slots < self.lengths[:, None]
 
-    def _choose(self, tokens: Tensor, drawn: Tensor, step: Tensor) -> Tensor:
-        """The token of a step, drawn or forced, [windows, samples]; it is kept in `tokens`."""
-        forced = tokens.index_select(2, step).squeeze(2)
-        chosen = torch.where(self.forced, forced, drawn)
-        tokens.index_copy_(2, step, chosen.unsqueeze(2))
+    def _choose(self, tokens: Tensor, drawn: Tensor) -> Tensor:
+        """The token of the step, drawn or forced, [windows, samples]; it is kept in `tokens`."""
+        place = self.count + 1
+        chosen = torch.where(self.forced, tokens.index_select(2, place).squeeze(2), drawn)
+        tokens.index_copy_(2, place, chosen.unsqueeze(2))
         return chosen

@@ -74,9 +74,11 @@ class Filter(nn.Module):
 
     The distribution is that of `probabilities`, found without a sort: a class is kept where the weight of all
     classes with a larger logit stays within a limit (top-p: their probability, at most top_p; top-k: their
-    number, less than k). That weight falls with the logit, so the smallest kept logit is found by bisection
-    over the bits of the floating-point numbers, whose order is that of the numbers.
+    number, less than k). That weight falls with the logit, so there is a smallest kept logit. It is found digit
+    by digit over the bits of the floating-point numbers, whose order is that of the numbers.
     """
+
+    digit_bits = 2
 
     def __init__(self, sampling: Sampling, device: torch.device, dtype: torch.dtype) -> None:
         super().__init__()
@@ -88,20 +90,21 @@ class Filter(nn.Module):
         for name, value in (("temperature", sampling.temperature), ("limit", limit)):
             self.register_buffer(name, torch.tensor(value, device=device, dtype=dtype))
         self.register_buffer("by_count", torch.tensor(sampling.top_k > 0, device=device))
+        self.register_buffer("digits", torch.arange((1 << self.digit_bits) - 1, device=device))
 
     def forward(self, logits: Tensor) -> Tensor:
         """[..., classes] to the distribution [..., classes] that a token is drawn from."""
         logits = logits / self.temperature
-        weight = torch.where(self.by_count, 1.0, logits.softmax(-1))
-        order = _ordered_bits(logits)
-        low, high = order.amin(-1, keepdim=True), order.amax(-1, keepdim=True)
-        for _ in range(torch.iinfo(order.dtype).bits):
-            # The mean rounded down, without the overflow of a sum.
-            middle = (low & high) + ((low ^ high) >> 1)
-            kept = torch.where(order > middle, weight, 0.0).sum(-1, keepdim=True) <= self.limit
-            high = torch.where(kept, middle, high)
-            low = torch.where(kept | (low >= high), low, middle + 1)
-        return logits.masked_fill(order < high, float("-inf")).softmax(-1)
+        weight = torch.where(self.by_count, 1.0, logits.softmax(-1)).unsqueeze(-1)
+        order = _ordered_bits(logits).unsqueeze(-1)
+        digits = self.digits.to(order.dtype)
+        # The smallest integer such that the weight of all above it is within the limit.
+        smallest = torch.full_like(order[..., :1, 0], torch.iinfo(order.dtype).min)
+        for shift in range(torch.iinfo(order.dtype).bits - self.digit_bits, -1, -self.digit_bits):
+            ends = smallest + (digits << shift) + ((1 << shift) - 1)
+            above = torch.where(order > ends.unsqueeze(-2), weight, 0.0).sum(-2)
+            smallest = smallest + ((above > self.limit).sum(-1, keepdim=True).to(order.dtype) << shift)
+        return logits.masked_fill(order.squeeze(-1) < smallest, float("-inf")).softmax(-1)
 
 
 def _ordered_bits(x: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ from greenlight.models.kronos.sampling import fill_noise
 from greenlight.models.kronos.static_tokenizer import decode_paths
 
 Tokens = tuple[Tensor, ...]
-PROGRAMS = ("start", "prefill", "advance", "step")
+PROGRAMS = ("prefill", "advance", "step")
 _PREFIX_STEP = 64
 _SUFFIX_STEP = 32
 
@@ -110,7 +110,7 @@ class KronosStatic(KronosForecaster):
         decoder.forced.fill_(False)
         fill_noise(decoder.noise[: len(windows), :horizon], windows, seed)
         self._loop(decoder, plan, candles, known)
-        return known, tuple(part[: len(windows), :, :horizon].clone() for part in (decoder.s1, decoder.s2))
+        return known, tuple(part[: len(windows), :, 1 : horizon + 1].clone() for part in (decoder.s1, decoder.s2))
 
     @torch.no_grad()
     def probe(self, windows: Sequence[Window]) -> dict[str, np.ndarray]:
@@ -128,7 +128,7 @@ class KronosStatic(KronosForecaster):
             decoder = self._decoder_for(len(batch), plan, self.samples)
             decoder.forced.fill_(True)
             for buffer, tokens in zip((decoder.s1, decoder.s2), truth, strict=True):
-                buffer[: len(batch), :, :horizon] = tokens[:, None, context:]
+                buffer[: len(batch), :, 1 : horizon + 1] = tokens[:, None, context:]
             steps = self._loop(decoder, plan, candles, tuple(tokens[:, :context] for tokens in truth), keep=True)
             logits_s1.append(as_array([step[0][: len(batch)] for step in steps]))
             logits_s2.append(as_array([step[1][: len(batch)] for step in steps]))
@@ -141,17 +141,15 @@ class KronosStatic(KronosForecaster):
         stamps = torch.from_numpy(candles.stamps).to(self.device)
         times = self.network.time_emb(stamps)[:, known[0].shape[1] - plan.length :]
         known = tuple(tokens[:, -plan.length :] for tokens in known)
-        decoder.suffix_times[: len(times), : plan.horizon] = times[:, plan.length :]
         kept = []
         for first in range(0, plan.slides, decoder.shape.slides):
             steps = plan.steps_of(first, first + decoder.shape.slides)
-            decoder.load(known, times, plan.length, first, [plan.series_of(step) for step in steps], steps.start)
-            if steps.start:
-                self.programs["prefill"]()
-                for _ in range(steps.start - 1):
-                    self.programs["advance"]()
-            for step in steps:
-                logits = self.programs["step" if step else "start"]()
+            decoder.load(known, times, first, {step: plan.series_of(step) for step in steps})
+            self.programs["prefill"]()
+            for _ in range(steps.start):
+                self.programs["advance"]()
+            for _ in steps:
+                logits = self.programs["step"]()
                 if keep:
                     kept.append(tuple(part[:, 0].clone() for part in logits))
         return kept

@@ -1,0 +1,170 @@
+"""Inputs of every kind, metamorphic relations, and loading."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from greenlight.errors import UserError
+from greenlight.models.base import LoadOptions
+from greenlight.models.kronos import IMPLEMENTATIONS, KronosStatic, KronosUpstream
+from greenlight.models.kronos.candles import prepare
+
+KINDS = pytest.mark.parametrize("kind", [KronosUpstream, KronosStatic])
+
+
+@KINDS
+@pytest.mark.parametrize("max_context", [64, 36])
+def test_a_batch_equals_its_rows_in_any_order(build, walk, kind, max_context):
+    forecaster = build(kind, {"max_context": max_context})
+    windows = [walk(symbol) for symbol in "ABCD"]
+    together = forecaster.forecast(windows, samples=3, seed=7)
+    turned = forecaster.forecast(windows[::-1], samples=3, seed=7)[::-1]
+    alone = np.concatenate([forecaster.forecast([window], samples=3, seed=7) for window in windows])
+    np.testing.assert_allclose(together, alone, rtol=1e-6)
+    np.testing.assert_allclose(together, turned, rtol=1e-6)
+
+
+@KINDS
+def test_the_seed_is_honoured(build, walk, kind):
+    forecaster = build(kind)
+    windows = [walk("A")]
+    first = forecaster.forecast(windows, samples=4, seed=1)
+    assert np.array_equal(first, forecaster.forecast(windows, samples=4, seed=1))
+    assert not np.array_equal(first, forecaster.forecast(windows, samples=4, seed=2))
+    assert len({tuple(path) for path in first[0]}) == 4, "samples are independent"
+
+
+@KINDS
+def test_the_future_is_never_read_by_a_forecast(build, walk, kind):
+    forecaster, window = build(kind), walk("A")
+    other = dataclasses.replace(window, future=np.full_like(window.future, np.nan))
+    first, second = (forecaster.forecast([each], samples=2, seed=1) for each in (window, other))
+    assert np.array_equal(first, second)
+
+
+def test_scaled_prices_and_volumes_have_the_same_tokens(build, walk):
+    forecaster, window = build(KronosUpstream), walk("A")
+    expected = forecaster.sample(window, 3, seed=1)
+    for prices, volume in ((4.0, 1.0), (1.0, 0.5), (1024.0, 8.0), (0.5, 2.0)):
+        scaled = dataclasses.replace(window, context=window.context * [*[prices] * 4, volume])
+        found = forecaster.sample(scaled, 3, seed=1)
+        assert all(torch.equal(one, other) for one, other in zip(found, expected, strict=True))
+
+
+@KINDS
+def test_the_mean_of_prices_is_the_mean_of_normalised_values_in_prices(build, walk, kind):
+    forecaster, window = build(kind), walk("A")
+    paths = forecaster.forecast([window], samples=6, seed=1)
+    candles = prepare([window])
+    scale = candles.deviation[0, 3] + np.float32(1e-5)
+    normalised = (paths[0] - candles.mean[0, 3]) / scale
+    np.testing.assert_allclose(normalised.mean(0) * scale + candles.mean[0, 3], paths[0].mean(0), rtol=1e-6)
+
+
+@KINDS
+def test_unknown_volume_is_read_as_none(build, walk, kind):
+    forecaster, window = build(kind), walk("A")
+    context = window.context.copy()
+    context[:, 4] = np.nan
+    unknown = dataclasses.replace(window, context=context)
+    context = window.context.copy()
+    context[3, 4] = np.nan
+    partly = dataclasses.replace(window, context=context)
+    context = window.context.copy()
+    context[:, 4] = 0.0
+    zero = dataclasses.replace(window, context=context)
+    paths = [forecaster.forecast([each], samples=2, seed=1) for each in (unknown, partly, zero)]
+    assert np.isfinite(paths[0]).all()
+    assert np.array_equal(paths[0], paths[1])
+    assert np.array_equal(paths[0], paths[2])
+    assert np.isfinite(forecaster.probe([unknown])["s1_logits"]).all()
+
+
+@KINDS
+def test_equal_prices_and_a_single_row_stay_at_the_price(build, walk, kind):
+    forecaster = build(kind)
+    flat = walk("A")
+    flat = dataclasses.replace(flat, context=np.tile([61234.56] * 4 + [10.0], (40, 1)))
+    single = walk("B", context=1)
+    for window in (flat, single):
+        paths = forecaster.forecast([window], samples=3, seed=1)
+        assert np.isfinite(paths).all()
+        low, high = window.context[-1, :4].min(), window.context[-1, :4].max()
+        assert paths.min() > low * 0.999
+        assert paths.max() < high * 1.001
+
+
+@KINDS
+def test_a_horizon_beyond_the_context_is_refused(build, walk, kind):
+    forecaster = build(kind, {"max_context": 16})
+    with pytest.raises(UserError, match=r"max_context is 16 and the horizon 17"):
+        forecaster.forecast([walk("A", 20, 17)], samples=1, seed=0)
+
+
+@KINDS
+def test_a_price_that_is_no_number_is_named(build, walk, kind):
+    window = walk("A")
+    context = window.context.copy()
+    context[4, 3] = np.nan
+    with pytest.raises(UserError, match=r"A/0: a price in its context is not a finite number, first at 2024-02-27T09"):
+        build(kind).forecast([dataclasses.replace(window, context=context)], samples=1, seed=0)
+
+
+def write_checkpoint(folder, module, **changes):
+    """A checkpoint of the published layout."""
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps({**module.config.model_dump(), **changes}))
+    save_file(module.state_dict(), folder / "model.safetensors")
+    return str(folder)
+
+
+@pytest.fixture
+def pair(golden, tmp_path):
+    """Folders of a model and its tokenizer."""
+    return (
+        write_checkpoint(tmp_path / "model", golden.network()),
+        write_checkpoint(tmp_path / "tokenizer", golden.tokenizer()),
+    )
+
+
+@pytest.mark.parametrize("name", sorted(IMPLEMENTATIONS))
+def test_published_folders_load(golden, pair, name):
+    model, tokenizer = pair
+    settings = {"tokenizer": tokenizer, "max_context": 64, "top_k": 1}
+    forecaster = IMPLEMENTATIONS[name].load(LoadOptions(model, settings=settings))
+    paths = forecaster.forecast([golden.window()], samples=1, seed=0)
+    np.testing.assert_allclose(paths[0, 0], golden["greedy.growing"][:, 3].numpy(), rtol=1e-6)
+    expected = sum(weight.numel() for weight in golden.network().parameters())
+    assert forecaster.sizes()["parameters"] == expected
+
+
+def test_a_tokenizer_of_another_model_is_refused(pair, tmp_path, make_tokenizer):
+    other = write_checkpoint(tmp_path / "other", make_tokenizer(5))
+    with pytest.raises(UserError, match=r"does not belong to this model.*\(5, 5\), the model \(6, 6\)"):
+        KronosUpstream.load(LoadOptions(pair[0], settings={"tokenizer": other}))
+
+
+def test_swapped_folders_are_refused(pair):
+    with pytest.raises(UserError, match=r"tokenizer.config\.json: not a usable ModelConfig: n_layers"):
+        KronosUpstream.load(LoadOptions(pair[1], settings={"tokenizer": pair[0]}))
+
+
+def test_weights_that_do_not_fit_the_configuration_are_refused(golden, pair, tmp_path):
+    deeper = write_checkpoint(tmp_path / "deeper", golden.network(), n_layers=4)
+    with pytest.raises(UserError, match=r"missing: transformer\.3"):
+        KronosUpstream.load(LoadOptions(deeper, settings={"tokenizer": pair[1]}))
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [({"temprature": 1}, "temprature"), ({"top_p": 0}, "top_p"), ({"temperature": -1}, "temperature")],
+)
+def test_settings_that_can_not_be_are_refused(pair, settings, words):
+    with pytest.raises(UserError, match=words):
+        KronosUpstream.load(LoadOptions(pair[0], settings={"tokenizer": pair[1], **settings}))

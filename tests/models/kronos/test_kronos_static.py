@@ -1,0 +1,146 @@
+"""`static` gives what `upstream` gives: the same tokens, the same logits, the same prices."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from greenlight.models.kronos import KronosStatic, KronosUpstream
+from greenlight.models.kronos.config import CLOSE, Settings
+from greenlight.models.kronos.sampling import Filter, Sampling, probabilities
+
+LIMITS = {torch.float32: 2e-5, torch.float64: 1e-12}
+
+# max_context, context, horizon, samples, windows
+GROWING = [(64, 40, 8, 4, 3), (64, 1, 5, 1, 1), (64, 10, 1, 2, 1), (160, 20, 120, 1, 2), (64, 33, 4, 9, 5)]
+SLIDING = [(48, 48, 12, 3, 1), (48, 45, 12, 3, 2), (32, 80, 9, 2, 3), (16, 16, 16, 2, 1), (16, 3, 16, 2, 1)]
+
+
+def assert_same(upstream, static, windows, samples, seed=1):
+    """Tokens to the bit, logits within the limit of the dtype, prices as they follow from both."""
+    context = windows[0].context_length
+    for window in windows:
+        expected = upstream.sample(window, samples, seed)
+        _, found = static.sample([window], samples, seed)
+        for one, other in zip(found, expected, strict=True):
+            assert torch.equal(one[0], other[:, context:])
+    limit = LIMITS[upstream.dtype]
+    expected, found = upstream.probe(windows), static.probe(windows)
+    assert expected.keys() == found.keys() == {"s1_logits", "s2_logits"}
+    for name, logits in expected.items():
+        assert logits.shape == (len(windows), windows[0].horizon, 32)
+        assert np.isfinite(logits).all()
+        np.testing.assert_allclose(found[name], logits, rtol=0, atol=limit, err_msg=name)
+    paths = static.forecast(windows, samples, seed)
+    assert paths.shape == (len(windows), samples, windows[0].horizon)
+    assert paths.dtype == np.float64
+    np.testing.assert_allclose(paths, upstream.forecast(windows, samples, seed), rtol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize(("limit", "context", "horizon", "samples", "count"), GROWING + SLIDING)
+def test_static_gives_what_upstream_gives(build, walk, dtype, limit, context, horizon, samples, count):
+    settings = {"max_context": limit, "top_p": 0.9}
+    windows = [walk(chr(ord("A") + number), context, horizon) for number in range(count)]
+    upstream, static = (build(kind, settings, dtype) for kind in (KronosUpstream, KronosStatic))
+    assert_same(upstream, static, windows, samples)
+
+
+@pytest.mark.parametrize("sharpness", [0.01, 8.0])
+@pytest.mark.parametrize(
+    "sampling",
+    [{"top_p": 1.0}, {"top_p": 0.3, "temperature": 0.6}, {"top_k": 3}, {"top_k": 7, "temperature": 1.7}],
+    ids=str,
+)
+@pytest.mark.parametrize("max_context", [64, 32])
+def test_flat_and_sharp_distributions_are_drawn_alike(build, walk, sharpness, sampling, max_context):
+    settings = {"max_context": max_context, **sampling}
+    upstream, static = (build(kind, settings, sharpness=sharpness) for kind in (KronosUpstream, KronosStatic))
+    assert_same(upstream, static, [walk("A", 32, 10), walk("B", 32, 10)], samples=4)
+
+
+@pytest.mark.parametrize(("series", "batch"), [(1, 1), (3, 2), (5, 8), (64, 8)])
+def test_how_series_are_batched_changes_nothing(build, walk, series, batch):
+    windows = [walk(symbol, 24, 11) for symbol in "ABC"]
+    settings = {"max_context": 28, "series_per_batch": series, "windows_per_batch": batch}
+    upstream, static = (build(kind, settings) for kind in (KronosUpstream, KronosStatic))
+    assert_same(upstream, static, windows, samples=2)
+
+
+def test_one_decoder_serves_shorter_contexts_and_horizons(build, walk):
+    upstream, static = (build(kind, {"max_context": 512, "capacity": 100}) for kind in (KronosUpstream, KronosStatic))
+    assert_same(upstream, static, [walk("A", 90, 30)], samples=3)
+    decoder = static.decoder
+    assert_same(upstream, static, [walk("B", 17, 3)], samples=3)
+    assert static.decoder is decoder
+
+
+def test_a_tail_of_few_windows_reuses_the_batch(build, walk):
+    static = build(KronosStatic, {"windows_per_batch": 2})
+    windows = [walk(symbol) for symbol in "ABC"]
+    together = static.forecast(windows, samples=3, seed=5)
+    alone = [build(KronosStatic).forecast([window], samples=3, seed=5) for window in windows]
+    np.testing.assert_allclose(together, np.concatenate(alone), rtol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize(
+    "sampling",
+    [Sampling(0.7, 0, 0.9), Sampling(1.0, 0, 0.05), Sampling(1.3, 0, 1.0), Sampling(0.5, 1, 0.9), Sampling(1, 40, 1)],
+    ids=str,
+)
+def test_the_filter_without_a_sort_keeps_the_same_classes(dtype, sampling):
+    generator = torch.Generator().manual_seed(11)
+    logits = torch.randn(200, 256, generator=generator, dtype=dtype) * torch.linspace(0.01, 10, 200)[:, None]
+    logits = logits.to(dtype)
+    expected = probabilities(logits, sampling)
+    found = Filter(sampling, torch.device("cpu"), dtype)(logits)
+    assert torch.equal(found > 0, expected > 0)
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-6)
+
+
+def test_top_k_keeps_ties_with_the_last(build):
+    logits = torch.tensor([[3.0, 1.0, 2.0, 2.0, -1.0]])
+    found = Filter(Sampling(1.0, 2, 1.0), torch.device("cpu"), torch.float32)(logits)
+    assert (found > 0).tolist() == [[True, False, True, True, False]]
+
+
+def test_greedy_forecasts_are_the_published_ones(golden):
+    for regime in ("growing", "rolling", "crossing", "truncated"):
+        settings = Settings(max_context=golden.metadata[f"greedy.{regime}.max_context"], top_k=1)
+        static = KronosStatic(golden.network(), golden.tokenizer(), settings)
+        found = static.forecast([golden.window()], samples=1, seed=0)[0, 0]
+        np.testing.assert_allclose(found, golden[f"greedy.{regime}"][:, CLOSE].numpy(), rtol=1e-6, err_msg=regime)
+
+
+@pytest.mark.slow
+def test_compiled_steps_draw_the_same_tokens_and_compile_once(build, walk):
+    torch.compiler.reset()
+    settings = {"max_context": 48, "capacity": 48, "windows_per_batch": 2}
+    upstream, static = build(KronosUpstream, settings), build(KronosStatic, settings)
+    static.compile("default")
+    assert_same(upstream, static, [walk("A", 40, 6), walk("B", 40, 6)], samples=2)
+    with torch.compiler.set_stance("fail_on_recompile"):
+        for context, horizon in ((40, 6), (20, 4), (7, 5)):
+            windows = [walk("A", context, horizon), walk("B", context, horizon)]
+            expected = upstream.forecast(windows, samples=2, seed=3)
+            np.testing.assert_allclose(static.forecast(windows, samples=2, seed=3), expected, rtol=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("max_context", [512, 64])
+def test_static_gives_what_upstream_gives_at_the_size_of_mini(make_network, make_tokenizer, walk, max_context):
+    def make(kind):
+        network = make_network(s1_bits=10, s2_bits=10, n_layers=4, d_model=256, n_heads=4, ff_dim=512)
+        return kind(network, make_tokenizer(10), Settings(max_context=max_context, temperature=0.7))
+
+    upstream, static = make(KronosUpstream), make(KronosStatic)
+    windows = [walk("A", 60, 8), walk("B", 60, 8)]
+    for window in windows:
+        expected = upstream.sample(window, 4, 1)
+        _, found = static.sample([window], 4, 1)
+        assert all(torch.equal(one[0], other[:, 60:]) for one, other in zip(found, expected, strict=True))
+    expected, found = upstream.probe(windows), static.probe(windows)
+    for name, logits in expected.items():
+        np.testing.assert_allclose(found[name], logits, rtol=0, atol=2e-5, err_msg=name)

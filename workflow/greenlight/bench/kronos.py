@@ -1,0 +1,208 @@
+"""How much faster `static` is than the published algorithm: `python -m greenlight.bench.kronos`.
+
+Random weights at the published dimensions, whole calls (encode, decode loop, decode), both implementations in one
+process and in turn; a row's figure is the median of the paired ratios. `upstream` forecasts one window at a time,
+so its time for several symbols is that of one, times their number, where `--all-symbols` is not given.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import platform
+import statistics
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from greenlight.compilation.health import HealthRecorder
+from greenlight.data.windows import Window
+from greenlight.models.kronos import KronosStatic, KronosUpstream
+from greenlight.models.kronos.config import ModelConfig, Settings, TokenizerConfig
+from greenlight.models.kronos.network import KronosNetwork
+from greenlight.models.kronos.tokenizer import KronosTokenizer
+from greenlight.provenance import processor_name
+
+# layers, width, heads, MLP: https://github.com/shiyu-coder/Kronos
+SIZES = {"mini": (4, 256, 4, 512), "small": (8, 512, 8, 1024), "base": (12, 832, 16, 2048)}
+BITS = 10
+SETTINGS = {"temperature": 0.7, "top_p": 0.9, "max_context": 512}
+
+
+@dataclass(frozen=True)
+class Case:
+    """What is timed."""
+
+    size: str
+    mode: str
+    symbols: int
+    context: int
+
+
+def build(size: str, kind: type[KronosUpstream] | type[KronosStatic], device: str) -> KronosUpstream | KronosStatic:
+    """A forecaster with seeded random weights at the dimensions of a published model."""
+    layers, width, heads, hidden = SIZES[size]
+    torch.manual_seed(0)
+    network = KronosNetwork(
+        ModelConfig(
+            s1_bits=BITS, s2_bits=BITS, n_layers=layers, d_model=width, n_heads=heads, ff_dim=hidden, learn_te=True
+        )
+    )
+    tokenizer = KronosTokenizer(
+        TokenizerConfig(
+            d_in=6, d_model=256, n_heads=4, ff_dim=512, n_enc_layers=4, n_dec_layers=4,
+            s1_bits=BITS, s2_bits=BITS, group_size=5,
+        )
+    )  # fmt: skip
+    return kind(network, tokenizer, Settings(**SETTINGS), device)
+
+
+def walk(symbol: str, context: int, horizon: int) -> Window:
+    """A seeded random walk of hourly candles."""
+    generator = np.random.default_rng(list(symbol.encode()))
+    rows = context + horizon
+    close = 100 * np.exp(np.cumsum(generator.normal(0, 0.01, rows)))
+    spread = np.abs(generator.normal(0, 0.004, (2, rows))) * close
+    opening = np.concatenate((close[:1], close[:-1]))
+    high, low = np.maximum(opening, close) + spread[0], np.minimum(opening, close) - spread[1]
+    values = np.column_stack((opening, high, low, close, generator.lognormal(10, 0.5, rows)))
+    times = np.datetime64("2024-01-02T00:00", "ns") + np.arange(rows) * np.timedelta64(1, "h")
+    return Window(symbol, 0, values[:context], values[context:], times)
+
+
+def seconds(call: Callable[[], Any], device: str) -> float:
+    """Wall-clock seconds of one call."""
+    if device.startswith("cuda"):
+        torch.cuda.synchronize()
+    started = time.perf_counter()
+    call()
+    if device.startswith("cuda"):
+        torch.cuda.synchronize()
+    return time.perf_counter() - started
+
+
+def measure(case: Case, options: argparse.Namespace) -> list[str]:
+    """One row of the table: the columns of HEADER."""
+    windows = [walk(f"S{number}", case.context, options.horizon) for number in range(case.symbols)]
+    upstream = build(case.size, KronosUpstream, options.device)
+    static = build(case.size, KronosStatic, options.device)
+    if case.mode != "eager":
+        static.compile(case.mode)
+    timed = windows if options.all_symbols else windows[:1]
+
+    def run_static() -> np.ndarray:
+        return static.forecast(windows, options.samples, options.seed)
+
+    def run_upstream() -> np.ndarray:
+        return upstream.forecast(timed, options.samples, options.seed)
+
+    torch.compiler.reset()
+    with HealthRecorder() as recorder:
+        first = seconds(run_static, options.device)
+        run_static()
+        recorder.end_of_warm_up()
+        pairs = list(in_turn(run_upstream, run_static, options.repeats, options.device))
+        # Tokens that differ move a price by far more than rounding does.
+        same = np.isclose(run_static()[: len(timed)], run_upstream(), rtol=1e-4).all(axis=-1).mean()
+    health = recorder.record()
+    scale = len(windows) / len(timed)
+    published = statistics.median(pair[0] for pair in pairs) * scale
+    fast = statistics.median(pair[1] for pair in pairs)
+    ratio = statistics.median(pair[0] * scale / pair[1] for pair in pairs)
+    return [
+        case.size,
+        case.mode,
+        str(case.symbols),
+        str(case.context),
+        f"{published:.2f}",
+        f"{fast:.3f}",
+        f"**{ratio:.1f}x**",
+        f"{100 * same:.1f}%",
+        f"{health['graphs']} / {len(health['graph_breaks'])} / {health['recompiles_after_warm_up']}",
+        f"{health['compile_seconds']['total']:.0f}" if case.mode != "eager" else "",
+        f"{first:.1f}",
+    ]
+
+
+HEADER = (
+    "size",
+    "mode",
+    "symbols",
+    "context",
+    "upstream s",
+    "static s",
+    "ratio",
+    "same paths",
+    "graphs / breaks / recompiles after warm-up",
+    "compile s",
+    "first call s",
+)
+
+
+def in_turn(
+    reference: Callable[[], Any], variant: Callable[[], Any], repeats: int, device: str
+) -> Iterator[tuple[float, float]]:
+    """Pairs of seconds, the order turned at every pair."""
+    for number in range(repeats):
+        if number % 2:
+            fast = seconds(variant, device)
+            yield seconds(reference, device), fast
+        else:
+            slow = seconds(reference, device)
+            yield slow, seconds(variant, device)
+
+
+def cases(options: argparse.Namespace) -> list[Case]:
+    """Sizes by symbols at the context, and one sliding case a size at max_context."""
+    found = [
+        Case(size, mode, symbols, options.context)
+        for size in options.sizes
+        for mode in options.modes
+        for symbols in options.symbols
+    ]
+    if not options.no_sliding:
+        found += [Case(size, mode, 1, 512) for size in options.sizes for mode in options.modes]
+    return found
+
+
+def environment(options: argparse.Namespace) -> str:
+    """One line on what the figures belong to."""
+    name = torch.cuda.get_device_name() if options.device.startswith("cuda") else processor_name()
+    return (
+        f"{datetime.date.today()}, {name}, {torch.get_num_threads()} threads, torch {torch.__version__}, "
+        f"Python {platform.python_version()}; {options.samples} samples, horizon {options.horizon}, "
+        f"max_context {SETTINGS['max_context']}, temperature {SETTINGS['temperature']}, top-p {SETTINGS['top_p']}, "
+        f"float32, {options.repeats} pairs"
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print a Markdown table of ratios."""
+    parser = argparse.ArgumentParser(prog="python -m greenlight.bench.kronos", description=main.__doc__)
+    parser.add_argument("--sizes", nargs="+", choices=sorted(SIZES), default=list(SIZES))
+    parser.add_argument("--modes", nargs="+", default=["default"], help="modes of torch.compile, or eager")
+    parser.add_argument("--symbols", nargs="+", type=int, default=[1, 8])
+    parser.add_argument("--context", type=int, default=256)
+    parser.add_argument("--horizon", type=int, default=30)
+    parser.add_argument("--samples", type=int, default=8)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--no-sliding", action="store_true", help="leave out the case with a context of 512")
+    parser.add_argument("--all-symbols", action="store_true", help="time upstream on every symbol, not on one")
+    options = parser.parse_args(arguments)
+    torch.set_num_threads(options.threads)
+    print(environment(options) + "\n")
+    print("| " + " | ".join(HEADER) + " |\n|" + "---|" * len(HEADER))
+    for case in cases(options):
+        print("| " + " | ".join(measure(case, options)) + " |", flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

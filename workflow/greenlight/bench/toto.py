@@ -20,18 +20,22 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from greenlight.compilation.health import HealthRecorder
 from greenlight.compilation.readiness import ReadinessRecorder
+from greenlight.data.windows import Window
 from greenlight.files import write_text
 from greenlight.measures.memory import MemoryMeter
-from greenlight.models.base import Variant
+from greenlight.models.base import Forecaster, LoadOptions, Variant
 from greenlight.models.toto.checkpoint import CAUSAL_PATCH_SCALER, COMPUTED, STUDENT_T_MIXTURE, read_dimensions
+from greenlight.models.toto.host_index import TotoHostIndex
 from greenlight.models.toto.published import MaskedTimeseries, Toto, TotoForecaster
 from greenlight.models.toto.repair import repair_kv_cache
-from greenlight.models.toto.static import TotoEngine
+from greenlight.models.toto.static import TotoEngine, TotoStatic
 from greenlight.models.toto.static.network import Network
+from greenlight.models.toto.upstream import TotoUpstream
 
 REFERENCE = "upstream-eager"
 # Datadog/Toto-Open-Base-1.0; `small` is for trying the benchmark out.
@@ -205,6 +209,60 @@ def _peak_of(arguments: argparse.Namespace) -> dict[str, int]:
     return {"bytes": record["device_peak_bytes"] or record["host_peak_bytes"]}
 
 
+def exactness(arguments: argparse.Namespace) -> str:
+    """Largest differences of teacher-forced parameters from the uncached float64 run, as Markdown.
+
+    Relative where a parameter is above 1; context as configured, horizon of six patches, four random walks. Sharp
+    attention has the weights of queries and keys times 4: nearly uniform attention hides errors.
+    """
+    config = configuration(arguments.size)
+    windows = _walks(4, arguments.context, 6 * config["patch_size"])
+    lines = ["| weights | implementation | dtype | prefill | decode steps |", "|---|---|---|---|---|"]
+    for label, sharpness in (("random", 1.0), ("sharp attention", 4.0)):
+        torch.manual_seed(0)
+        toto = Toto(**config).eval()
+        with torch.no_grad():
+            for layer in toto.model.transformer.layers:
+                layer.attention.wQKV.weight[: 2 * config["embed_dim"]] *= sharpness
+        truth = _implementation("uncached", toto, config, "float64").probe(windows)
+        for dtype in ("float32", "float64"):
+            for name in ("uncached", "upstream", "host-index", "static"):
+                if (name, dtype) == ("uncached", "float64"):
+                    continue
+                _progress(f"exactness of {name} in {dtype}, {label}")
+                found = _implementation(name, toto, config, dtype).probe(windows)
+                worst = np.zeros(2)
+                for quantity, expected in truth.items():
+                    scale = np.maximum(1.0, np.abs(expected))
+                    error = np.abs(found[quantity] - expected) / scale
+                    worst = np.maximum(worst, (error[:, :1].max(), error[:, 1:].max()))
+                shown = "upstream, no cache" if name == "uncached" else name
+                lines.append(f"| {label} | {shown} | {dtype} | {worst[0]:.1e} | {worst[1]:.1e} |")
+    return "\n".join(lines)
+
+
+def _implementation(name: str, toto: Toto, config: dict[str, Any], dtype: str) -> Forecaster:
+    """An implementation on a copy of a model's weights."""
+    options = LoadOptions("random", dtype=dtype, settings={"kv_cache": name != "uncached"})
+    if name == "static":
+        tensors = {key: t for key, t in toto.state_dict().items() if not key.endswith(COMPUTED)}
+        kind = getattr(torch, dtype)
+        network = Network.from_published(read_dimensions(config, "benchmark"), tensors, kind)
+        return TotoStatic(TotoEngine(network, dtype=kind, samples_per_batch=1))
+    own = Toto(**config)
+    own.load_state_dict(toto.state_dict())
+    return (TotoHostIndex if name == "host-index" else TotoUpstream)(own.eval(), options)
+
+
+def _walks(count: int, context: int, horizon: int) -> list[Window]:
+    """Random walks as windows."""
+    random = np.random.default_rng(0)
+    closes = random.normal(size=(count, context + horizon, 1)).cumsum(axis=1) + 100.0
+    times = np.datetime64("2024-01-01", "ns") + np.arange(context + horizon) * np.timedelta64(1, "D")
+    rows = np.repeat(closes, 5, axis=2)
+    return [Window("WALK", i, own[:context], own[context:], times) for i, own in enumerate(rows)]
+
+
 def latency_table(seconds: dict[Case, dict[str, list[float]]]) -> str:
     """Milliseconds a window and how many times faster than the reference, as Markdown."""
     lines = ["| case | variant | ms a window, median (least) | times faster, median (range) |", "|---|---|---|---|"]
@@ -281,6 +339,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--size", choices=SIZES, default="base")
     parser.add_argument("--context", type=int, default=512)
     parser.add_argument("--samples-per-batch", type=int, default=32, help="of the published code")
+    parser.add_argument("--exactness", action="store_true", help="print the table of exactness, and nothing else")
     parser.add_argument("--output", type=Path, help="also write the Markdown to this file")
     parser.add_argument("--peak-of", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -297,10 +356,14 @@ def main() -> None:
     if arguments.peak_of:
         print(json.dumps(_peak_of(arguments)))
         return
-    seconds, health = measure(arguments)
-    parts = [conditions(arguments), latency_table(seconds), health_table(health)]
-    if arguments.memory_cases:
-        parts.append(memory_table(peak_memory(arguments)))
+    parts = [conditions(arguments)]
+    if arguments.exactness:
+        parts.append(exactness(arguments))
+    else:
+        seconds, health = measure(arguments)
+        parts += [latency_table(seconds), health_table(health)]
+        if arguments.memory_cases:
+            parts.append(memory_table(peak_memory(arguments)))
     text = "\n\n".join(parts) + "\n"
     print(text)
     if arguments.output:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from toto.model.toto import Toto
-
+from greenlight.models.toto.published import Toto
 from greenlight.models.toto.repair import repair_kv_cache
 from greenlight.models.toto.upstream import TotoUpstream
 

@@ -48,8 +48,8 @@ class TotoEngine:
 
         Args:
             dtype: of series and results: float64, or float32 (also with a network in bfloat16).
-            windows_per_batch: windows that are prefilled at once; smaller batches are filled up, but for single
-                windows, which have buffers of their own.
+            windows_per_batch: windows that are prefilled at once; fewer are filled up to a power of two, each of
+                which has buffers and compiled code of its own.
             samples_per_batch: most paths of a window that are decoded at once.
         """
         self.parameters = sum(parameter.numel() for parameter in network.parameters())
@@ -202,7 +202,7 @@ class TotoEngine:
         """Prefill batch by batch; yields what is to be decoded from, and the rows that it holds."""
         series, observed, groups = self._checked(series, horizon, observed, groups)
         count, variates, length = series.shape
-        windows = 1 if count == 1 else self._windows_per_batch
+        windows = min(1 << (count - 1).bit_length(), self._windows_per_batch)
         shape = ContextShape(windows, variates, length // self.dimensions.patch_size)
         if shape not in self._prefills:
             self._prefills[shape] = self._wrapped(Prefill(self.network, shape, self._dtype), ("run",))

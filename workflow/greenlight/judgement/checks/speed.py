@@ -92,7 +92,8 @@ def _noise(subject: Subject, speed: Speed) -> Check:
     limit, bound = subject.rules.speed.noise, math.expm1(speed.noise_bound)
     if speed.noise is None:
         return subject.check("noise", "fail", "no evidence: there are no A/A pairs", "time", limit=limit)
-    reason = f"eager against eager differs by {percent(speed.noise.estimate)}, bounded by {bound:.1%}"
+    bounded = f"bounded by {bound:.1%}" if math.isfinite(bound) else "too few A/A pairs for a bound"
+    reason = f"eager against eager differs by {percent(speed.noise.estimate)}, {bounded}"
     return subject.holds("noise", bound <= limit, reason, "time", figure=bound, limit=limit)
 
 

@@ -23,6 +23,7 @@ from greenlight.report.markup import anchor
 from greenlight.report.render import markdown_page
 from greenlight.stages.command import USER_ERROR, report_error
 from greenlight.stages.jobs import Plan
+from greenlight.stages.locking import join_run
 from greenlight.stages.planning import make_plan
 from greenlight.stages.trial import trial_environment, trial_request
 from greenlight.trials.gpu import device_state, wait_for_device
@@ -287,7 +288,9 @@ def main() -> None:
     parser.add_argument("--files", nargs="*", default=[], help="configuration files, for messages")
     arguments = parser.parse_args()
     try:
-        print(diagnose(*make_plan(arguments.config, arguments.files)))
+        plan, layout = make_plan(arguments.config, arguments.files)
+        with join_run(layout):
+            print(diagnose(plan, layout))
     except UserError as error:
         report_error(Layout(Path(arguments.config.get("results_folder", "results"))), str(error))
         sys.exit(USER_ERROR)

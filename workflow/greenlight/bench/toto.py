@@ -153,25 +153,26 @@ def _cases(variant: Variant, arguments: argparse.Namespace) -> list[Case]:
 
 def warm_up(run: Runner, cases: list[Case]) -> dict[str, Any]:
     """Run every case twice; what compilation did, and whether the second time found everything compiled."""
-    started = time.process_time()
     with HealthRecorder() as recorder, ReadinessRecorder() as readiness:
         for case in cases:
             run(case)
-        seconds = time.process_time() - started
         recorder.end_of_warm_up()
         for case in cases:
             run(case)
-    return recorder.record() | {"readiness": readiness.record(), "warm_up_cpu_seconds": seconds}
+    return recorder.record() | {"readiness": readiness.record()}
 
 
 def measure(arguments: argparse.Namespace) -> tuple[dict[Case, dict[str, list[float]]], dict[str, dict[str, Any]]]:
-    """Seconds of each call by case and variant, in turn; and the health of each variant."""
+    """Seconds of each call by case and variant, in turn; and the health of each compiled variant."""
     runners, health = {}, {}
     for name in arguments.variants:
         variant = Variant.parse(name)
         runners[name] = runner(variant, arguments)
         _progress(f"warming up {name}")
-        health[name] = warm_up(runners[name], _cases(variant, arguments))
+        if variant.compiled:
+            health[name] = warm_up(runners[name], _cases(variant, arguments))
+        else:
+            runners[name](arguments.cases[0])
     seconds: dict[Case, dict[str, list[float]]] = {}
     for case in dict.fromkeys([*arguments.cases, *arguments.compiled_cases]):
         chosen = [n for n in arguments.variants if case in _cases(Variant.parse(n), arguments)]
@@ -284,8 +285,6 @@ def health_table(health: dict[str, dict[str, Any]]) -> str:
         "|---|---|---|---|---|---|---|",
     ]
     for name, one in health.items():
-        if not Variant.parse(name).compiled:
-            continue
         ready = {True: "yes", False: "no", None: "not known"}[one["readiness"]["ready"]]
         before = len(one["recompiles"]) - one["recompiles_after_warm_up"]
         lines.append(

@@ -73,10 +73,15 @@ class Diagnosis:
             self.not_run += [(name, "the device does not work") for name in everything]
             return
         alone = {entry: self._alone(entry) for entry in variants}
-        if any(not step.passed and step.cache != "none" for step in alone.values()):
+        if any(step.cache != "none" and self._fails_always(step) for step in alone.values()):
             self._run(Case("compiling a function of one line", "compiler", "compiler", cache="fresh"))
         passed = [entry for entry, step in alone.items() if step.passed]
         self._several(passed)
+
+    def _fails_always(self, step: Step) -> bool:
+        """Whether it failed and no run of it again passed."""
+        again = [other for other in self.steps if other.repeats == step.name]
+        return not step.passed and not any(other.passed for other in again)
 
     def _look_at_device(self) -> bool:
         """What the driver says, whether the device can be had, and a tiny operation on it."""

@@ -181,6 +181,12 @@ def test_other_architectures_are_user_errors(implementation, changes, message, t
         load(implementation, folder)
 
 
+def test_a_key_that_the_published_code_does_not_know_is_a_user_error(tmp_path):
+    toto, configuration = random_toto()
+    with pytest.raises(UserError, match=r"toto-ts does not know a key .*flux"):
+        load("upstream", save_checkpoint(toto, configuration | {"flux": 1}, tmp_path))
+
+
 def test_upstream_takes_a_batch_of_samples_that_divides_them(some):
     forecaster = load("upstream", samples_per_batch=10)
     assert forecaster.forecast(some[:1], samples=14, seed=0).shape == (1, 14, 16)

@@ -307,8 +307,15 @@ def conditions(arguments: argparse.Namespace) -> str:
     versions = ", ".join(f"{name} {version(name)}" for name in ("torch", "toto-ts", "numpy"))
     return (
         f"{datetime.date.today().isoformat()}, {device}, {arguments.threads} threads, {versions}; {arguments.size} "
-        f"size with random weights, context {arguments.context}, float32, {arguments.repeats} repeats in turn; the "
-        f"published code decodes {arguments.samples_per_batch} samples at once."
+        f"size with random weights, context {arguments.context}."
+    )
+
+
+def timing_conditions(arguments: argparse.Namespace) -> str:
+    """How the latencies were taken, in a sentence."""
+    return (
+        f"float32, {arguments.repeats} repeats in turn; the published code decodes "
+        f"{arguments.samples_per_batch} samples at once, one window at a time."
     )
 
 
@@ -360,7 +367,7 @@ def main() -> None:
         parts.append(exactness(arguments))
     else:
         seconds, health = measure(arguments)
-        parts += [latency_table(seconds), health_table(health)]
+        parts += [timing_conditions(arguments), latency_table(seconds), health_table(health)]
         if arguments.memory_cases:
             parts.append(memory_table(peak_memory(arguments)))
     text = "\n\n".join(parts) + "\n"

@@ -88,9 +88,7 @@ def _from_hub(source: str, revision: str, needs: Sequence[str], setting: str) ->
     from huggingface_hub import snapshot_download
 
     try:
-        folder = Path(
-            snapshot_download(source, revision=revision, allow_patterns=list(needs), local_files_only=True)
-        )
+        folder = Path(snapshot_download(source, revision=revision, allow_patterns=list(needs), local_files_only=True))
         if all((folder / name).is_file() for name in needs):
             return folder
     except OSError:

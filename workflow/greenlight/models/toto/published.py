@@ -17,6 +17,7 @@ with warnings.catch_warnings():
     from toto.model.toto import Toto
     from toto.model.transformer import XFORMERS_SWIGLU_AVAILABLE
 
+from greenlight.errors import UserError
 from greenlight.models.toto.checkpoint import COMPUTED, read_dimensions, read_tensors
 from greenlight.models.weights import CONFIG, WEIGHTS, load_into, read_config
 
@@ -37,7 +38,10 @@ def load_published(folder: Path) -> Toto:
     config.pop("pre_xformers_checkpoint", None)
     if not XFORMERS_AVAILABLE:
         config["use_memory_efficient_attention"] = False
-    toto = Toto(**config)
+    try:
+        toto = Toto(**config)
+    except TypeError as error:
+        raise UserError(f"{folder / CONFIG}: toto-ts does not know a key ({error})") from error
     # The published renaming, for whichever of the two feed-forward implementations this machine has.
     tensors = Toto._map_state_dict_keys(read_tensors(folder), XFORMERS_SWIGLU_AVAILABLE)
     load_into(toto, tensors, str(folder / WEIGHTS), ignore=COMPUTED)

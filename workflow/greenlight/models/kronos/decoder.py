@@ -48,13 +48,20 @@ class Shape:
 
 
 class Linear(nn.Module):
-    """One product in place of several that share their input."""
+    """One product in place of several that share their input; the parts become views of its weights."""
 
     def __init__(self, *parts: nn.Linear) -> None:
         super().__init__()
-        self.register_buffer("weight", torch.cat([part.weight for part in parts]))
+        self.register_buffer("weight", self._joined([part.weight for part in parts]))
         biases = [part.bias for part in parts if part.bias is not None]
-        self.register_buffer("bias", torch.cat(biases) if biases else None)
+        self.register_buffer("bias", self._joined(biases) if biases else None)
+
+    @staticmethod
+    def _joined(tensors: list[Tensor]) -> Tensor:
+        joined = torch.cat([tensor.detach() for tensor in tensors])
+        for tensor, view in zip(tensors, joined.split([len(tensor) for tensor in tensors]), strict=True):
+            tensor.data = view
+        return joined
 
     def forward(self, x: Tensor) -> Tensor:
         """[..., in] to [..., out]."""

@@ -38,7 +38,7 @@ class Recipe:
     """How the embedded checkpoint is trained; the defaults are those of the one that ships."""
 
     tokenizer_steps: int = 900
-    network_steps: int = 1200
+    network_steps: int = 1100
     batch: int = 16
     context: tuple[int, int] = (64, 160)
     horizon: int = 24

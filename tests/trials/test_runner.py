@@ -212,3 +212,8 @@ def test_progress_is_shown(tmp_path, capsys, monkeypatch):
     shown = capsys.readouterr().err
     assert "endings: " in shown and "s of at most 2 s" in shown
     assert "last output: about to end by hang" in shown
+
+
+def test_a_message_that_announces_its_reason_is_kept_with_it(tmp_path):
+    record = trial(tmp_path, "second_call", text="backend='inductor' raised:\nCppCompileError: no such header\nmore")
+    assert record["message"] == "RuntimeError: backend='inductor' raised: CppCompileError: no such header"

@@ -45,7 +45,7 @@ class Project:
     def snakemake(self, *arguments, environment=None, timeout=900):
         """Run snakemake --cores 1; returns the completed process with both streams in `stdout`."""
         return subprocess.run(
-            [sys.executable, "-m", "snakemake", "--cores", "1", "--configfile", "small.json", *arguments],
+            [sys.executable, "-m", "snakemake", "--cores", "1", *arguments, "--configfile", "small.json"],
             cwd=self.folder,
             env=self.environment() | (environment or {}),
             stdout=subprocess.PIPE,

@@ -41,7 +41,7 @@ class EvaluationSettings(_Section):
     """Rows that a model forecasts."""
     windows: int = Field(default=5, ge=1)
     """Windows of each symbol, cut from its end with targets that do not overlap."""
-    samples: int = Field(default=32, ge=2)
+    samples: int = Field(default=20, ge=2)
     """Sample paths of each window."""
     windows_per_call: int = Field(default=2, ge=1)
     """Windows that a compiled variant forecasts in one call; the last call is filled up, so shapes stay the same."""

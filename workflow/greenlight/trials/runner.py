@@ -165,7 +165,9 @@ def _judge_signal(end: End, log: str, result: dict[str, Any] | None) -> dict[str
 
 
 def _finding(kind: str, message: str, traceback: str, advice: str) -> dict[str, Any]:
-    line = next((part.strip() for part in message.splitlines() if part.strip()), "")
+    lines = [part.strip() for part in message.splitlines() if part.strip()]
+    # "backend='inductor' raised:" says nothing without the line after it.
+    line = " ".join(lines[: 2 if lines and lines[0].endswith(":") else 1])
     return {
         "kind": kind,
         "message": (" ".join(message.split()) if kind == "user-error" else line)[:1000],

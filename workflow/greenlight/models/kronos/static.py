@@ -152,6 +152,8 @@ class KronosStatic(KronosForecaster):
                 logits = self.programs["step"]()
                 if keep:
                     kept.append(tuple(part[:, 0].clone() for part in logits))
+                # Let go before the next call, which may write to the same memory.
+                del logits
         return kept
 
     def _batches(self, windows: Sequence[Window]) -> Iterator[Sequence[Window]]:

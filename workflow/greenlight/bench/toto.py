@@ -14,7 +14,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -281,7 +281,7 @@ def latency_table(seconds: dict[Case, dict[str, list[float]]]) -> str:
 def health_table(health: dict[str, dict[str, Any]]) -> str:
     """What compilation did over all cases, as Markdown."""
     lines = [
-        "| variant | graphs | graph breaks | recompiles warming up | after | ready for CUDA graphs | compile seconds |",
+        "| variant | graphs | graph breaks | recompiles warming up | after | CUDA-graph ready | compile seconds, wall |",
         "|---|---|---|---|---|---|---|",
     ]
     for name, one in health.items():
@@ -362,18 +362,26 @@ def main() -> None:
     if arguments.peak_of:
         print(json.dumps(_peak_of(arguments)))
         return
-    parts = [conditions(arguments)]
+    parts: list[str] = []
+    for part in _parts(arguments):
+        print(part, end="\n\n", flush=True)
+        parts.append(part)
+        if arguments.output:
+            write_text(arguments.output, "\n\n".join(parts) + "\n")
+
+
+def _parts(arguments: argparse.Namespace) -> Iterator[str]:
+    """The report, part by part, for a run takes many minutes."""
+    yield conditions(arguments)
     if arguments.exactness:
-        parts.append(exactness(arguments))
-    else:
-        seconds, health = measure(arguments)
-        parts += [timing_conditions(arguments), latency_table(seconds), health_table(health)]
-        if arguments.memory_cases:
-            parts.append(memory_table(peak_memory(arguments)))
-    text = "\n\n".join(parts) + "\n"
-    print(text)
-    if arguments.output:
-        write_text(arguments.output, text)
+        yield exactness(arguments)
+        return
+    seconds, health = measure(arguments)
+    yield timing_conditions(arguments)
+    yield latency_table(seconds)
+    yield health_table(health)
+    if arguments.memory_cases:
+        yield memory_table(peak_memory(arguments))
 
 
 if __name__ == "__main__":

@@ -45,6 +45,8 @@ class EvaluationSettings(_Section):
     """Sample paths of each window."""
     windows_per_call: int = Field(default=2, ge=1)
     """Windows that a compiled variant forecasts in one call; the last call is filled up, so shapes stay the same."""
+    measure_same: bool = False
+    """Whether a mode that is identical to another one on this device (reduce-overhead without CUDA) is run too."""
     probe_windows: int = Field(default=4, ge=1)
     """Windows, each of another symbol where there are enough, whose numerics are compared with float64."""
 

@@ -44,7 +44,7 @@ for model in MODELS:
             series=[LAYOUT.series(symbol) for symbol in PLAN.symbols],
             forecasts=[
                 LAYOUT.forecast(model, variant, symbol)
-                for variant in PLAN.model(model).variants
+                for variant in PLAN.variants_of(model)
                 for symbol in PLAN.symbols
             ],
         output:

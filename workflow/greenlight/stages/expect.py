@@ -78,7 +78,7 @@ def _model(layout: Layout, job: Job, model: str) -> dict[str, Any]:
             variant: {
                 "coupled_with_reference": entry["draws_as_reference"][variant],
                 "same_as": entry["same_as"][variant],
-                "jobs": _jobs(job, model, variant),
+                "jobs": _jobs(job, model, variant) if variant in entry["measured"] else {},
             }
             for variant in entry["variants"]
         },

@@ -106,8 +106,21 @@ class Plan:
 
     @cached_property
     def variants(self) -> list[tuple[str, str]]:
-        """(model, variant) of everything that is examined."""
-        return [(m, v) for m, settings in self.settings.models.items() for v in settings.variants]
+        """(model, variant) of everything that is measured.
+
+        A mode that is identical to another examined one on this device is not, unless the configuration says so.
+        """
+        every = self.settings.evaluation.measure_same
+        return [
+            (model, variant)
+            for model, settings in self.settings.models.items()
+            for variant in settings.variants
+            if every or self._same_as(variant, settings.variants) is None
+        ]
+
+    def variants_of(self, model: str) -> list[str]:
+        """The measured variants of a model."""
+        return [variant for name, variant in self.variants if name == model]
 
     def model(self, model: str) -> ModelSettings:
         """Settings of a model."""
@@ -252,7 +265,7 @@ class Plan:
     def score(self, model: str) -> Job:
         """Scores of a model's forecasts."""
         return self._start("score", model=model) | {
-            "variants": list(self.model(model).variants),
+            "variants": self.variants_of(model),
             "symbols": sorted(self.symbols),
             "context_length": self.settings.evaluation.context_length,
             "horizon": self.settings.evaluation.horizon,
@@ -270,6 +283,7 @@ class Plan:
                     "reference": s.reference,
                     "deployed": s.deployed,
                     "variants": list(s.variants),
+                    "measured": self.variants_of(model),
                     "checkpoints": self._checkpoints(model),
                     "settings": s.model_settings() | {"dtype": s.dtype},
                     "same_as": {v: self._same_as(v, s.variants) for v in s.variants},

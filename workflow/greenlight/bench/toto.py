@@ -281,7 +281,7 @@ def latency_table(seconds: dict[Case, dict[str, list[float]]]) -> str:
 def health_table(health: dict[str, dict[str, Any]]) -> str:
     """What compilation did over all cases, as Markdown."""
     lines = [
-        "| variant | graphs | graph breaks | recompiles warming up | after | CUDA-graph ready | compile seconds, wall |",
+        "| variant | graphs | graph breaks | recompiles warming up | after | CUDA-graph ready | compile seconds |",
         "|---|---|---|---|---|---|---|",
     ]
     for name, one in health.items():

@@ -35,7 +35,7 @@ class DataSettings(_Section):
 class EvaluationSettings(_Section):
     """What is forecast."""
 
-    context_length: int = Field(default=128, ge=2)
+    context_length: int = Field(default=96, ge=2)
     """Rows that a model sees."""
     horizon: int = Field(default=16, ge=1)
     """Rows that a model forecasts."""

@@ -40,6 +40,7 @@ class TotoUpstream(Forecaster):
         self._dtype = getattr(torch, options.dtype)
         self._device = torch.device(options.device)
         self._samples_per_batch = int(options.settings.get("samples_per_batch", DEFAULT_SAMPLES_PER_BATCH))
+        self._batch = 1
         self._kv_cache = bool(options.settings.get("kv_cache", True))
         self._parameters = sum(parameter.numel() for parameter in toto.parameters())
         self._backbone: TotoBackbone = self.prepare(toto).to(self._device, self._dtype).model
@@ -70,6 +71,7 @@ class TotoUpstream(Forecaster):
         The random numbers of a window are those of torch's global generator, seeded for the window.
         """
         series, quoting = contexts(windows, self._patch)
+        self._batch = _divisor(samples, self._samples_per_batch)
         paths = np.empty((len(windows), samples, windows[0].horizon))
         for row, window in enumerate(windows):
             with torch.random.fork_rng(devices=self._devices()):
@@ -78,7 +80,7 @@ class TotoUpstream(Forecaster):
                     self._masked(series[row]),
                     prediction_length=window.horizon,
                     num_samples=samples,
-                    samples_per_batch=_divisor(samples, self._samples_per_batch),
+                    samples_per_batch=self._batch,
                     use_kv_cache=self._kv_cache,
                 )
             paths[row] = forecast.samples[0, 0].T.double().cpu().numpy()
@@ -120,18 +122,21 @@ class TotoUpstream(Forecaster):
         )
 
     def _teacher_forced(self, series: np.ndarray, truth: np.ndarray) -> dict[str, np.ndarray]:
-        """The steps of one window: the series grows by a patch of truth before each decode step."""
-        inputs = torch.as_tensor(series, dtype=self._dtype, device=self._device)[None, None]
+        """The steps of one window: the series grows by a patch of truth before each decode step.
+
+        The window stands in a batch as large as the latest forecast's, so that compiled code is the same.
+        """
+        inputs = torch.as_tensor(series, dtype=self._dtype, device=self._device).expand(self._batch, 1, -1)
         patches = torch.as_tensor(truth, dtype=self._dtype, device=self._device)
         prefix, cache = inputs.shape[-1], None
         if self._kv_cache:
             cache = self._backbone.allocate_kv_cache(
-                1, 1, prefix + (len(patches) + 1) * self._patch, self._device, self._dtype
+                self._batch, 1, prefix + (len(patches) + 1) * self._patch, self._device, self._dtype
             )
         steps = []
         for step in range(len(patches) + 1):
             if step > 0:
-                inputs = torch.cat([inputs, patches[step - 1][None, None]], dim=-1)
+                inputs = torch.cat([inputs, patches[step - 1].expand(self._batch, 1, -1)], dim=-1)
             output = self._backbone(
                 inputs,
                 torch.ones_like(inputs, dtype=torch.bool),

@@ -32,6 +32,9 @@ def run(request: Request) -> dict[str, Any]:
     with HealthRecorder() as recorder:
         if request["mode"] != "eager":
             variant.compile(request["mode"])
+        for filled, _ in calls_of(windows, request["windows_per_call"], fill=request["mode"] != "eager"):
+            # What is probed is then the code, and the shapes, that forecasts run.
+            variant.forecast(filled, request["samples"], request["seed"])
         _probe(variant.probe, windows, request)
         recorder.end_of_warm_up()
         found = _probe(variant.probe, windows, request)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from typing import Any
+
+import torch
 
 
 def compile_arguments(mode: str, device: str = "cpu") -> dict[str, Any]:
@@ -15,6 +18,15 @@ def compile_arguments(mode: str, device: str = "cpu") -> dict[str, Any]:
     if mode == "eager":
         raise ValueError(f"mode eager is not compiled (device {device})")
     return {"backend": "inductor", "mode": mode}
+
+
+def isolation() -> dict[str, bool]:
+    """Keyword arguments of torch.compile by which recompiles under one wrapper leave another's limit alone.
+
+    Empty where this torch does not know them (2.11): there all wrappers of the same code share one limit of 8.
+    """
+    known = "isolate_recompiles" in inspect.signature(torch.compile).parameters
+    return {"isolate_recompiles": True} if known else {}
 
 
 def same_as(mode: str, device: str, autotuning: Mapping[str, Any] | None = None) -> str | None:

@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from greenlight.compilation.modes import isolation
 from greenlight.errors import UserError
 from greenlight.models.toto.checkpoint import read_dimensions, read_tensors
 from greenlight.models.toto.static.decode import Decode, PathShape
@@ -235,7 +236,7 @@ class TotoEngine:
             for name in methods:
                 # Recompiles of the same code for other shapes do not count against this one's limit.
                 compiled = torch.compile(
-                    getattr(module, name), fullgraph=True, dynamic=False, mode=self._mode, isolate_recompiles=True
+                    getattr(module, name), fullgraph=True, dynamic=False, mode=self._mode, **isolation()
                 )
                 setattr(module, name, compiled)
         return module

@@ -70,7 +70,7 @@ def test_a_price_file_that_is_refused_stops_the_run_with_its_line(fresh):
     file.write_text("\n".join(lines) + "\n")
     done = fresh.snakemake()
     assert done.returncode != 0
-    last = done.stdout.rstrip().splitlines()[-5:]
+    last = done.stdout.rstrip().splitlines()[-12:]
     said = "\n".join(last)
     assert "SIM_00001.csv" in said and "11" in said and "non_positive_prices" in said, done.stdout
     assert "Traceback" not in done.stdout

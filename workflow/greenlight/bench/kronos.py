@@ -43,8 +43,10 @@ class Case:
     context: int
 
 
-def build(size: str, kind: type[KronosUpstream] | type[KronosStatic], device: str) -> KronosUpstream | KronosStatic:
-    """A forecaster with seeded random weights at the dimensions of a published model."""
+def build(
+    size: str, kind: type[KronosUpstream] | type[KronosStatic], device: str, **settings: Any
+) -> KronosUpstream | KronosStatic:
+    """A forecaster with seeded random weights at the dimensions of a published model; settings beside SETTINGS."""
     layers, width, heads, hidden = SIZES[size]
     torch.manual_seed(0)
     network = KronosNetwork(
@@ -58,7 +60,7 @@ def build(size: str, kind: type[KronosUpstream] | type[KronosStatic], device: st
             s1_bits=BITS, s2_bits=BITS, group_size=5,
         )
     )  # fmt: skip
-    return kind(network, tokenizer, Settings(**SETTINGS), device)
+    return kind(network, tokenizer, Settings(**SETTINGS, **settings), device)
 
 
 def walk(symbol: str, context: int, horizon: int) -> Window:

@@ -106,13 +106,15 @@ def published_runner(size: str, variant: Variant, arguments: argparse.Namespace)
     return run
 
 
-def static_runner(size: str, variant: Variant, arguments: argparse.Namespace) -> Runner:
-    """The static engine; the windows of a case in one batch."""
+def static_runner(
+    size: str, variant: Variant, arguments: argparse.Namespace, dtype: torch.dtype = torch.float32
+) -> Runner:
+    """The static engine, its network in dtype; the windows of a case in one batch."""
     torch.manual_seed(0)
     toto = Toto(**configuration(size))
     tensors = {name: t for name, t in toto.state_dict().items() if not name.endswith(COMPUTED)}
     dimensions = read_dimensions(configuration(size), "benchmark")
-    network = Network.from_published(dimensions, tensors, torch.float32).to(arguments.device)
+    network = Network.from_published(dimensions, tensors, dtype).to(arguments.device)
     del toto, tensors
     engine = TotoEngine(network, windows_per_batch=max(case.windows for case in arguments.cases))
     if variant.compiled:
@@ -217,7 +219,7 @@ def exactness(arguments: argparse.Namespace) -> str:
     attention has the weights of queries and keys times 4: nearly uniform attention hides errors.
     """
     config = configuration(arguments.size)
-    windows = _walks(4, arguments.context, 6 * config["patch_size"])
+    windows = walks(4, arguments.context, 6 * config["patch_size"])
     lines = ["| weights | implementation | dtype | prefill | decode steps |", "|---|---|---|---|---|"]
     for label, sharpness in (("random", 1.0), ("sharp attention", 4.0)):
         torch.manual_seed(0)
@@ -225,13 +227,14 @@ def exactness(arguments: argparse.Namespace) -> str:
         with torch.no_grad():
             for layer in toto.model.transformer.layers:
                 layer.attention.wQKV.weight[: 2 * config["embed_dim"]] *= sharpness
-        truth = _implementation("uncached", toto, config, "float64").probe(windows)
+        truth = implementation_of("uncached", toto, config, "float64", arguments.device).probe(windows)
         for dtype in ("float32", "float64"):
-            for name in ("uncached", "upstream", "host-index", "static"):
+            names = ["uncached", "upstream", "host-index", "static"]
+            for name in names + (["static-reduce-overhead"] if arguments.device != "cpu" else []):
                 if (name, dtype) == ("uncached", "float64"):
                     continue
                 _progress(f"exactness of {name} in {dtype}, {label}")
-                found = _implementation(name, toto, config, dtype).probe(windows)
+                found = implementation_of(name, toto, config, dtype, arguments.device).probe(windows)
                 worst = np.zeros(2)
                 for quantity, expected in truth.items():
                     scale = np.maximum(1.0, np.abs(expected))
@@ -242,20 +245,23 @@ def exactness(arguments: argparse.Namespace) -> str:
     return "\n".join(lines)
 
 
-def _implementation(name: str, toto: Toto, config: dict[str, Any], dtype: str) -> Forecaster:
-    """An implementation on a copy of a model's weights."""
-    options = LoadOptions("random", dtype=dtype, settings={"kv_cache": name != "uncached"})
-    if name == "static":
+def implementation_of(name: str, toto: Toto, config: dict[str, Any], dtype: str, device: str) -> Forecaster:
+    """An implementation on a copy of a model's weights; `static-<mode>` is compiled."""
+    options = LoadOptions("random", device=device, dtype=dtype, settings={"kv_cache": name != "uncached"})
+    if name.startswith("static"):
         tensors = {key: t for key, t in toto.state_dict().items() if not key.endswith(COMPUTED)}
         kind = getattr(torch, dtype)
-        network = Network.from_published(read_dimensions(config, "benchmark"), tensors, kind)
-        return TotoStatic(TotoEngine(network, dtype=kind, samples_per_batch=1))
+        network = Network.from_published(read_dimensions(config, "benchmark"), tensors, kind).to(device)
+        forecaster = TotoStatic(TotoEngine(network, dtype=kind, samples_per_batch=1))
+        if name != "static":
+            forecaster.compile(Variant.parse(name).mode)
+        return forecaster
     own = Toto(**config)
     own.load_state_dict(toto.state_dict())
     return (TotoHostIndex if name == "host-index" else TotoUpstream)(own.eval(), options)
 
 
-def _walks(count: int, context: int, horizon: int) -> list[Window]:
+def walks(count: int, context: int, horizon: int) -> list[Window]:
     """Random walks as windows."""
     random = np.random.default_rng(0)
     closes = random.normal(size=(count, context + horizon, 1)).cumsum(axis=1) + 100.0

@@ -346,4 +346,13 @@ def _skip_reason(graph: Graph) -> str:
 
 
 def _plain(reasons: Iterable[str]) -> list[str]:
-    return [headline(one).removeprefix("skipping cudagraphs due to ").strip()[:500] for one in reasons]
+    """Each reason in one line, with the innermost line of the user's source where torch names the stack."""
+    plain = []
+    for one in reasons:
+        text = headline(one).removeprefix("skipping cudagraphs due to ").removesuffix("Found from :").strip()
+        places = re.findall(r'File "(.+)", line (\d+), in (\S+)', one)
+        if places:
+            file, line, function = places[-1]
+            text = f"{text} At {file}:{line}, in {function}."
+        plain.append(text[:500])
+    return plain

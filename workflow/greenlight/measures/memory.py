@@ -24,7 +24,7 @@ class MemoryMeter:
 
     The host's peak is the kernel's own high-water mark, reset on entry (Linux); where that is refused, the largest
     reading stands in and `exact` is False. The device's peak is that of torch's allocator, reset on entry: it
-    leaves out the CUDA context and what libraries allocate themselves. The device part was not run on a GPU yet.
+    leaves out the CUDA context and what libraries allocate themselves.
 
     Attributes:
         readings: {"host_bytes": resident bytes after each `read`, "device_bytes": bytes allocated on the device}.

@@ -1,7 +1,8 @@
 """Before anything touches a device: is there one, does the driver answer, who holds it, is enough memory free?
 
 NVML is asked in a process of its own, because a broken driver may hang whoever asks. Nothing is killed or reset,
-and no CUDA context is made. The paths behind an answering driver were not run on a GPU yet.
+and no CUDA context is made. Devices that
+others hold, waiting for them and MIG were not run on a GPU yet.
 """
 
 from __future__ import annotations

@@ -5,8 +5,9 @@ from __future__ import annotations
 import ast
 from pathlib import Path
 
-import greenlight
 import pytest
+
+import greenlight
 from greenlight import provenance
 from greenlight.stages.jobs import STAGE_MODULES
 

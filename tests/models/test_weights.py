@@ -10,7 +10,8 @@ from safetensors.torch import save_file
 from greenlight.errors import MissingWeights, UserError
 from greenlight.files import write_json
 from greenlight.models import registry, weights
-from greenlight.models.training_data import trained_until, training_series
+from greenlight.models.training_data import training_series
+from greenlight.models.weights import trained_until
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 

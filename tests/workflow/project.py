@@ -66,13 +66,18 @@ class Project:
 
     def stale(self, *arguments):
         """Names of the rules that `snakemake -n` would run, with how many jobs each."""
-        done = self.snakemake("-n", "--quiet", "progress", *arguments)
+        done = self.snakemake("-n", *arguments)
         assert done.returncode == 0, done.stdout
-        counts = {}
-        for line in done.stdout.splitlines():
-            parts = line.split()
-            if len(parts) == 2 and parts[1].isdigit() and parts[0] not in ("total", "all"):
-                counts[parts[0]] = int(parts[1])
+        counts, lines = {}, iter(done.stdout.splitlines())
+        for line in lines:
+            if line.split() == ["job", "count"]:
+                next(lines)  # the rule under the header
+                for row in lines:
+                    name, count = row.split()
+                    if name == "total":
+                        return counts
+                    if name != "all":
+                        counts[name] = int(count)
         return counts
 
 

@@ -152,5 +152,5 @@ def test_exactly_what_uses_it_is_stale(table, name, monkeypatch):
 
 def _is_source(file):
     return file.is_file() and ".snakemake" not in file.parts and (
-        "results" not in file.parts or file.suffix in (".md", ".parquet") and "archive" not in file.parts
+        "results" not in file.parts or (file.suffix in (".md", ".parquet") and "archive" not in file.parts)
     )  # fmt: skip

@@ -54,11 +54,14 @@ def of_every_variant(path, model=None, compiled=False):
 
 
 def weights_and_cache(wildcards):
-    """What a variant starts from: the weights, and its filled compile cache where it is compiled."""
+    """What a variant starts from: the weights, and its filled compile cache where it is compiled.
+
+    The cache is named by its record: the time of a folder says nothing after a copy or a touch.
+    """
     model, variant = wildcards.model, wildcards.variant
     if variant.endswith("-eager"):
         return [LAYOUT.weights(model)]
-    return [LAYOUT.weights(model), LAYOUT.record("compile", model, variant), LAYOUT.cache(model, variant)]
+    return [LAYOUT.weights(model), LAYOUT.record("compile", model, variant)]
 
 
 onstart:

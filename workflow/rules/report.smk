@@ -26,7 +26,7 @@ rule archive:
     message:
         "Archiving the report and its evidence"
     input:
-        report=rules.report.output,
+        report=[rules.report.output.markdown, rules.report.output.page],
         deploy=rules.judge.output.deploy,
     output:
         record=LAYOUT.archived,

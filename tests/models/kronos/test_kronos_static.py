@@ -17,8 +17,7 @@ from greenlight.models.base import LoadOptions
 from greenlight.models.kronos import KronosStatic, KronosUpstream
 from greenlight.models.kronos.config import CLOSE, Settings
 from greenlight.models.kronos.sampling import Filter, Sampling, probabilities
-from greenlight.models.training_data import trained_until
-from greenlight.models.weights import CHECKPOINTS
+from greenlight.models.weights import CHECKPOINTS, trained_until
 
 LIMITS = {torch.float32: 2e-5, torch.float64: 1e-12}
 

@@ -17,8 +17,7 @@ from greenlight.data.windows import CLOSE, Window, cut_windows
 from greenlight.errors import UserError
 from greenlight.models.base import LoadOptions
 from greenlight.models.registry import implementations, load_forecaster
-from greenlight.models.training_data import trained_until
-from greenlight.models.weights import CHECKPOINTS
+from greenlight.models.weights import CHECKPOINTS, trained_until
 from tests.models.toto.published_toto import random_toto, save_checkpoint
 
 ALL = implementations("toto")

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from greenlight.models.toto import train
-from greenlight.models.training_data import describe, trained_until, training_series
-from greenlight.models.weights import CHECKPOINTS, weights_hash
+from greenlight.models.training_data import describe, training_series
+from greenlight.models.weights import CHECKPOINTS, trained_until, weights_hash
 
 DATA = Path(__file__).parents[3] / "trainingdata"
 

@@ -9,8 +9,6 @@ from pathlib import Path
 import numpy as np
 
 from greenlight.errors import UserError
-from greenlight.files import read_json
-from greenlight.models.weights import TRAINING
 
 
 @dataclass(frozen=True)
@@ -67,23 +65,3 @@ def describe(series: dict[str, TrainingSeries]) -> dict[str, dict[str, object]]:
         }
         for symbol, one in sorted(series.items())
     }
-
-
-def trained_until(checkpoint: Path) -> dict[str, np.datetime64]:
-    """By symbol, the last time that a checkpoint was trained on; empty where it has no training.json.
-
-    Raises:
-        UserError: a training.json that is not readable.
-    """
-    path = checkpoint / TRAINING
-    if not path.is_file():
-        return {}
-    try:
-        return {
-            symbol: np.datetime64(entry["trained_until"].removesuffix("Z"), "ns")
-            for symbol, entry in read_json(path)["symbols"].items()
-        }
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(
-            f"{path}: expected `symbols` with a `trained_until` time for each ({error}); train or fetch it again"
-        ) from error

@@ -12,6 +12,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from greenlight.errors import MissingWeights, UserError
 from greenlight.files import read_json
 
@@ -177,3 +179,23 @@ def weights_hash(folder: Path) -> str:
         with (folder / name).open("rb") as file:
             digest.update(hashlib.file_digest(file, "sha256").digest())
     return digest.hexdigest()
+
+
+def trained_until(checkpoint: Path) -> dict[str, np.datetime64]:
+    """By symbol, the last time that a checkpoint was trained on; empty where it has no training.json.
+
+    Raises:
+        UserError: a training.json that is not readable.
+    """
+    path = checkpoint / TRAINING
+    if not path.is_file():
+        return {}
+    try:
+        return {
+            symbol: np.datetime64(entry["trained_until"].removesuffix("Z"), "ns")
+            for symbol, entry in read_json(path)["symbols"].items()
+        }
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(
+            f"{path}: expected `symbols` with a `trained_until` time for each ({error}); train or fetch it again"
+        ) from error

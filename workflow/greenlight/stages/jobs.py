@@ -46,9 +46,8 @@ Job = dict[str, Any]
 
 
 def modules_of(job: Job) -> tuple[tuple[str, ...], list[str]]:
-    """(modules that a job runs, packages left out because they are another model's)."""
-    model = job.get("model")
-    others = [f"greenlight.models.{name}" for name in MODELS if name != model] if model else []
+    """(modules that a job runs, packages left out because they are a model's that the job does not run)."""
+    others = [f"greenlight.models.{name}" for name in MODELS if name != job.get("model")]
     return STAGE_MODULES[job["stage"]], others
 
 

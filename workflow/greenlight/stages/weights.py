@@ -6,8 +6,7 @@ import argparse
 
 from greenlight.files import write_json
 from greenlight.layout import Layout
-from greenlight.models.training_data import trained_until
-from greenlight.models.weights import resolve_checkpoint, weights_hash
+from greenlight.models.weights import resolve_checkpoint, trained_until, weights_hash
 from greenlight.provenance import digest
 from greenlight.stages.command import run_stage
 from greenlight.stages.jobs import Job

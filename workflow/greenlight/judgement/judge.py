@@ -200,6 +200,13 @@ def _ordered(checks: Sequence[Check]) -> list[Check]:
     return sorted(checks, key=lambda check: _ORDER[check.name])
 
 
+def _verdict_of(entry: VariantEvidence, checks: Sequence[Check]) -> str:
+    """fail where anything blocks; else pass, or not-measured where another variant was measured in its place."""
+    if any(check.blocking for check in checks):
+        return "fail"
+    return "pass" if entry.expected.jobs else "not-measured"
+
+
 def _figures(
     entry: VariantEvidence, checks: Sequence[Check], speed: Speed | None, summary: Mapping[str, Any] | None
 ) -> dict[str, Any]:
@@ -210,7 +217,7 @@ def _figures(
     peaks = [r.peak_memory_bytes for r in [*predicted, *timed] if r.peak_memory_bytes is not None]
     trials = next((check.reason for check in checks if check.name == "trials"), "")
     return {
-        "verdict": "fail" if any(check.blocking for check in checks) else "pass",
+        "verdict": _verdict_of(entry, checks),
         "blocking": [check.name for check in checks if check.blocking],
         "warnings": [check.name for check in checks if check.status == "warn"],
         "same_as": entry.expected.same_as,

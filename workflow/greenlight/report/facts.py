@@ -258,7 +258,9 @@ def _model(
     reference = at(entry, "reference", kind=str, default="")
     names = sorted(found, key=partial(_simplicity, reference))
     rows = tuple(variant_row(verdict, model, variant, reference) for variant in names)
-    paths = {variant: layout.window_scores(model, variant) for variant in names}
+    # A mode that is identical to another one on this device has no jobs, and no scores of its own.
+    measured = [variant for variant in names if at(found, variant, "jobs", kind=dict, default={"": {}})]
+    paths = {variant: layout.window_scores(model, variant) for variant in measured}
     scored = {variant: symbol_scores(reader, path) for variant, path in paths.items()}
     scores = {variant: found for variant, found in scored.items() if found is not None}
     shown = next((v for v in (decision.get("judged"), decision.get("chosen"), reference) if v in scores), "")

@@ -81,9 +81,9 @@ class VariantRow:
 
 
 def verdict_word(gate: str | None, blocking: Iterable[Mapping[str, Any]]) -> str:
-    """`pass`, `fail`, `inconclusive` (fails, and all that blocks is inconclusive) or `unknown`."""
+    """`pass`, `fail`, `inconclusive` (fails, and all that blocks is inconclusive), `not measured` or `unknown`."""
     if gate != "fail":
-        return "pass" if gate == "pass" else "unknown"
+        return {"pass": "pass", "not-measured": "not measured"}.get(str(gate), "unknown")
     statuses = {check.get("status") for check in blocking}
     return "inconclusive" if statuses == {"inconclusive"} else "fail"
 

@@ -6,7 +6,7 @@ import difflib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -101,6 +101,8 @@ class AcceptSettings(_Section):
 class ModelSettings(_Section):
     """What every model has."""
 
+    model: ClassVar[str]
+
     source: str = "embedded"
     """`embedded` (the small checkpoint that ships), a local folder, or a Hugging Face id such as owner/name."""
     revision: str | None = None
@@ -139,7 +141,7 @@ class ModelSettings(_Section):
     @classmethod
     def known(cls) -> tuple[str, ...]:
         """Implementations of this model."""
-        raise NotImplementedError
+        return implementations(cls.model)
 
     def model_settings(self) -> dict[str, Any]:
         """The model's own settings, as `LoadOptions.settings` takes them."""
@@ -150,19 +152,18 @@ class ModelSettings(_Section):
 class TotoSettings(ModelSettings):
     """Datadog's Toto."""
 
+    model: ClassVar[str] = "toto"
+
     variants: tuple[str, ...] = ("upstream-eager", "upstream-default", "static-eager", "static-default")
     """Variants to examine, each <implementation>-<mode>."""
     samples_per_batch: int = Field(default=32, ge=1)
     """Samples that the published code decodes at once, lowered to a divisor of evaluation.samples."""
 
-    @classmethod
-    def known(cls) -> tuple[str, ...]:
-        """Implementations of Toto."""
-        return implementations("toto")
-
 
 class KronosSettings(ModelSettings):
     """Kronos, model and tokenizer."""
+
+    model: ClassVar[str] = "kronos"
 
     variants: tuple[str, ...] = ("upstream-eager", "static-eager", "static-default")
     """Variants to examine, each <implementation>-<mode>."""
@@ -178,11 +179,6 @@ class KronosSettings(ModelSettings):
     """Keep the k likeliest tokens; 0 keeps all. As published, top_p is not applied where this is set."""
     top_p: float = Field(default=1.0, gt=0, le=1)
     """Keep the likeliest tokens up to this probability."""
-
-    @classmethod
-    def known(cls) -> tuple[str, ...]:
-        """Implementations of Kronos."""
-        return implementations("kronos")
 
     @model_validator(mode="after")
     def _tokenizer_is_pinned(self) -> KronosSettings:

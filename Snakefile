@@ -25,4 +25,8 @@ include: "workflow/rules/diagnose.smk"
 rule all:
     default_target: True
     input:
-        LAYOUT.passed,
+        passed=LAYOUT.passed,
+        # Named here too, because Snakemake does not miss an intermediate file that was deleted.
+        reports=[LAYOUT.verdict, LAYOUT.decision, LAYOUT.deploy, LAYOUT.report, LAYOUT.report_page, LAYOUT.archived],
+        forecasts=FORECASTS,
+        **EVIDENCE,

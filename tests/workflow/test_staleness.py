@@ -18,7 +18,7 @@ SCORING = {"score_toto", "score_kronos", "expect"} | JUDGING
 TRIALS = {"predict_0", "predict_1", "probe", "time"}
 COMPILING = {"clear", "compile"} | TRIALS
 TOTO = {"weights"} | COMPILING | {"score_toto", "expect"} | JUDGING
-KRONOS = {"weights"} | TRIALS | {"score_kronos", "expect"} | JUDGING
+KRONOS = {"weights"} | (TRIALS - {"time"}) | {"score_kronos", "expect"} | JUDGING
 EVERYTHING = COMPILING | SCORING
 PACKAGE = "workflow/greenlight/"
 
@@ -116,7 +116,7 @@ EDITS = {
     ),
     "a setting of one model": (
         lambda p: configure(p, ["models", "kronos"], temperature=0.9),
-        {"predict_0", "predict_1", "probe", "time", "score_kronos", "expect"} | JUDGING,
+        {"predict_0", "predict_1", "probe", "score_kronos", "expect"} | JUDGING,
     ),
     "a deleted forecast": (
         lambda p: next(p.folder.glob("results/forecasts/model=kronos/**/symbol=SIM_00002/*.parquet")).unlink(),

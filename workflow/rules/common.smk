@@ -53,6 +53,11 @@ def of_every_variant(path, model=None, compiled=False):
     ]
 
 
+def of_timed(path):
+    """A path of the layout for each variant that is timed."""
+    return [path(m, v) for m, v in PLAN.timed]
+
+
 def weights_and_cache(wildcards):
     """What a variant starts from: the weights, and its filled compile cache where it is compiled.
 

@@ -7,13 +7,15 @@ EVIDENCE = {
         LAYOUT.predict_record(model, variant, shard) for model, variant in PLAN.variants for shard in SHARDS
     ],
     "probed": of_every_variant(lambda m, v: LAYOUT.record("probe", m, v)),
-    "timed": of_every_variant(lambda m, v: LAYOUT.record("time", m, v)),
-    "pairs": of_every_variant(LAYOUT.pairs),
+    "timed": of_timed(lambda m, v: LAYOUT.record("time", m, v)),
+    "pairs": of_timed(LAYOUT.pairs),
     "scored": of_every_variant(LAYOUT.window_scores),
     "summaries": [LAYOUT.score_summary(model) for model in MODELS],
     "weights": [LAYOUT.weights(model) for model in MODELS],
     "data": [LAYOUT.data_report(symbol) for symbol in PLAN.symbols],
 }
+
+FORECASTS = [LAYOUT.forecast(model, variant, symbol) for model, variant in PLAN.variants for symbol in PLAN.symbols]
 
 
 rule expect:

@@ -9,9 +9,7 @@ rule report:
         decision=rules.judge.output.decision,
         difference=rules.diff.output.difference,
         pairs=EVIDENCE["pairs"],
-        forecasts=[
-            LAYOUT.forecast(model, variant, symbol) for model, variant in PLAN.variants for symbol in PLAN.symbols
-        ],
+        forecasts=FORECASTS,
     output:
         markdown=LAYOUT.report,
         page=LAYOUT.report_page,

@@ -92,12 +92,13 @@ def _jobs(job: Job, model: str, variant: str) -> dict[str, Any]:
         for shard, symbols in enumerate(job["shards"])
     }
     jobs["probe"] = {"key": keys[f"probe/{model}/{variant}"]}
-    jobs["time"] = {
-        "key": keys[f"time/{model}/{variant}"],
-        "trials": timing["processes"],
-        "pairs": timing["pairs"],
-        "control_pairs": timing["control_pairs"],
-    }
+    if variant != job["models"][model]["reference"]:
+        jobs["time"] = {
+            "key": keys[f"time/{model}/{variant}"],
+            "trials": timing["processes"],
+            "pairs": timing["pairs"],
+            "control_pairs": timing["control_pairs"],
+        }
     jobs["score"] = {"key": job["models"][model]["score_key"]}
     if Variant.parse(variant).compiled:
         jobs["compile"] = {"key": keys[f"compile/{model}/{variant}"]}

@@ -117,6 +117,11 @@ class Plan:
             if every or self._same_as(variant, settings.variants) is None
         ]
 
+    @cached_property
+    def timed(self) -> list[tuple[str, str]]:
+        """(model, variant) of everything that is timed: the reference is, in the pairs of each of the others."""
+        return [(model, variant) for model, variant in self.variants if variant != self.model(model).reference]
+
     def variants_of(self, model: str) -> list[str]:
         """The measured variants of a model."""
         return [variant for name, variant in self.variants if name == model]
@@ -253,7 +258,7 @@ class Plan:
     @once
     def trial_keys(self) -> dict[str, str]:
         """Key of each trial stage's job by `stage/model/variant`, and of each shard by `…/shard`."""
-        keys = self._keys(*((s, m, v) for m, v in self.variants for s in ("probe", "time")))
+        keys = self._keys(*(("probe", m, v) for m, v in self.variants), *(("time", m, v) for m, v in self.timed))
         keys |= self._keys(*(("compile", m, v) for m, v in self.variants if Variant.parse(v).compiled))
         for model, variant in self.variants:
             for shard in range(len(self.shards)):
@@ -356,7 +361,8 @@ class Plan:
             if Variant.parse(variant).compiled:
                 jobs += [self.clear(model, variant), self.compile(model, variant)]
             jobs += [self.predict(model, variant, shard) for shard in shards]
-            jobs += [getattr(self, stage)(model, variant) for stage in ("probe", "time")]
+            jobs.append(self.probe(model, variant))
+            jobs += [self.time(model, variant)] if (model, variant) in self.timed else []
         jobs += [self.score(model) for model in models]
         jobs += [getattr(self, s)() for s in ("expect", "diff", "judge", "report", "archive", "gate")]
         for job in jobs:

@@ -33,17 +33,16 @@ def judge_stage(layout: Layout, job: Job, options: argparse.Namespace) -> None:
 
 
 def _decision(verdict: Verdict, model: str) -> dict[str, Any]:
-    """What to deploy for a model: nothing, where the gate does not pass it."""
+    """What to deploy for a model: nothing, where the gate does not pass, be it for another model."""
     decision = verdict.decisions[model].to_dict()
-    passed = verdict.to_dict()["models"][model]["gate"] == "pass"
-    return {"variant": decision["judged"] if passed else None, **decision}
+    return {"variant": decision["judged"] if verdict.passed else None, **decision}
 
 
 def deploy_lines(layout: Layout, gate: str, models: dict[str, Any], made: dict[str, str]) -> str:
     """The decision as variables that a POSIX shell can source.
 
-    A model without a variant that passes is set to run eager, and GREENLIGHT_VERDICT says that the gate failed, so
-    that a deploy script that does not look at the exit code deploys nothing that was not shown.
+    Where the gate does not pass, every model is set to run eager and GREENLIGHT_VERDICT says so, so that a deploy
+    script that does not look at the exit code deploys nothing that was not shown.
     """
     lines = [
         f"# Written by Greenlight at {made['made']}, commit {made['commit']}.",
@@ -54,7 +53,7 @@ def deploy_lines(layout: Layout, gate: str, models: dict[str, Any], made: dict[s
         name, chosen = model.upper(), decision["variant"]
         variant = Variant.parse(chosen) if chosen else None
         compiled = bool(variant and variant.compiled)
-        lines.append(f"# {model}: {chosen or 'no variant passes; eager until one does'}")
+        lines.append(f"# {model}: {chosen or 'the gate does not pass; eager until it does'}")
         lines.append(f"{name}_VARIANT={shlex.quote(chosen or '')}")
         lines.append(f"{name}_IMPLEMENTATION={shlex.quote(variant.implementation if variant else '')}")
         lines.append(f"{name}_COMPILE={int(compiled)}")

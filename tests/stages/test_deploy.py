@@ -17,8 +17,13 @@ def sourced(tmp_path, gate, models):
     folder.mkdir()
     (folder / "deploy.env").write_text(deploy_lines(Layout(folder), gate, models, MADE))
     done = subprocess.run(
-        ["sh", "-euc", ". ./deploy.env; env"], cwd=folder, capture_output=True, text=True, check=True, env={"PATH": "/usr/bin:/bin"}
-    )  # fmt: skip
+        ["sh", "-euc", ". ./deploy.env; env"],
+        cwd=folder,
+        env={"PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     return dict(line.split("=", 1) for line in done.stdout.splitlines() if "=" in line), folder
 
 

@@ -80,4 +80,5 @@ def test_an_anchor_has_letters_digits_and_hyphens_only():
 
 
 def test_lone_surrogates_can_be_written():
-    visible("\ud800 name").encode("utf-8")
+    written = visible("\ud800 name").encode("utf-8").decode("utf-8")
+    assert written.endswith(" name")

@@ -9,6 +9,7 @@ TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 STAMP := $(VENV)/.complete
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps
 CORES ?= 1
+TEST_WORKERS ?= 2
 
 .PHONY: verify test env checkpoints data benchmarks lint schema clean
 
@@ -16,7 +17,7 @@ verify: env
 	$(BIN)/snakemake --cores $(CORES)
 
 test: env
-	$(BIN)/python -m pytest $(PYTEST_ARGUMENTS)
+	$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadgroup --no-loadscope-reorder $(PYTEST_ARGUMENTS)
 
 env: $(STAMP)
 

@@ -1,11 +1,23 @@
-"""Fast tests first, slow ones last."""
+"""Fast tests first, slow ones last; with pytest-xdist, tests that share costly fixtures stay in one process."""
 
 from __future__ import annotations
 
 import os
+
+import pytest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: item.get_closest_marker("slow") is not None)
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group(_group(item)))
+
+
+def _group(item):
+    """The project of the `finished` fixture costs minutes, a module's fixtures seconds: neither is made twice."""
+    if "finished" in item.fixturenames:
+        return "finished"
+    slow = "slow" if item.get_closest_marker("slow") else "fast"
+    return f"{item.path.parent.name}/{item.path.name} {slow}"

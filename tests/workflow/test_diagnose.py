@@ -20,7 +20,7 @@ def diagnose(project, *variants, environment=None):
     config["evaluation"] = TINY
     config["models"] = {"toto": {"variants": list(variants)}, "kronos": None}
     project.configure(config)
-    done = project.snakemake("--", "diagnose", environment=environment)
+    done = project.snakemake("diagnose", environment=environment)
     assert done.returncode == 0, done.stdout
     record = project.read("diagnosis.json")
     assert broken_seal(record) is None

@@ -6,8 +6,6 @@ import inspect
 from collections.abc import Mapping
 from typing import Any
 
-import torch
-
 
 def compile_arguments(mode: str, device: str = "cpu") -> dict[str, Any]:
     """Keyword arguments of torch.compile for a mode: Inductor, and the mode by its own name on every device.
@@ -25,6 +23,8 @@ def isolation() -> dict[str, bool]:
 
     Empty where this torch does not know them (2.11): there all wrappers of the same code share one limit of 8.
     """
+    import torch  # here, because planning uses this module, and torch would double the time of a run with nothing to do
+
     known = "isolate_recompiles" in inspect.signature(torch.compile).parameters
     return {"isolate_recompiles": True} if known else {}
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from scipy import stats
 
 FEWEST_READINGS = 8
 
@@ -112,6 +111,8 @@ def memory_slope(readings: Sequence[int]) -> dict[str, Any]:
     calls = len(readings)
     if calls < FEWEST_READINGS:
         return {"bytes_per_call": None, "low": None, "high": None, "calls": calls, "grows": None}
+    from scipy import stats  # here: every trial has a meter, few ask for a slope, and the import takes most of a second
+
     slope, _, low, high = stats.theilslopes([float(one) for one in readings], alpha=0.95)
     return {
         "bytes_per_call": float(slope),

@@ -44,9 +44,7 @@ def test_production_is_refused_until_revisions_are_pinned():
     with pytest.raises(UserError, match="revision must pin its commit"):
         load_settings(production, ["config/production.yaml"])
     pinned = {"revision": "0" * 40}
-    production = merged(
-        production, {"models": {"toto": pinned, "kronos": pinned | {"tokenizer_revision": "1" * 40}}}
-    )
+    production = merged(production, {"models": {"toto": pinned, "kronos": pinned | {"tokenizer_revision": "1" * 40}}})
     assert load_settings(production, []).models.toto.revision == "0" * 40
 
 

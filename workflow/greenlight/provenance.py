@@ -81,9 +81,7 @@ def _parsed(file: Path, module: str, modified: int) -> tuple[str, tuple[str, ...
     return hashlib.sha256(code.encode()).hexdigest(), tuple(n for n in names if n.split(".")[0] == PACKAGE)
 
 
-def import_closure(
-    modules: Iterable[str], without: Sequence[str] = (), root: Path = _ROOT
-) -> dict[str, str]:
+def import_closure(modules: Iterable[str], without: Sequence[str] = (), root: Path = _ROOT) -> dict[str, str]:
     """Every first-party module that `modules` import, directly or not, with the hash of its code.
 
     Imports inside functions count; comments, docstrings and layout do not. A module under one of the packages in

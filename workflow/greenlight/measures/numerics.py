@@ -60,9 +60,7 @@ def _empty_entry(problem: str) -> dict[str, Any]:
 
 def _compare_one(arrays: list[np.ndarray | None], windows: Sequence[str] | None) -> dict[str, Any]:
     absent = [
-        text
-        for text, array in zip(("variant", "reference", "float64 reference"), arrays, strict=True)
-        if array is None
+        text for text, array in zip(("variant", "reference", "float64 reference"), arrays, strict=True) if array is None
     ]
     if absent:
         return _empty_entry(f"the {' and the '.join(absent)} lack this quantity")

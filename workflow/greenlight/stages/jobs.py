@@ -190,9 +190,7 @@ class Plan:
             "horizon": shared.evaluation.horizon,
             "samples": shared.evaluation.samples,
             "memory_gib": shared.trials.memory_gib,
-            "versions": provenance.package_versions(
-                provenance.TORCH_PACKAGES + provenance.MODEL_PACKAGES[model]
-            ),
+            "versions": provenance.package_versions(provenance.TORCH_PACKAGES + provenance.MODEL_PACKAGES[model]),
         }
 
     def clear(self, model: str, variant: str) -> Job:
@@ -250,10 +248,7 @@ class Plan:
         return compiled | {f"prepare/{shard}": self._key("prepare", shard)}
 
     def _keys(self, *stages: tuple[str, str, str]) -> dict[str, str]:
-        return {
-            f"{stage}/{model}/{variant}": self._key(stage, model, variant)
-            for stage, model, variant in stages
-        }
+        return {f"{stage}/{model}/{variant}": self._key(stage, model, variant) for stage, model, variant in stages}
 
     @once
     def trial_keys(self) -> dict[str, str]:

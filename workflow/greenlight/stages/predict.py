@@ -33,9 +33,7 @@ def predict(layout: Layout, job: Job, options: argparse.Namespace) -> None:
             write_parquet(target, forecast_table(model, variant, [], [], provenance_of(job)))
     shutil.rmtree(made, ignore_errors=True)
     written = [layout.forecast(model, variant, symbol) for symbol in options.symbols]
-    write_record(
-        layout.predict_record(model, variant, shard), job, trials=[trial], outputs=layout.hashes(written)
-    )
+    write_record(layout.predict_record(model, variant, shard), job, trials=[trial], outputs=layout.hashes(written))
 
 
 if __name__ == "__main__":

@@ -33,9 +33,7 @@ Prices = dict[str, tuple[np.ndarray, np.ndarray]]
 def score(layout: Layout, job: Job, options: argparse.Namespace) -> None:
     """Score every variant of a model against the canonical series, not against what the forecasts say of it."""
     prices = {symbol: series_arrays(load_series(layout.series(symbol))) for symbol in job["symbols"]}
-    summary = {
-        variant: _score_variant(layout, job | {"variant": variant}, prices) for variant in job["variants"]
-    }
+    summary = {variant: _score_variant(layout, job | {"variant": variant}, prices) for variant in job["variants"]}
     write_json(layout.score_summary(job["model"]), {"key": digest(job), "variants": summary})
 
 

@@ -18,9 +18,7 @@ def time_variant(layout: Layout, job: Job, options: argparse.Namespace) -> None:
     trials, pairs = [], []
     for process in range(job["timing"]["processes"]):
         request = trial_request(layout, job, options.symbols) | {"process": process}
-        trial = run_with_cache(
-            layout, job, "greenlight.stages.children.latency", request, name=f"process={process}"
-        )
+        trial = run_with_cache(layout, job, "greenlight.stages.children.latency", request, name=f"process={process}")
         pairs.append((trial["result"] or {}).pop("pairs", []) if trial["kind"] == "ok" else [])
         trials.append(trial)
     write_parquet(layout.pairs(model, variant), pairs_table(model, variant, pairs))

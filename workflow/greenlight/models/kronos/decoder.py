@@ -143,9 +143,7 @@ class StaticBlock(nn.Module):
         mixed = functional.scaled_dot_product_attention(query, key, value, is_causal=True)
         return self._finish(x, mixed.transpose(1, 2).flatten(2))
 
-    def advance(
-        self, x: Tensor, cosine: Tensor, sine: Tensor, slot: Tensor, known: Tensor, drawn: Tensor
-    ) -> Tensor:
+    def advance(self, x: Tensor, cosine: Tensor, sine: Tensor, slot: Tensor, known: Tensor, drawn: Tensor) -> Tensor:
         """One token of each sample: [series, samples, width]; cosine and sine [series, 1, 1, size]."""
         query, key, value = self._split(x).unbind(2)
         self.cache.keep_token(rotate(key, cosine, sine), value, slot)

@@ -91,9 +91,7 @@ class KronosForecaster(Forecaster):
                 "forecasts at most max_context rows, so shorten the horizon"
             )
         if context < 1 or horizon < 1:
-            raise UserError(
-                f"Kronos needs a context and a horizon of at least one row, found {context} and {horizon}"
-            )
+            raise UserError(f"Kronos needs a context and a horizon of at least one row, found {context} and {horizon}")
         return context, horizon
 
     @torch.no_grad()
@@ -113,9 +111,7 @@ def load_network(source: str, revision: str | None = None) -> KronosNetwork:
 
 def load_tokenizer(source: str, revision: str | None = None) -> KronosTokenizer:
     """The tokenizer of a checkpoint, in float32 on the CPU; UserError as for `KronosForecaster.load`."""
-    folder = resolve_checkpoint(
-        source, revision, embedded=TOKENIZER_FOLDER, setting="models.kronos.tokenizer"
-    )
+    folder = resolve_checkpoint(source, revision, embedded=TOKENIZER_FOLDER, setting="models.kronos.tokenizer")
     tokenizer = KronosTokenizer(parse(TokenizerConfig, read_config(folder), folder / CONFIG))
     load_into(tokenizer, read_weights(folder), str(folder / WEIGHTS))
     return tokenizer.float()

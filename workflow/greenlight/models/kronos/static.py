@@ -52,9 +52,7 @@ class Plan:
 
     def steps_of(self, first: int, last: int) -> range:
         """The steps that ask the series from `first` to before `last`."""
-        return range(
-            first + self.free if first else 0, last + self.free if last < self.slides else self.horizon
-        )
+        return range(first + self.free if first else 0, last + self.free if last < self.slides else self.horizon)
 
 
 class KronosStatic(KronosForecaster):

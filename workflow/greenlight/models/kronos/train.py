@@ -70,9 +70,7 @@ class WindowSampler:
     amplitudes. Its times are shifted by whole weeks, so that dates are not learned.
     """
 
-    def __init__(
-        self, series: Mapping[str, TrainingSeries], recipe: Recipe, generator: np.random.Generator
-    ) -> None:
+    def __init__(self, series: Mapping[str, TrainingSeries], recipe: Recipe, generator: np.random.Generator) -> None:
         self.recipe, self.generator = recipe, generator
         self.rows = [with_amount(one.values, known_until=len(one.values)) for one in series.values()]
         self.times = [one.timestamps for one in series.values()]
@@ -282,8 +280,7 @@ def _card(module: KronosNetwork | KronosTokenizer, training: dict[str, Any]) -> 
     what = "tokenizer" if isinstance(module, KronosTokenizer) else "model"
     parameters = sum(weight.numel() for weight in module.parameters())
     rows = "\n".join(
-        f"| {symbol} | {entry['rows']} | {entry['trained_until']} |"
-        for symbol, entry in training["symbols"].items()
+        f"| {symbol} | {entry['rows']} | {entry['trained_until']} |" for symbol, entry in training["symbols"].items()
     )
     loss = training["loss"]
     return f"""---

@@ -24,9 +24,7 @@ def run(request: Request) -> dict[str, Any]:
     forecaster = load(request, request["implementation"])
     load_seconds = time.perf_counter() - started
     sizes = sorted({request["timed_windows"], request["windows_per_call"]})
-    batches = [
-        practice_windows(size, request["context_length"], request["horizon"], request["seed"]) for size in sizes
-    ]
+    batches = [practice_windows(size, request["context_length"], request["horizon"], request["seed"]) for size in sizes]
     first_calls: list[float] = []
     with HealthRecorder() as recorder, ReadinessRecorder() as readiness:
         started = time.perf_counter()

@@ -24,12 +24,14 @@ RULES = Rules()
 ALPHA, MARGIN = RULES.accuracy.alpha, RULES.accuracy.margin
 
 
-def at_most(count, runs, rate):
-    assert count <= binom.ppf(1 - 1e-4, runs, rate), f"{count} of {runs}, nominal {rate}"
+def most(runs, rate):
+    """What chance allows at most of an event with this nominal rate."""
+    return binom.ppf(1 - 1e-4, runs, rate)
 
 
-def at_least(count, runs, rate):
-    assert count >= binom.ppf(1e-4, runs, rate), f"{count} of {runs}, promised {rate}"
+def least(runs, rate):
+    """What chance leaves at least of an event that is promised with this rate."""
+    return binom.ppf(1e-4, runs, rate)
 
 
 def mae_statuses(rng, runs, n, sigma, shift, heavy=False):
@@ -48,7 +50,7 @@ def mae_statuses(rng, runs, n, sigma, shift, heavy=False):
 def test_no_change_in_mae_raises_no_alarm(n, heavy):
     runs = 3000
     statuses = mae_statuses(np.random.default_rng(1), runs, n, 0.02, 0.0, heavy)
-    at_most(statuses.count("fail"), runs, ALPHA)
+    assert statuses.count("fail") <= most(runs, ALPHA)
 
 
 @pytest.mark.parametrize("n", [6, 30])
@@ -56,7 +58,7 @@ def test_no_change_in_mae_raises_no_alarm(n, heavy):
 def test_an_mae_worse_by_the_margin_passes_no_more_often_than_nominal(n, sigma):
     runs = 3000
     statuses = mae_statuses(np.random.default_rng(2), runs, n, sigma, np.log1p(MARGIN))
-    at_most(statuses.count("pass"), runs, ALPHA)
+    assert statuses.count("pass") <= most(runs, ALPHA)
 
 
 @pytest.mark.parametrize("shift", [0.01, 0.02, 0.05])
@@ -66,14 +68,14 @@ def test_shifts_of_mae_are_caught_with_the_computed_number_of_series(shift, sigm
     runs, limit = 1000, np.log1p(shift)
     n = max(needed_units(sigma, limit, ALPHA, 0.9), RULES.accuracy.minimum_units)
     statuses = mae_statuses(np.random.default_rng(3), runs, n, sigma, limit)
-    at_least(statuses.count("fail"), runs, 0.9)
+    assert statuses.count("fail") >= least(runs, 0.9)
 
 
 @pytest.mark.parametrize("sigma", [0.01, 0.02, 0.05])
 def test_no_change_passes_with_the_promised_power(sigma):
     runs, n = 1000, needed_units(sigma, np.log1p(MARGIN), ALPHA, 0.9)
     statuses = mae_statuses(np.random.default_rng(4), runs, n, sigma, 0.0)
-    at_least(statuses.count("pass"), runs, 0.9)
+    assert statuses.count("pass") >= least(runs, 0.9)
 
 
 def test_needed_series_are_those_of_the_normal_approximation_and_a_little_more():
@@ -92,7 +94,7 @@ def test_holm_keeps_the_rate_over_a_family_of_variants():
     for _ in range(runs):
         p = [compare_log_ratios(0.02 * rng.standard_normal(12), margin=MARGIN, alpha=ALPHA).p_fail for _ in range(7)]
         alarms += min(holm(p)) <= ALPHA
-    at_most(alarms, runs, ALPHA)
+    assert alarms <= most(runs, ALPHA)
 
 
 def bands(rng, windows, horizon, samples, scale=1.0, heavy=False):
@@ -113,15 +115,15 @@ def test_forecasts_that_differ_by_their_draws_alone_raise_no_alarm_and_are_shown
         one, other = (bands(rng, 30, 16, 32, heavy=heavy) for _ in range(2))
         found = judge_steps(step_differences(one, other), alpha, limit)
         alarms, agree = alarms + (found == "fail"), agree + (found == "pass")
-    at_most(alarms, runs, alpha)
-    at_least(agree, runs, 0.9)
+    assert alarms <= most(runs, alpha)
+    assert agree >= least(runs, 0.9)
 
 
 def test_bands_too_narrow_by_a_quarter_are_shown():
     rng, runs = np.random.default_rng(15), 200
     pairs = ((bands(rng, 30, 16, 32, scale=0.75), bands(rng, 30, 16, 32)) for _ in range(runs))
     found = [judge_steps(step_differences(*pair), ALPHA, RULES.accuracy.step_difference) for pair in pairs]
-    at_least(found.count("fail"), runs, 0.95)
+    assert found.count("fail") >= least(runs, 0.95)
 
 
 def machine(rng, n, processes, jitter, *, drift=0.0, spikes=0.0, latency=1.0, slow_share=0.0, control=0.6):
@@ -158,14 +160,14 @@ CONDITIONS = [{"jitter": 0.03}, {"jitter": 0.03, "drift": 0.10}, {"jitter": 0.05
 def test_no_slowdown_raises_no_alarm_under_drift_and_spikes(condition):
     rng, runs = np.random.default_rng(7), 1000
     alarms = sum(shown_slow(machine(rng, 20, 2, **condition)) for _ in range(runs))
-    at_most(alarms, runs, RULES.speed.alpha)
+    assert alarms <= most(runs, RULES.speed.alpha)
 
 
 @pytest.mark.parametrize("condition", CONDITIONS)
 def test_a_slowdown_of_the_limit_passes_no_more_often_than_nominal(condition):
     rng, runs = np.random.default_rng(8), 1000
     passes = sum(shown_not_slow(machine(rng, 20, 2, latency=RULES.speed.slower, **condition)) for _ in range(runs))
-    at_most(passes, runs, RULES.speed.alpha)
+    assert passes <= most(runs, RULES.speed.alpha)
 
 
 @pytest.mark.parametrize(
@@ -180,14 +182,14 @@ def test_a_slowdown_of_the_limit_passes_no_more_often_than_nominal(condition):
 def test_slowdowns_are_shown_by_the_default_pairs(latency, condition, power):
     rng, runs = np.random.default_rng(9), 300
     caught = sum(shown_slow(machine(rng, 20, 2, latency=latency, **condition)) for _ in range(runs))
-    at_least(caught, runs, power)
+    assert caught >= least(runs, power)
 
 
 @pytest.mark.parametrize("condition", CONDITIONS)
 def test_a_slowdown_of_five_percent_never_passes_and_is_shown_by_enough_pairs(condition):
     rng, runs = np.random.default_rng(10), 200
     caught = sum(shown_slow(machine(rng, 200, 2, latency=1.05, **condition)) for _ in range(runs))
-    at_least(caught, runs, 0.80)
+    assert caught >= least(runs, 0.80)
 
 
 def test_slow_tails_are_told_from_the_spikes_of_the_machine():
@@ -195,9 +197,9 @@ def test_slow_tails_are_told_from_the_spikes_of_the_machine():
     quiet = sum(
         measure_speed(machine(rng, 20, 2, 0.03, spikes=0.05), RULES.speed).slow_p_value <= 0.01 for _ in range(runs)
     )
-    at_most(quiet, runs, 0.01)
+    assert quiet <= most(runs, 0.01)
     tails = [machine(rng, 20, 2, 0.03, spikes=0.01, slow_share=0.2) for _ in range(200)]
-    at_least(sum(measure_speed(pairs, RULES.speed).slow_p_value <= 0.01 for pairs in tails), 200, 0.85)
+    assert sum(measure_speed(pairs, RULES.speed).slow_p_value <= 0.01 for pairs in tails) >= least(200, 0.85)
 
 
 def test_median_intervals_keep_their_rate_on_skewed_values():
@@ -205,8 +207,8 @@ def test_median_intervals_keep_their_rate_on_skewed_values():
     draws = rng.exponential(1.0, (runs, 25))
     above = sum(median_interval(row, 0.01).lower > np.log(2) for row in draws)
     below = sum(median_interval(row, 0.01).upper < np.log(2) for row in draws)
-    at_most(above, runs, 0.01)
-    at_most(below, runs, 0.01)
+    assert above <= most(runs, 0.01)
+    assert below <= most(runs, 0.01)
 
 
 def test_a_mode_no_faster_than_eager_is_chosen_no_more_often_than_nominal():
@@ -219,7 +221,7 @@ def test_a_mode_no_faster_than_eager_is_chosen_no_more_often_than_nominal():
     for _ in range(runs):
         speeds = correct({name: measure_speed(machine(rng, 20, 2, 0.05), SpeedRules()) for name in names[1:]})
         chosen += decide(model, {name: [] for name in names}, speeds, RULES).chosen != names[0]
-    at_most(chosen, runs, 0.01)
+    assert chosen <= most(runs, 0.01)
 
 
 def test_fisher_p_value_is_that_of_scipy():

@@ -122,6 +122,15 @@ def together(checks: Iterable[CheckRow]) -> list[CheckRow]:
     return rows
 
 
+def alike(checks: Iterable[CheckRow]) -> list[CheckRow]:
+    """Checks of the same name that say the same of several subjects told in one row that names them all."""
+    rows: dict[tuple[str, str, str], CheckRow] = {}
+    for check in checks:
+        same = rows.get(key := (check.name, check.status, check.reason))
+        rows[key] = replace(check, subject=f"{same.subject}, {check.subject}") if same else check
+    return list(rows.values())
+
+
 @dataclass(frozen=True)
 class Facts:
     """A whole report; see the attributes' own classes.
@@ -180,7 +189,7 @@ def gather(layout: Layout) -> Facts:
         measured_to=made[-1] if made else "",
         commits=tuple(commits),
         models=models,
-        changes=tuple(check for check in checks if check.name.startswith("baseline-")),
+        changes=tuple(alike(check for check in checks if check.name.startswith("baseline-"))),
         baselines=tuple(_baselines(difference)),
         blocking=tuple(together(check for check in checks if check.blocking)),
         warnings=tuple(together(check for check in checks if check.status == "warn")),

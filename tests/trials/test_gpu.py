@@ -6,7 +6,8 @@ import pytest
 from pydantic import ValidationError
 
 from greenlight.errors import UserError
-from greenlight.trials.gpu import DeviceSettings, device_state, shortage, wait_for_device
+from greenlight.provenance import processor_name
+from greenlight.trials.gpu import DeviceSettings, device_state, planned_device, shortage, wait_for_device
 
 GIB = 2**30
 
@@ -72,6 +73,25 @@ def test_cpu_instead_if_the_user_chose_that(capsys):
 
 def test_cpu_is_always_there():
     assert wait_for_device(DeviceSettings(device="cpu", free_memory_gib=1000)) == "cpu"
+
+
+def test_a_device_that_is_named_is_planned_without_looking():
+    assert planned_device(DeviceSettings(device="cuda", name="NVIDIA H200")) == ("cuda:0", "NVIDIA H200")
+    assert planned_device(DeviceSettings(device="cpu", name="A Processor")) == ("cpu", "A Processor")
+    with pytest.raises(ValidationError, match="set device to cpu or cuda"):
+        DeviceSettings(device="auto", name="NVIDIA H200")
+
+
+def test_another_device_than_the_named_one_is_refused():
+    assert wait_for_device(DeviceSettings(device="cpu", name=processor_name())) == "cpu"
+    with pytest.raises(UserError, match=r"device.name: the run was planned for 'A Processor', but \S+ has "):
+        wait_for_device(DeviceSettings(device="cpu", name="A Processor"))
+
+
+@needs_no_driver
+def test_without_a_gpu_here_the_message_tells_of_machines_elsewhere():
+    with pytest.raises(UserError, match=r"set device.name to the name of their device"):
+        planned_device(DeviceSettings(device="cuda"))
 
 
 def test_free_device():

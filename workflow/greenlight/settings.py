@@ -79,6 +79,8 @@ class TrialSettings(_Section):
     """Time limit of one timing process."""
     memory_gib: float | None = Field(default=None, gt=0)
     """Host memory that a trial may use; null for no limit."""
+    scratch_folder: str | None = Field(default=None, min_length=1)
+    """Where a trial keeps its compile cache while it runs, such as $TMPDIR of a cluster's node; null: in results."""
 
 
 class AcceptSettings(_Section):

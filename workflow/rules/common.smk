@@ -14,7 +14,8 @@ try:
     from greenlight.errors import UserError
     from greenlight.stages.jobs import job_text
     from greenlight.stages.locking import claim_run
-    from greenlight.stages.planning import make_plan
+    from greenlight.stages.planning import PLANNED_DEVICE, make_plan
+    from greenlight.stages.resources import resources_of
 except ModuleNotFoundError as error:
     raise WorkflowError(
         f"{error}. Greenlight's environment is not complete: run `make env` and then `.venv/bin/snakemake --cores 1`, "
@@ -25,13 +26,16 @@ except ModuleNotFoundError as error:
 os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
 
 try:
-    PLAN, LAYOUT = make_plan(config, workflow.configfiles)
+    PLAN, LAYOUT = make_plan(config, workflow.configfiles, for_a_job=workflow.remote_exec)
 except UserError as error:
     print(f"greenlight: {error}", file=sys.stderr)
     sys.exit(2)
 
 os.environ["GREENLIGHT_DEVICE"] = PLAN.settings.device.model_dump_json()
+os.environ["GREENLIGHT_SCRATCH"] = PLAN.settings.trials.scratch_folder or ""
+os.environ[PLANNED_DEVICE] = json.dumps([PLAN.device, PLAN.device_name])
 RESULTS = str(LAYOUT.root)
+THREADS = PLAN.settings.threads
 MODELS = sorted({model for model, _ in PLAN.variants})
 SHARDS = dict(enumerate(PLAN.shards))
 
@@ -44,6 +48,11 @@ wildcard_constraints:
 def job_of(stage):
     """A parameter function: the description of this job."""
     return lambda wildcards: job_text(getattr(PLAN, stage)(*dict(wildcards.items()).values()))
+
+
+def needs(stage):
+    """The resources of a stage's jobs: mem_mb, runtime in minutes, and gpu where there is one to ask for."""
+    return resources_of(stage, PLAN.settings, PLAN.device)
 
 
 def of_every_variant(path, model=None, compiled=False):

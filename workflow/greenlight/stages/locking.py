@@ -1,25 +1,34 @@
 """One run at a time in a results folder, with locks that the system lets go of however a process ends.
 
-Snakemake's own lock outlives a SIGKILL and then asks the user to unlock; the default profile switches it off.
+Snakemake's own lock outlives a SIGKILL and then asks the user to unlock; the default profile switches it off. Jobs
+may run on other machines that share the folder: there the process number of their run means nothing, so they end
+when another run has taken its place.
 """
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import signal
+import socket
 import sys
 import threading
 import time
+import uuid
 from pathlib import Path
 from typing import IO
 
 from greenlight.errors import UserError
 from greenlight.layout import Layout
 
-RUN_PROCESS = "GREENLIGHT_RUN_PROCESS"
+# What a run's jobs are told of it: its name, its process, and where that process number counts.
+RUN = "GREENLIGHT_RUN"
 _PATIENCE_SECONDS = 60.0
 _LOOK_SECONDS = 0.5
+_LOOK_FROM_AFAR_SECONDS = 2.0
+# Some cluster file systems are mounted without locks.
+_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP)
 
 
 # Locks are held as long as their files are open.
@@ -34,21 +43,24 @@ def claim_run(layout: Layout) -> None:
     Raises:
         UserError: another run is at work in the folder.
     """
-    held = _open(layout.root / ".run.lock")
+    held = _open(_run_file(layout))
     try:
-        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if not _lock(held, fcntl.LOCK_EX | fcntl.LOCK_NB):
+            _say(f"{layout.root} is on a file system without locks: start no second run in it")
     except BlockingIOError:
-        other = held.read().strip() or "unknown"
+        _, _, other = held.read().strip().partition("\n")
         raise UserError(
-            f"results_folder: another run is at work in {layout.root} (process {other}); "
+            f"results_folder: another run is at work in {layout.root} ({other or 'unknown'}); "
             "wait for it, or set results_folder to another folder"
         ) from None
+    run = uuid.uuid4().hex
     held.seek(0)
     held.truncate()
-    held.write(str(os.getpid()))
+    held.write(f"{run}\nprocess {os.getpid()} on {socket.gethostname()}\n")
     held.flush()
+    os.fsync(held.fileno())
     _wait_for_jobs(layout)
-    os.environ[RUN_PROCESS] = str(os.getpid())
+    os.environ[RUN] = f"{run} {os.getpid()} {_process_space()}"
     _held.append(held)
 
 
@@ -57,7 +69,7 @@ def _wait_for_jobs(layout: Layout) -> None:
     deadline = time.monotonic() + _PATIENCE_SECONDS
     while True:
         try:
-            fcntl.flock(jobs, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _lock(jobs, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             if time.monotonic() > deadline:
                 raise UserError(
@@ -73,21 +85,75 @@ def _wait_for_jobs(layout: Layout) -> None:
 def join_run(layout: Layout) -> IO[str]:
     """A job's part: hold the folder's jobs lock, and end with the run that started the job.
 
-    The job gets SIGTERM when that process is gone, as if a user had ended it: its trial is ended with it.
+    The job gets SIGTERM, as if a user had ended it, and its trial is ended with it: on the run's own machine when
+    the run's process is gone, on another when another run holds the folder.
+
+    Raises:
+        SystemExit: that is so already, as for a job that waited in a cluster's queue.
     """
     held = _open(layout.root / ".jobs.lock")
-    fcntl.flock(held, fcntl.LOCK_SH)
-    process = os.environ.get(RUN_PROCESS, "")
-    if process.isdigit():
-        threading.Thread(target=_end_with, args=(int(process),), daemon=True).start()
+    _lock(held, fcntl.LOCK_SH)
+    run, _, rest = os.environ.get(RUN, "").partition(" ")
+    process, _, space = rest.partition(" ")
+    if run:
+        if _replaced(layout, run):
+            raise SystemExit(f"greenlight: {_GONE}")
+        here = int(process) if space == _process_space() else None
+        threading.Thread(target=_end_with, args=(layout, run, here), daemon=True).start()
     return held
 
 
-def _end_with(process: int) -> None:
-    while Path(f"/proc/{process}").exists() or not Path("/proc/self").exists():
-        time.sleep(_LOOK_SECONDS)
-    print("greenlight: the run that started this job is gone; ending", file=sys.stderr, flush=True)
+_GONE = "the run that started this job is gone; ending"
+
+
+def _end_with(layout: Layout, run: str, process: int | None) -> None:
+    if process is not None:
+        while Path(f"/proc/{process}").exists() or not Path("/proc/self").exists():
+            time.sleep(_LOOK_SECONDS)
+    else:
+        while not _replaced(layout, run):
+            time.sleep(_LOOK_FROM_AFAR_SECONDS)
+    _say(_GONE)
     os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _replaced(layout: Layout, run: str) -> bool:
+    """Whether the folder is another run's, or gone. Opened anew each time, so that NFS asks its server."""
+    try:
+        first = _run_file(layout).read_text(encoding="utf-8").partition("\n")[0]
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    return first not in ("", run)  # empty for a moment, while another run writes
+
+
+def _process_space() -> str:
+    """Where process numbers mean the same: a machine since its boot, or a container on it."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        return f"{boot} {os.readlink('/proc/self/ns/pid')}"
+    except OSError:
+        return socket.gethostname()
+
+
+def _run_file(layout: Layout) -> Path:
+    return layout.root / ".run.lock"
+
+
+def _lock(file: IO[str], how: int) -> bool:
+    """Take a lock; False where the file system has none. BlockingIOError where another holds it."""
+    try:
+        fcntl.flock(file, how)
+    except OSError as error:
+        if error.errno in _NO_LOCKS:
+            return False
+        raise
+    return True
+
+
+def _say(text: str) -> None:
+    print(f"greenlight: {text}", file=sys.stderr, flush=True)
 
 
 def _open(path: Path) -> IO[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -15,13 +16,20 @@ from greenlight.settings import Settings, load_settings
 from greenlight.stages.jobs import Plan
 from greenlight.trials.gpu import planned_device
 
+# The device that a run was planned for, (torch device, name) as JSON; its jobs inherit it.
+PLANNED_DEVICE = "GREENLIGHT_PLANNED_DEVICE"
 
-def make_plan(config: Mapping[str, Any], files: Sequence[str | Path]) -> tuple[Plan, Layout]:
+
+def make_plan(
+    config: Mapping[str, Any], files: Sequence[str | Path], *, for_a_job: bool = False
+) -> tuple[Plan, Layout]:
     """Check the configuration, find the symbols and the device.
 
     Args:
         config: the merged configuration, command line included.
         files: the configuration files, for messages.
+        for_a_job: whether this is a job's machine reading the workflow again. The device is then the one that the
+            run was planned for, so that job descriptions are the run's own wherever a job lands.
 
     Raises:
         UserError: anything that a user must mend first.
@@ -31,7 +39,8 @@ def make_plan(config: Mapping[str, Any], files: Sequence[str | Path]) -> tuple[P
     check_writable(layout.root)
     wanted = "all" if settings.symbols == "all" else list(settings.symbols)
     symbols = symbols_in(Path(settings.data_folder), wanted)
-    device, name = planned_device(settings.device)
+    inherited = os.environ.get(PLANNED_DEVICE) if for_a_job else None
+    device, name = json.loads(inherited) if inherited else planned_device(settings.device)
     plan = Plan(settings, symbols, device, name)
     list(plan.all_jobs())  # whatever a description needs, such as the weights, must be there before rules are made
     return plan, layout

@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import socket
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from greenlight.compilation.caches import cache_environment, copy_cache
+from greenlight.errors import UserError
 from greenlight.files import json_text, read_json, write_json
 from greenlight.judgement.seal import seal
 from greenlight.layout import Layout
@@ -21,6 +24,8 @@ from greenlight.trials.runner import Limits, run_trial
 
 # How long to wait for a device changes no result, so it is not in the job description.
 DEVICE_RULES = "GREENLIGHT_DEVICE"
+# Where trials keep their caches changes no result either.
+SCRATCH = "GREENLIGHT_SCRATCH"
 # Where a trial's TORCH_TRACE goes, in the trial's folder.
 TRACE = "torch_trace"
 
@@ -49,20 +54,24 @@ def run_with_cache(
     Args:
         module: the child's module.
         name: tells trials of one stage and variant apart.
-        cache: the cache to work in; None for a copy of the variant's filled cache, deleted afterwards.
+        cache: the empty cache to fill; None for a copy of the variant's filled cache, deleted afterwards.
     """
     folder = layout.trial(job["stage"], job["model"], job["variant"], name)
-    own = cache or folder / "cache"
-    if cache is None:
-        shutil.rmtree(own, ignore_errors=True)
-        if Variant.parse(job["variant"]).compiled:
-            copy_cache(layout.cache(job["model"], job["variant"]), own)
-    _wait_for(job["device"])
-    memory = job["memory_gib"]
-    environment = trial_environment(own, job["threads"])
-    if job.get("keep_trace"):
-        environment["TORCH_TRACE"] = str((folder / TRACE).absolute())
+    scratch = scratch_folder()
+    if scratch is not None:
+        own = Path(tempfile.mkdtemp(prefix="greenlight-", dir=scratch))
+    else:
+        own = cache or folder / "cache"
     try:
+        if cache is None:
+            shutil.rmtree(own, ignore_errors=True)
+            if Variant.parse(job["variant"]).compiled:
+                copy_cache(layout.cache(job["model"], job["variant"]), own)
+        _wait_for(job["device"], job["device_name"])
+        memory = job["memory_gib"]
+        environment = trial_environment(own, job["threads"])
+        if job.get("keep_trace"):
+            environment["TORCH_TRACE"] = str((folder / TRACE).absolute())
         return run_trial(
             module,
             request,
@@ -72,8 +81,29 @@ def run_with_cache(
             progress=f"{job['stage']} {job['model']} {job['variant']} {name}".strip(),
         )
     finally:
-        if cache is None:
+        if cache is not None and own != cache:
+            copy_cache(own, cache)
+        if own != cache:
             shutil.rmtree(own, ignore_errors=True)
+
+
+def scratch_folder() -> Path | None:
+    """The folder of `trials.scratch_folder` on this machine, variables put in; None where none is configured.
+
+    Raises:
+        UserError: there is no such folder here, or a variable in its name is not set.
+    """
+    configured = os.environ.get(SCRATCH, "")
+    if not configured:
+        return None
+    folder = Path(os.path.expandvars(configured))
+    if not folder.is_dir():
+        shown = "" if str(folder) == configured else f", from {configured}"
+        raise UserError(
+            f"trials.scratch_folder: {socket.gethostname()} has no folder {folder}{shown}; expected one that exists on "
+            "every machine that runs trials. Set it to another, or to null to keep caches in the results folder"
+        )
+    return folder
 
 
 def trial_environment(cache: Path, threads: int) -> dict[str, str]:
@@ -86,11 +116,15 @@ def trial_environment(cache: Path, threads: int) -> dict[str, str]:
     }
 
 
-def _wait_for(device: str) -> None:
-    """Wait until the device is free, as configured; UserError where it does not become so in time."""
-    if device != "cpu":
-        rules = json.loads(os.environ.get(DEVICE_RULES, "{}"))
-        wait_for_device(DeviceSettings.model_validate(rules | {"device": device, "otherwise": "error"}))
+def _wait_for(device: str, name: str) -> None:
+    """Wait until the device is free, as configured; UserError where it does not become so in time.
+
+    UserError too where this machine's device is not the one that the run was planned for, as on a cluster of nodes
+    of several kinds: the job description names the device, and must not name a wrong one.
+    """
+    rules = json.loads(os.environ.get(DEVICE_RULES, "{}"))
+    known = {"device": device, "name": name, "otherwise": "error"}
+    wait_for_device(DeviceSettings.model_validate(rules | known))
 
 
 def write_record(path: Path, job: Job, **content: Any) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -16,7 +17,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 import psutil
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from greenlight.errors import UserError
 from greenlight.provenance import processor_name
@@ -52,17 +53,36 @@ class DeviceSettings(BaseModel):
     exclusive: bool = Field(False, description="Whether no other process may hold the device.")
     wait_seconds: float = Field(0.0, ge=0, description="How long to wait for the device to be free.")
     otherwise: Literal["error", "cpu"] = Field("error", description="What to do where the device is not to be had.")
+    name: str | None = Field(
+        None,
+        min_length=1,
+        description="Name of the device (the processor's for cpu) where trials run on other machines than the one "
+        "that plans, such as a cluster's nodes; null: the name that this machine tells.",
+    )
+
+    @model_validator(mode="after")
+    def _a_name_is_that_of_one_device(self) -> DeviceSettings:
+        if self.name is not None and self.device == "auto":
+            raise ValueError(
+                "name needs a device that is known beforehand: set device to cpu or cuda, for `auto` asks the machine "
+                "that plans"
+            )
+        return self
 
 
 def planned_device(settings: DeviceSettings) -> tuple[str, str]:
     """(torch device, its name) of a run, decided while the workflow is planned; no device is touched.
 
+    A device whose name is configured is not looked for: it is another machine's, and whoever uses it checks the name.
+
     Raises:
         UserError: a CUDA device was asked for, is not there, and `otherwise` is `error`.
     """
     if settings.device == "cpu":
-        return "cpu", processor_name()
+        return "cpu", settings.name or processor_name()
     wanted = settings.device if settings.device.startswith("cuda:") else "cuda:0"
+    if settings.name is not None:
+        return wanted, settings.name
     state = device_state()
     device = _find(state, wanted, os.environ) if state["available"] else None
     if device is not None:
@@ -70,6 +90,8 @@ def planned_device(settings: DeviceSettings) -> tuple[str, str]:
     if settings.device == "auto":
         return "cpu", processor_name()
     obstacle = state["reason"] or f"{wanted} does not exist: the driver has {len(state['devices'])} devices."
+    if settings.otherwise == "error":
+        obstacle += " Where trials run on other machines, as on a cluster, set device.name to the name of their device."
     return _give_up(settings, obstacle, 0.0), processor_name()
 
 
@@ -140,9 +162,10 @@ def wait_for_device(settings: DeviceSettings) -> str:
     Progress goes to standard error every 15 s. A missing driver or device is not waited for.
 
     Raises:
-        UserError: the device can't be had in time and `otherwise` is `error`.
+        UserError: the device can't be had in time and `otherwise` is `error`, or it is not the one that is named.
     """
     if settings.device == "cpu":
+        _check_name(settings, processor_name())
         return "cpu"
     begin = time.monotonic()
     spoken = begin
@@ -152,6 +175,7 @@ def wait_for_device(settings: DeviceSettings) -> str:
         if not obstacle:
             obstacle = _torch_without_cuda()
             if not obstacle:
+                _check_name(settings, _find(state, settings.device, os.environ)["name"])
                 return settings.device if ":" in settings.device else "cuda:0"
         waited = time.monotonic() - begin
         can_change = state["available"] and _find(state, settings.device, os.environ) is not None
@@ -161,6 +185,16 @@ def wait_for_device(settings: DeviceSettings) -> str:
             spoken = time.monotonic()
             _say(f"waiting for the device, {waited:.0f} s of at most {settings.wait_seconds:.0f} s: {obstacle}")
         time.sleep(_ASK_AGAIN_SECONDS)
+
+
+def _check_name(settings: DeviceSettings, name: str) -> None:
+    """UserError where the device is another than was planned: evidence of two devices must not be mixed."""
+    if settings.name is not None and name != settings.name:
+        raise UserError(
+            f"device.name: the run was planned for {settings.name!r}, but {socket.gethostname()} has {name!r}. Run all "
+            "trials on machines of one kind (SLURM: the resource `constraint` or a partition), and set device.name to "
+            "the name of their device; then run again"
+        )
 
 
 def _give_up(settings: DeviceSettings, obstacle: str, waited: float) -> str:

@@ -6,10 +6,14 @@ CONFIG_FILES = [str(file) for file in workflow.configfiles]
 rule accept:
     message:
         "Accepting this run as the baseline"
+    localrule: True
     input:
         **EVIDENCE,
         verdict=rules.judge.output.verdict,
         expected=rules.expect.output.expected,
+    threads: 1
+    resources:
+        **needs("accept"),
     params:
         config=json.dumps(config),
         files=CONFIG_FILES,
@@ -20,6 +24,10 @@ rule accept:
 rule why:
     message:
         "What is stale, and why"
+    localrule: True
+    threads: 1
+    resources:
+        **needs("why"),
     params:
         config=json.dumps(config),
         files=CONFIG_FILES,

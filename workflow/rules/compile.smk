@@ -4,8 +4,12 @@
 rule clear:
     message:
         "Clearing the compile cache of {wildcards.model} {wildcards.variant}"
+    localrule: True
     output:
         record=f"{RESULTS}/compile/model={{model}}/variant={{variant}}/cleared.json",
+    threads: 1
+    resources:
+        **needs("clear"),
     params:
         job=job_of("clear"),
     shell:
@@ -22,6 +26,9 @@ rule compile:
     output:
         record=f"{RESULTS}/compile/model={{model}}/variant={{variant}}/record.json",
         cache=directory(f"{RESULTS}/compile/model={{model}}/variant={{variant}}/cache"),
+    threads: THREADS
+    resources:
+        **needs("compile"),
     params:
         job=job_of("compile"),
     shell:

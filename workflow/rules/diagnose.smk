@@ -6,6 +6,9 @@ rule diagnose:
         "Diagnosing: the device, each model alone, all together, and what fails once more"
     input:
         weights=[LAYOUT.weights(model) for model in MODELS],
+    threads: THREADS
+    resources:
+        **needs("diagnose"),
     params:
         config=json.dumps(config),
         files=CONFIG_FILES,

@@ -16,6 +16,9 @@ for shard, symbols in SHARDS.items():
                 f"{RESULTS}/forecasts/model={{model}}/variant={{variant}}/symbol={symbol}/part-0.parquet"
                 for symbol in symbols
             ],
+        threads: THREADS
+        resources:
+            **needs("predict"),
         params:
             job=lambda wildcards, shard=shard: job_text(PLAN.predict(wildcards.model, wildcards.variant, shard)),
             symbols=list(symbols),

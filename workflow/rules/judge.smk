@@ -22,11 +22,15 @@ rule expect:
     message:
         "Listing every row that the evidence must have"
     priority: 10
+    localrule: True
     input:
         series=[LAYOUT.series(symbol) for symbol in PLAN.symbols],
         weights=EVIDENCE["weights"],
     output:
         expected=LAYOUT.expected,
+    threads: 1
+    resources:
+        **needs("expect"),
     params:
         job=job_text(PLAN.expect()),
     shell:
@@ -36,11 +40,15 @@ rule expect:
 rule diff:
     message:
         "Comparing with the stored baselines"
+    localrule: True
     input:
         **EVIDENCE,
         expected=rules.expect.output.expected,
     output:
         difference=LAYOUT.difference,
+    threads: 1
+    resources:
+        **needs("diff"),
     params:
         job=job_text(PLAN.diff()),
     shell:
@@ -50,6 +58,7 @@ rule diff:
 rule judge:
     message:
         "Judging"
+    localrule: True
     input:
         **EVIDENCE,
         expected=rules.expect.output.expected,
@@ -58,6 +67,9 @@ rule judge:
         verdict=LAYOUT.verdict,
         decision=LAYOUT.decision,
         deploy=LAYOUT.deploy,
+    threads: 1
+    resources:
+        **needs("judge"),
     params:
         job=job_text(PLAN.judge()),
     shell:

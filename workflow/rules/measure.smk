@@ -9,6 +9,9 @@ rule probe:
         start=weights_and_cache,
     output:
         record=f"{RESULTS}/probe/model={{model}}/variant={{variant}}/record.json",
+    threads: THREADS
+    resources:
+        **needs("probe"),
     params:
         job=job_of("probe"),
         symbols=list(SHARDS[0]),
@@ -25,6 +28,9 @@ rule time:
     output:
         record=f"{RESULTS}/time/model={{model}}/variant={{variant}}/record.json",
         pairs=f"{RESULTS}/time/model={{model}}/variant={{variant}}/pairs.parquet",
+    threads: THREADS
+    resources:
+        **needs("time"),
     params:
         job=job_of("time"),
         symbols=list(SHARDS[0]),
@@ -51,6 +57,9 @@ for model in MODELS:
             windows=of_every_variant(LAYOUT.window_scores, model),
             records=of_every_variant(lambda m, v: LAYOUT.record("scores", m, v), model),
             summary=LAYOUT.score_summary(model),
+        threads: 1
+        resources:
+            **needs("score"),
         params:
             job=job_text(PLAN.score(model)),
         shell:

@@ -13,6 +13,9 @@ for shard, symbols in SHARDS.items():
         output:
             series=[LAYOUT.series(symbol) for symbol in symbols],
             reports=[LAYOUT.data_report(symbol) for symbol in symbols],
+        threads: 1
+        resources:
+            **needs("prepare"),
         params:
             job=job_text(PLAN.prepare(shard)),
         shell:
@@ -23,8 +26,12 @@ rule weights:
     message:
         "Finding the weights of {wildcards.model}"
     priority: 20
+    localrule: True  # on a cluster, only the machine that users log in to may reach the network
     output:
         record=f"{RESULTS}/weights/model={{model}}/record.json",
+    threads: 1
+    resources:
+        **needs("weights"),
     params:
         job=job_of("weights"),
     shell:

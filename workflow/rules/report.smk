@@ -4,6 +4,7 @@
 rule report:
     message:
         "Rendering the verification report"
+    localrule: True
     input:
         verdict=rules.judge.output.verdict,
         decision=rules.judge.output.decision,
@@ -14,6 +15,9 @@ rule report:
         markdown=LAYOUT.report,
         page=LAYOUT.report_page,
         figures=directory(LAYOUT.figures),
+    threads: 1
+    resources:
+        **needs("report"),
     params:
         job=job_text(PLAN.report()),
     shell:
@@ -23,11 +27,15 @@ rule report:
 rule archive:
     message:
         "Archiving the report and its evidence"
+    localrule: True
     input:
         report=[rules.report.output.markdown, rules.report.output.page],
         deploy=rules.judge.output.deploy,
     output:
         record=LAYOUT.archived,
+    threads: 1
+    resources:
+        **needs("archive"),
     params:
         job=job_text(PLAN.archive()),
     shell:
@@ -37,12 +45,16 @@ rule archive:
 rule gate:
     message:
         "The gate"
+    localrule: True  # its verdict is read in the terminal
     input:
         verdict=rules.judge.output.verdict,
         report=rules.report.output.markdown,
         archived=rules.archive.output.record,
     output:
         passed=LAYOUT.passed,
+    threads: 1
+    resources:
+        **needs("gate"),
     params:
         job=job_text(PLAN.gate()),
     shell:
@@ -52,5 +64,9 @@ rule gate:
 rule history:
     message:
         "Archived runs"
+    localrule: True
+    threads: 1
+    resources:
+        **needs("history"),
     shell:
         "python -m greenlight.stages.history --results {RESULTS:q}"

@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import save_file
 
 from greenlight.errors import UserError
+from greenlight.measures.forecasts import problem_with
 from greenlight.models.base import LoadOptions
 from greenlight.models.kronos import IMPLEMENTATIONS, KronosStatic, KronosUpstream
 from greenlight.models.kronos.candles import prepare
@@ -98,6 +99,64 @@ def test_equal_prices_and_a_single_row_stay_at_the_price(build, walk, kind):
         low, high = window.context[-1, :4].min(), window.context[-1, :4].max()
         assert paths.min() > low * 0.999
         assert paths.max() < high * 1.001
+
+
+BROKEN = {
+    "coarse head": "head.proj_s1.weight",
+    "fine head": "head.proj_s2.bias",
+    "middle of the network": "transformer.1.ffn.w1.weight",
+}
+
+
+@KINDS
+@pytest.mark.parametrize("sampling", [{"top_p": 0.9}, {"top_k": 3}, {"top_k": 1}], ids=str)
+@pytest.mark.parametrize("value", [np.nan, -np.nan, np.inf])
+@pytest.mark.parametrize("name", BROKEN.values(), ids=BROKEN)
+def test_logits_that_are_no_numbers_give_no_forecast(build, walk, kind, sampling, value, name):
+    forecaster = build(kind, {"max_context": 44, **sampling})
+    dict(forecaster.network.named_parameters())[name].data.view(-1)[3] = value
+    windows = [walk("A"), walk("B")]
+    paths = forecaster.forecast(windows, samples=2, seed=1)
+    assert np.isnan(paths).all()
+    assert problem_with(paths, windows, 2).startswith("32 of 32 forecast values are NaN")
+
+
+@KINDS
+def test_a_tokenizer_that_is_broken_gives_no_forecast(build, walk, kind):
+    forecaster = build(kind)
+    forecaster.tokenizer.quant_embed.bias.data[0] = np.nan
+    assert np.isnan(forecaster.forecast([walk("A")], samples=2, seed=1)).all()
+
+
+def with_a_broken_token(build, kind, token):
+    """A forecaster whose embedding of one coarse token is no number."""
+    forecaster = build(kind, bits=8)
+    forecaster.network.embedding.emb_s1.weight.data[token] = np.nan
+    return forecaster
+
+
+@KINDS
+def test_a_broken_token_spoils_the_samples_that_draw_it_and_no_others(build, walk, kind):
+    windows = [walk("A"), walk("B")]
+    sound = build(kind, bits=8).forecast(windows, samples=4, seed=1)
+    coarse = torch.stack([build(KronosUpstream, bits=8).sample(window, 4, seed=1)[0] for window in windows])
+    token = next(int(t) for t in coarse[0, 0, 40:] if not (coarse[..., :40] == t).any())
+    meets = (coarse == token).any(-1).numpy()
+    assert not meets.all()
+    paths = with_a_broken_token(build, kind, token).forecast(windows, samples=4, seed=1)
+    assert np.array_equal(np.isnan(paths), np.broadcast_to(meets[..., None], paths.shape))
+    np.testing.assert_array_equal(paths[~meets], sound[~meets])
+
+
+def test_a_forecast_after_a_spoiled_one_is_as_if_that_had_never_been(build, walk):
+    first, second = walk("A"), walk("C")
+    coarse = [build(KronosUpstream, bits=8).sample(window, 2, seed=1)[0] for window in (first, second)]
+    token = next(int(t) for t in coarse[0][0, 40:] if not (coarse[1] == t).any())
+    static, fresh = (with_a_broken_token(build, KronosStatic, token) for _ in range(2))
+    assert np.isnan(static.forecast([first], samples=2, seed=1)).any()
+    found = static.forecast([second], samples=2, seed=1)
+    assert np.isfinite(found).all()
+    assert np.array_equal(found, fresh.forecast([second], samples=2, seed=1))
 
 
 @KINDS

@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from greenlight.models.kronos.layers import rotary_table, rotate
 from greenlight.models.kronos.network import CROSS_HEADS, KronosNetwork
-from greenlight.models.kronos.sampling import Filter, Sampling, draw, noise_size, split_noise
+from greenlight.models.kronos.sampling import Filter, Sampling, draw, noise_size, sound, split_noise
 
 
 @dataclass(frozen=True)
@@ -110,15 +110,12 @@ def attend(query: Tensor, cached: tuple[Tensor, Tensor, Tensor, Tensor], known: 
     prefix_key, prefix_value, suffix_key, suffix_value = cached
     query = query * query.shape[-1] ** -0.5
     shared = query.transpose(1, 2) @ prefix_key.transpose(-1, -2)
-    shared = shared.masked_fill(~known[:, None, None], float("-inf"))
     own = (query.unsqueeze(-2) * suffix_key).sum(-1).transpose(1, 2)
-    own = own.masked_fill(~drawn, float("-inf"))
-    largest = torch.maximum(shared.amax(-1, keepdim=True), own.amax(-1, keepdim=True))
-    shared, own = (shared - largest).exp(), (own - largest).exp()
-    total = shared.sum(-1) + own.sum(-1)
+    shared = shared.masked_fill(~known[:, None, None], float("-inf"))
+    weights = torch.cat((shared, own.masked_fill(~drawn, float("-inf"))), dim=-1).softmax(-1)
+    shared, own = weights.split((prefix_key.shape[-2], suffix_key.shape[-2]), dim=-1)
     mixed = (shared @ prefix_value).transpose(1, 2)
-    mixed = mixed + (own.transpose(1, 2).unsqueeze(-1) * suffix_value).sum(-2)
-    return (mixed / total.transpose(1, 2).unsqueeze(-1)).flatten(2)
+    return (mixed + (own.transpose(1, 2).unsqueeze(-1) * suffix_value).sum(-2)).flatten(2)
 
 
 class StaticBlock(nn.Module):
@@ -211,7 +208,9 @@ class StaticDecoder(nn.Module):
             "asked": torch.zeros(shape.suffix, **whole),
             "noise": torch.ones(shape.windows, shape.suffix, numbers, device=weight.device),
             "forced": torch.zeros((), device=weight.device, dtype=torch.bool),
-            # State: the step, and the last known token followed by the drawn ones (or by those that are forced).
+            # State: whether a sample's logits were finite so far; the step; the last known token followed by the
+            # drawn ones (or by those that are forced).
+            "usable": torch.ones(shape.windows, shape.samples, device=weight.device, dtype=torch.bool),
             "count": torch.zeros(1, **whole),
             "s1": torch.zeros(shape.windows, shape.samples, shape.suffix + 1, **whole),
             "s2": torch.zeros(shape.windows, shape.samples, shape.suffix + 1, **whole),
@@ -220,6 +219,19 @@ class StaticDecoder(nn.Module):
             "prefix_slots": torch.arange(shape.prefix, **whole),
             "suffix_slots": torch.arange(shape.suffix, **whole),
         }
+
+    def begin(self, usable: Tensor, forced: bool) -> None:
+        """Before the first `load` of a batch: which windows have sound tokens [windows], whether tokens are forced."""
+        self.usable.fill_(True)
+        self.usable[: len(usable)] = usable[:, None]
+        self.forced.fill_(forced)
+
+    def clear(self) -> None:
+        """Forget all keys and values: a masked slot counts with the weight 0, and 0 times NaN is NaN."""
+        for module in self.modules():
+            if isinstance(module, Cache):
+                for buffer in module.buffers(recurse=False):
+                    buffer.zero_()
 
     def load(self, known: tuple[Tensor, ...], times: Tensor, first: int, asked: dict[int, int]) -> None:
         """Fill the inputs of the series from `first` on, but for noise and forced tokens.
@@ -278,6 +290,7 @@ class StaticDecoder(nn.Module):
         mixed = attend(self.table_query[s1], cached, known, self.suffix_slots <= self.count)
         logits_s2 = self.head_s2(self.cross_norm(hidden + self.cross_out(mixed)))
         self._choose(self.s2, draw(self.filter(logits_s2), noise_s2))
+        self.usable.logical_and_(sound(logits_s1) & sound(logits_s2))
         self.count.add_(1)
         return logits_s1, logits_s2
 

@@ -1,4 +1,4 @@
-"""What both implementations of Kronos share: loading, checks, tokens of the truth."""
+"""What both implementations of Kronos share: loading, checks, tokens of the context and of the truth."""
 
 from __future__ import annotations
 
@@ -93,6 +93,19 @@ class KronosForecaster(Forecaster):
         if context < 1 or horizon < 1:
             raise UserError(f"Kronos needs a context and a horizon of at least one row, found {context} and {horizon}")
         return context, horizon
+
+    def encode(self, candles: Candles, repeats: int = 1) -> tuple[tuple[Tensor, Tensor], Tensor]:
+        """s1 and s2 of the contexts, and whether what they are the signs of is finite.
+
+        Args:
+            repeats: how often each window is encoded, one after the other.
+
+        Returns:
+            Two tensors [windows * repeats, context length] int64, and [windows * repeats] bool.
+        """
+        rows = torch.from_numpy(candles.values).to(self.device, self.dtype).repeat_interleave(repeats, dim=0)
+        z, codes = self.tokenizer.quantize(rows)
+        return self.tokenizer.tokenizer.tokens(codes), z.isfinite().flatten(1).all(-1)
 
     @torch.no_grad()
     def truth_tokens(self, candles: Candles) -> tuple[Tensor, Tensor]:

@@ -47,6 +47,11 @@ def draw(distribution: Tensor, noise: Tensor) -> Tensor:
     return (distribution / noise).argmax(-1)
 
 
+def sound(logits: Tensor) -> Tensor:
+    """Whether all logits [..., classes] are finite: [...] bool; where not, a draw is a class that means nothing."""
+    return logits.isfinite().all(-1)
+
+
 def noise_size(samples: int, classes: tuple[int, int]) -> int:
     """Random numbers that one window needs for one step."""
     return samples * sum(classes)
@@ -74,11 +79,10 @@ class Filter(nn.Module):
 
     The distribution is that of `probabilities`, found without a sort: a class is kept where the weight of all
     classes with a larger logit stays within a limit (top-p: their probability, at most top_p; top-k: their
-    number, less than k). That weight falls with the logit, so there is a smallest kept logit. It is found digit
-    by digit over the bits of the floating-point numbers, whose order is that of the numbers.
+    number, less than k). That weight falls with the logit, so there is a smallest kept logit. It is found bit by
+    bit, for the bits of floating-point numbers are ordered as the numbers are. All sums run over the classes of
+    a row, so that a compiler can make one kernel of them.
     """
-
-    digit_bits = 2
 
     def __init__(self, sampling: Sampling, device: torch.device, dtype: torch.dtype) -> None:
         super().__init__()
@@ -90,21 +94,20 @@ class Filter(nn.Module):
         for name, value in (("temperature", sampling.temperature), ("limit", limit)):
             self.register_buffer(name, torch.tensor(value, device=device, dtype=dtype))
         self.register_buffer("by_count", torch.tensor(sampling.top_k > 0, device=device))
-        self.register_buffer("digits", torch.arange((1 << self.digit_bits) - 1, device=device))
 
     def forward(self, logits: Tensor) -> Tensor:
         """[..., classes] to the distribution [..., classes] that a token is drawn from."""
         logits = logits / self.temperature
-        weight = torch.where(self.by_count, 1.0, logits.softmax(-1)).unsqueeze(-1)
-        order = _ordered_bits(logits).unsqueeze(-1)
-        digits = self.digits.to(order.dtype)
-        # The smallest integer such that the weight of all above it is within the limit.
-        smallest = torch.full_like(order[..., :1, 0], torch.iinfo(order.dtype).min)
-        for shift in range(torch.iinfo(order.dtype).bits - self.digit_bits, -1, -self.digit_bits):
-            ends = smallest + (digits << shift) + ((1 << shift) - 1)
-            above = torch.where(order > ends.unsqueeze(-2), weight, 0.0).sum(-2)
-            smallest = smallest + ((above > self.limit).sum(-1, keepdim=True).to(order.dtype) << shift)
-        return logits.masked_fill(order.squeeze(-1) < smallest, float("-inf")).softmax(-1)
+        weight = torch.where(self.by_count, 1.0, logits.softmax(-1))
+        order = _ordered_bits(logits)
+        # The smallest integer such that the weight of all above it is within the limit; the sign comes first.
+        above = torch.where(order >= 0, weight, 0.0).sum(-1, keepdim=True)
+        smallest = torch.where(above > self.limit, 0, torch.iinfo(order.dtype).min).to(order.dtype)
+        for shift in range(torch.iinfo(order.dtype).bits - 2, -1, -1):
+            end = smallest + ((1 << shift) - 1)
+            above = torch.where(order > end, weight, 0.0).sum(-1, keepdim=True)
+            smallest = torch.where(above > self.limit, end + 1, smallest)
+        return logits.masked_fill(order < smallest, float("-inf")).softmax(-1)
 
 
 def _ordered_bits(x: Tensor) -> Tensor:

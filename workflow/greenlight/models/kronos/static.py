@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from greenlight.compilation.modes import isolation
 from greenlight.data.windows import Window
 from greenlight.models.kronos.candles import Candles, prepare
 from greenlight.models.kronos.config import CLOSE
@@ -80,7 +81,10 @@ class KronosStatic(KronosForecaster):
 
     @torch.no_grad()
     def forecast(self, windows: Sequence[Window], samples: int, seed: int) -> np.ndarray:
-        """Sampled paths of the closing price: [windows, samples, horizon] float64."""
+        """Sampled paths of the closing price: [windows, samples, horizon] float64.
+
+        A sample is NaN throughout where a logit that it was drawn from, or the tokenizer's output, was not finite.
+        """
         context, horizon = self.check(windows)
         first = max(0, context + horizon - self.settings.max_context)
         self.samples = samples
@@ -89,8 +93,12 @@ class KronosStatic(KronosForecaster):
             candles = prepare(batch)
             known, drawn = self.sample(batch, samples, seed)
             seen = tuple(tokens[:, first:] for tokens in known)
+            usable = self.decoder.usable[: len(batch), :, None]
             values = decode_paths(self.tokenizer, seen, drawn)[..., CLOSE].to(torch.float32)
+            values = values.masked_fill(~usable, torch.nan)
             paths.append(candles.restore(values.cpu().numpy(), CLOSE))
+            if not np.isfinite(paths[-1]).all():
+                self.decoder.clear()
         return np.concatenate(paths)
 
     @torch.no_grad()
@@ -104,8 +112,8 @@ class KronosStatic(KronosForecaster):
         candles = prepare(windows)
         plan = Plan.make(context, horizon, self.settings.max_context)
         decoder = self._decoder_for(len(windows), plan, samples)
-        known = self.tokenizer.encode(torch.from_numpy(candles.values).to(self.device, self.dtype))
-        decoder.forced.fill_(False)
+        known, usable = self.encode(candles)
+        decoder.begin(usable, forced=False)
         fill_noise(decoder.noise[: len(windows), :horizon], windows, seed)
         self._loop(decoder, plan, candles, known)
         return known, tuple(part[: len(windows), :, 1 : horizon + 1].clone() for part in (decoder.s1, decoder.s2))
@@ -124,7 +132,7 @@ class KronosStatic(KronosForecaster):
             candles = prepare(batch)
             truth = self.truth_tokens(candles)
             decoder = self._decoder_for(len(batch), plan, self.samples)
-            decoder.forced.fill_(True)
+            decoder.begin(torch.ones(len(batch), dtype=torch.bool, device=self.device), forced=True)
             for buffer, tokens in zip((decoder.s1, decoder.s2), truth, strict=True):
                 buffer[: len(batch), :, 1 : horizon + 1] = tokens[:, None, context:]
             steps = self._loop(decoder, plan, candles, tuple(tokens[:, :context] for tokens in truth), keep=True)
@@ -166,7 +174,7 @@ class KronosStatic(KronosForecaster):
             self.programs = {name: getattr(self.decoder, name) for name in PROGRAMS}
             if self.mode is not None:
                 self.programs = {
-                    name: torch.compile(program, mode=self.mode, fullgraph=True, dynamic=False)
+                    name: torch.compile(program, mode=self.mode, fullgraph=True, dynamic=False, **isolation())
                     for name, program in self.programs.items()
                 }
         return self.decoder

@@ -13,7 +13,7 @@ from greenlight.data.windows import Window
 from greenlight.models.kronos.candles import prepare
 from greenlight.models.kronos.config import CLOSE
 from greenlight.models.kronos.forecaster import KronosForecaster, as_array
-from greenlight.models.kronos.sampling import draw, fill_noise, noise_size, probabilities, split_noise
+from greenlight.models.kronos.sampling import draw, fill_noise, noise_size, probabilities, sound, split_noise
 
 
 class KronosUpstream(KronosForecaster):
@@ -38,36 +38,46 @@ class KronosUpstream(KronosForecaster):
 
     @torch.no_grad()
     def paths(self, window: Window, samples: int, seed: int) -> np.ndarray:
-        """Sampled candles of one window in its own units: [1, samples, horizon, 6] float64."""
+        """Sampled candles of one window in its own units: [1, samples, horizon, 6] float64.
+
+        A sample is NaN throughout where a logit that it was drawn from, or the tokenizer's output, was not finite.
+        """
         context, horizon = self.check([window])
         candles = prepare([window])
-        s1, s2 = self.sample(window, samples, seed)
+        s1, s2, usable = self._run(window, samples, seed)
         first = max(0, context + horizon - self.settings.max_context)
         decoded = self.tokenizer.decode(s1[:, first:], s2[:, first:])[:, -horizon:]
+        decoded = decoded.masked_fill(~usable[:, None, None], torch.nan)
         values = decoded.to(torch.float32).cpu().numpy()[None]
         return np.stack([candles.restore(values[..., feature], feature) for feature in range(6)], axis=-1)
 
     @torch.no_grad()
     def sample(self, window: Window, samples: int, seed: int) -> tuple[Tensor, Tensor]:
         """Tokens of the context followed by sampled ones: s1 and s2 [samples, context length + horizon]."""
+        s1, s2, _ = self._run(window, samples, seed)
+        return s1, s2
+
+    def _run(self, window: Window, samples: int, seed: int) -> tuple[Tensor, Tensor, Tensor]:
+        """As `sample`, and whether each sample was drawn from finite logits throughout, [samples] bool."""
         context, horizon = self.check([window])
         candles = prepare([window])
         classes = self.network.config.classes
         noise = torch.empty(1, horizon, noise_size(samples, classes), device=self.device)
         fill_noise(noise, [window], seed)
         noise_s1, noise_s2 = split_noise(noise[0], samples, classes)
-        rows = torch.from_numpy(candles.values).to(self.device, self.dtype).expand(samples, -1, -1)
         stamps = torch.from_numpy(candles.stamps).to(self.device).expand(samples, -1, -1)
-        s1, s2 = self.tokenizer.encode(rows)
+        (s1, s2), usable = self.encode(candles, samples)
         for step in range(horizon):
             last = context + step
             seen = slice(max(0, last - self.settings.max_context), last)
             logits, hidden = self.network.decode_s1(s1[:, seen], s2[:, seen], stamps[:, seen])
             next_s1 = draw(probabilities(logits[:, -1], self.sampling), noise_s1[step]).unsqueeze(1)
+            usable = usable & sound(logits[:, -1])
             logits = self.network.decode_s2(hidden, next_s1)
             next_s2 = draw(probabilities(logits[:, -1], self.sampling), noise_s2[step]).unsqueeze(1)
+            usable = usable & sound(logits[:, -1])
             s1, s2 = torch.cat((s1, next_s1), dim=1), torch.cat((s2, next_s2), dim=1)
-        return s1, s2
+        return s1, s2, usable
 
     @torch.no_grad()
     def probe(self, windows: Sequence[Window]) -> dict[str, np.ndarray]:

@@ -17,6 +17,9 @@ from greenlight.models.kronos.layers import rotary_table, rotate
 from greenlight.models.kronos.network import CROSS_HEADS, KronosNetwork
 from greenlight.models.kronos.sampling import Filter, Sampling, draw, noise_size, sound, split_noise
 
+# Drawn tokens that go through a later series at once; the suffix of a shape is a multiple of it.
+REPLAYED = 8
+
 
 @dataclass(frozen=True)
 class Shape:
@@ -84,10 +87,10 @@ class Cache(nn.Module):
         self.prefix_key.copy_(key)
         self.prefix_value.copy_(value)
 
-    def keep_token(self, key: Tensor, value: Tensor, slot: Tensor) -> None:
-        """Keep those of one token, [series, samples, heads, size], at `slot` [1] of the suffix."""
-        self.suffix_key.index_copy_(3, slot, key.unsqueeze(3))
-        self.suffix_value.index_copy_(3, slot, value.unsqueeze(3))
+    def keep_tokens(self, key: Tensor, value: Tensor, slots: Tensor) -> None:
+        """Keep those of drawn tokens, [series, samples, tokens, heads, size], at `slots` [tokens] of the suffix."""
+        self.suffix_key.index_copy_(3, slots, key.transpose(2, 3))
+        self.suffix_value.index_copy_(3, slots, value.transpose(2, 3))
 
     def read(self, series: Tensor | None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Prefix keys and values, suffix keys and values; of all series, or of those in `series`."""
@@ -96,26 +99,35 @@ class Cache(nn.Module):
 
 
 def attend(query: Tensor, cached: tuple[Tensor, Tensor, Tensor, Tensor], known: Tensor, drawn: Tensor) -> Tensor:
-    """Attention of one token of each sample over the shared prefix and its own suffix, in one softmax.
+    """Attention of drawn tokens over the shared prefix and their own sample's suffix, in one softmax.
 
     Args:
-        query: [series, samples, heads, size].
+        query: [series, samples, tokens, heads, size].
         cached: see `Cache.read`.
         known: [series, prefix] bool, which prefix slots count.
-        drawn: [suffix] bool, which suffix slots count.
+        drawn: [tokens, suffix] bool, which suffix slots count.
 
     Returns:
-        [series, samples, heads * size].
+        [series, samples, tokens, heads * size].
     """
     prefix_key, prefix_value, suffix_key, suffix_value = cached
     query = query * query.shape[-1] ** -0.5
-    shared = query.transpose(1, 2) @ prefix_key.transpose(-1, -2)
-    own = (query.unsqueeze(-2) * suffix_key).sum(-1).transpose(1, 2)
-    shared = shared.masked_fill(~known[:, None, None], float("-inf"))
-    weights = torch.cat((shared, own.masked_fill(~drawn, float("-inf"))), dim=-1).softmax(-1)
+    by_head = query.permute(0, 3, 1, 2, 4)
+    rows = by_head.shape[2:4]
+    shared = (by_head.flatten(2, 3) @ prefix_key.transpose(-1, -2)).unflatten(2, rows)
+    shared = shared.masked_fill(~known[:, None, None, None], float("-inf"))
+    if rows[1] > 1:
+        own = query.transpose(2, 3) @ suffix_key.transpose(-1, -2)
+    else:
+        # For one token a sum is less work than a product of each sample.
+        own = (query.transpose(2, 3) * suffix_key).sum(-1).unsqueeze(-2)
+    own = own.transpose(1, 2).masked_fill(~drawn, float("-inf"))
+    weights = torch.cat((shared, own), dim=-1).softmax(-1)
     shared, own = weights.split((prefix_key.shape[-2], suffix_key.shape[-2]), dim=-1)
-    mixed = (shared @ prefix_value).transpose(1, 2)
-    return (mixed + (own.transpose(1, 2).unsqueeze(-1) * suffix_value).sum(-2)).flatten(2)
+    own = own.transpose(1, 2)
+    mixed = own @ suffix_value if rows[1] > 1 else (own.transpose(-1, -2) * suffix_value).sum(-2, keepdim=True)
+    mixed = mixed + (shared.flatten(2, 3) @ prefix_value).unflatten(2, rows).transpose(1, 2)
+    return mixed.transpose(2, 3).flatten(3)
 
 
 class StaticBlock(nn.Module):
@@ -140,10 +152,10 @@ class StaticBlock(nn.Module):
         mixed = functional.scaled_dot_product_attention(query, key, value, is_causal=True)
         return self._finish(x, mixed.transpose(1, 2).flatten(2))
 
-    def advance(self, x: Tensor, cosine: Tensor, sine: Tensor, slot: Tensor, known: Tensor, drawn: Tensor) -> Tensor:
-        """One token of each sample: [series, samples, width]; cosine and sine [series, 1, 1, size]."""
-        query, key, value = self._split(x).unbind(2)
-        self.cache.keep_token(rotate(key, cosine, sine), value, slot)
+    def advance(self, x: Tensor, cosine: Tensor, sine: Tensor, slots: Tensor, known: Tensor, drawn: Tensor) -> Tensor:
+        """Drawn tokens: [series, samples, tokens, width]; cosine and sine [series, 1, tokens, 1, size]."""
+        query, key, value = self._split(x).unbind(3)
+        self.cache.keep_tokens(rotate(key, cosine, sine), value, slots)
         mixed = attend(rotate(query, cosine, sine), self.cache.read(None), known, drawn)
         return self._finish(x, mixed)
 
@@ -218,6 +230,7 @@ class StaticDecoder(nn.Module):
             "first_series": torch.arange(shape.windows, **whole) * shape.slides,
             "prefix_slots": torch.arange(shape.prefix, **whole),
             "suffix_slots": torch.arange(shape.suffix, **whole),
+            "chunk": torch.arange(REPLAYED, **whole),
         }
 
     def begin(self, usable: Tensor, forced: bool) -> None:
@@ -267,10 +280,13 @@ class StaticDecoder(nn.Module):
         self.cross_cache.keep_prefix(key, value)
         self.count.zero_()
 
-    def advance(self) -> None:
-        """Run the token before a step through every series; the token of the step is there already."""
-        self._run()
-        self.count.add_(1)
+    def replay(self) -> None:
+        """Run the next REPLAYED tokens, which are there already, through every series.
+
+        Slots past the drawn tokens are filled with what is no part of the series; their steps fill them anew.
+        """
+        self._run(self.count + self.chunk)
+        self.count.add_(REPLAYED)
 
     def step(self) -> tuple[Tensor, Tensor]:
         """Run the token before a step, draw that of the step.
@@ -278,44 +294,49 @@ class StaticDecoder(nn.Module):
         Returns:
             Logits [windows, samples, classes] of s1, and of s2 given the s1 that was drawn or forced.
         """
-        hidden, known, series = self._run(), self._known(), None
+        hidden, known, series = self._run(self.count), self._known(), None
         if self.shape.slides > 1:
             series = self.first_series + self.asked.index_select(0, self.count)
             hidden, known = hidden.index_select(0, series), known.index_select(0, series)
+        hidden = hidden.squeeze(2)
         noise = self.noise.index_select(1, self.count).squeeze(1)
         noise_s1, noise_s2 = split_noise(noise, self.shape.samples, self.classes)
         logits_s1 = self.head_s1(hidden)
         s1 = self._choose(self.s1, draw(self.filter(logits_s1), noise_s1))
-        cached = self.cross_cache.read(series)
-        mixed = attend(self.table_query[s1], cached, known, self.suffix_slots <= self.count)
+        query, cached = self.table_query[s1].unsqueeze(2), self.cross_cache.read(series)
+        mixed = attend(query, cached, known, self._drawn(self.count)).squeeze(2)
         logits_s2 = self.head_s2(self.cross_norm(hidden + self.cross_out(mixed)))
         self._choose(self.s2, draw(self.filter(logits_s2), noise_s2))
         self.usable.logical_and_(sound(logits_s1) & sound(logits_s2))
         self.count.add_(1)
         return logits_s1, logits_s2
 
-    def _run(self) -> Tensor:
-        """Hidden state [series, samples, width] of the token before the step; keys and values are kept."""
-        slot, slides = self.count, self.shape.slides
-        s1, s2 = (tokens.index_select(2, slot).squeeze(2) for tokens in (self.s1, self.s2))
-        x = self.table_s1[s1] + self.table_s2[s2] + self.times.index_select(1, slot)
-        x = x.unsqueeze(1).expand(-1, slides, -1, -1).flatten(0, 1)
-        position = self.lengths + slot
-        cosine, sine = self.cosine[position][:, None, None], self.sine[position][:, None, None]
-        known, drawn = self._known(), self.suffix_slots <= slot
+    def _run(self, slots: Tensor) -> Tensor:
+        """Hidden states [series, samples, tokens, width] of the tokens at `slots`; keys and values are kept."""
+        slides = self.shape.slides
+        s1, s2 = (tokens.index_select(2, slots) for tokens in (self.s1, self.s2))
+        x = self.table_s1[s1] + self.table_s2[s2] + self.times.index_select(1, slots).unsqueeze(1)
+        x = x.unsqueeze(1).expand(-1, slides, -1, -1, -1).flatten(0, 1)
+        positions = self.lengths[:, None] + slots
+        cosine, sine = (table[positions][:, None, :, None] for table in (self.cosine, self.sine))
+        known, drawn = self._known(), self._drawn(slots)
         for block in self.blocks:
-            x = block.advance(x, cosine, sine, slot, known, drawn)
+            x = block.advance(x, cosine, sine, slots, known, drawn)
         x = self.norm(x)
-        key, value = self._cross(x).unbind(2)
-        self.cross_cache.keep_token(key, value, slot)
+        key, value = self._cross(x).unbind(3)
+        self.cross_cache.keep_tokens(key, value, slots)
         return x
 
     def _cross(self, x: Tensor) -> Tensor:
-        """Keys and values of the cross-attention: [series, tokens, 2, heads, size]."""
+        """Keys and values of the cross-attention: [..., 2, heads, size]."""
         return self.cross_kv(x).unflatten(-1, (2, CROSS_HEADS, -1))
 
     def _known(self) -> Tensor:
         return self.prefix_slots < self.lengths[:, None]
+
+    def _drawn(self, slots: Tensor) -> Tensor:
+        """[tokens, suffix]: the slots that the tokens at `slots` see."""
+        return self.suffix_slots <= slots[:, None]
 
     def _choose(self, tokens: Tensor, drawn: Tensor) -> Tensor:
         """The token of the step, drawn or forced, [windows, samples]; it is kept in `tokens`."""

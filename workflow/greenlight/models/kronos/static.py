@@ -14,13 +14,13 @@ from greenlight.compilation.modes import isolation
 from greenlight.data.windows import Window
 from greenlight.models.kronos.candles import Candles, prepare
 from greenlight.models.kronos.config import CLOSE
-from greenlight.models.kronos.decoder import Shape, StaticDecoder
+from greenlight.models.kronos.decoder import REPLAYED, Shape, StaticDecoder
 from greenlight.models.kronos.forecaster import KronosForecaster, as_array
 from greenlight.models.kronos.sampling import fill_noise
 from greenlight.models.kronos.static_tokenizer import decode_paths
 
 Tokens = tuple[Tensor, ...]
-PROGRAMS = ("prefill", "advance", "step")
+PROGRAMS = ("prefill", "replay", "step")
 _PREFIX_STEP = 64
 _SUFFIX_STEP = 32
 
@@ -152,8 +152,9 @@ class KronosStatic(KronosForecaster):
             steps = plan.steps_of(first, first + decoder.shape.slides)
             decoder.load(known, times, first, {step: plan.series_of(step) for step in steps})
             self.programs["prefill"]()
-            for _ in range(steps.start):
-                self.programs["advance"]()
+            for _ in range(0, steps.start, REPLAYED):
+                self.programs["replay"]()
+            decoder.count.fill_(steps.start)
             for _ in steps:
                 logits = self.programs["step"]()
                 if keep:

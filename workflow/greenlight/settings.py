@@ -173,6 +173,8 @@ class KronosSettings(ModelSettings):
     """Where the tokenizer's weights are, as for source."""
     tokenizer_revision: str | None = None
     """Commit of the tokenizer's Hugging Face id."""
+    published_code: str | None = None
+    """A folder with the published code (model/kronos.py, model/module.py), whose loop then is `upstream`; it is run."""
     max_context: int = Field(default=512, ge=1)
     """Tokens that the model attends to; older ones are dropped."""
     temperature: float = Field(default=1.0, gt=0)
@@ -186,6 +188,11 @@ class KronosSettings(ModelSettings):
     def _tokenizer_is_pinned(self) -> KronosSettings:
         _check_pinned(self.tokenizer, self.tokenizer_revision, "tokenizer", "tokenizer_revision")
         return self
+
+    def model_settings(self) -> dict[str, Any]:
+        """As for every model; without `published_code` where there is none, for then nothing depends on it."""
+        own = super().model_settings()
+        return {key: value for key, value in own.items() if key != "published_code" or value is not None}
 
 
 class Models(_Section):

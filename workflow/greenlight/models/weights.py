@@ -181,6 +181,37 @@ def weights_hash(folder: Path) -> str:
     return digest.hexdigest()
 
 
+def published_files(folder: str, setting: str) -> list[Path]:
+    """The Python files of Kronos' published code in a folder: `model/*.py`, kronos.py first.
+
+    Args:
+        folder: holds `model/kronos.py` and `model/module.py`, as github.com/shiyu-coder/Kronos does.
+        setting: the configuration key that names the folder, for the message.
+
+    Raises:
+        UserError: one of the two is missing.
+    """
+    package = Path(folder).expanduser() / "model"
+    needed = [package / "kronos.py", package / "module.py"]
+    absent = [str(file) for file in needed if not file.is_file()]
+    if absent:
+        raise UserError(
+            f"{setting}: {', '.join(absent)} not found; expected a folder with the published code, such as a clone "
+            "of github.com/shiyu-coder/Kronos"
+        )
+    return needed + sorted(set(package.rglob("*.py")) - set(needed))
+
+
+def published_hash(folder: str, setting: str) -> str:
+    """SHA-256 over names and contents of `published_files`, as hexadecimal text."""
+    files = published_files(folder, setting)
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(f"{file.relative_to(files[0].parent).as_posix()}\0".encode())
+        digest.update(hashlib.sha256(file.read_bytes()).digest())
+    return digest.hexdigest()
+
+
 def trained_until(checkpoint: Path) -> dict[str, np.datetime64]:
     """By symbol, the last time that a checkpoint was trained on; empty where it has no training.json.
 

@@ -21,7 +21,7 @@ from greenlight.compilation.modes import same_as
 from greenlight.files import sha256_of
 from greenlight.models.base import Variant
 from greenlight.models.registry import MODELS, draws_alike
-from greenlight.models.weights import resolve_checkpoint, weights_hash
+from greenlight.models.weights import published_hash, resolve_checkpoint, weights_hash
 from greenlight.settings import ModelSettings, Settings
 
 # The modules that a stage runs, children included; their imports are followed.
@@ -166,6 +166,11 @@ class Plan:
         """Content of each checkpoint of a model: a hash, or the pinned commit of a Hugging Face id."""
         return {name: _content(*source, name) for name, source in self._sources(model).items()}
 
+    def _published(self, model: str) -> dict[str, str]:
+        """Content of the published code that a model's `upstream` is run by; empty where none is named."""
+        folder = getattr(self.model(model), "published_code", None)
+        return {"published_code": published_hash(folder, f"models.{model}.published_code")[:16]} if folder else {}
+
     @once
     def weights(self, model: str) -> Job:
         """Finding, or fetching, the weights of a model."""
@@ -175,23 +180,32 @@ class Plan:
     def _trial(self, stage: str, model: str, variant: str) -> Job:
         settings, shared = self.model(model), self.settings
         chosen = Variant.parse(variant)
-        return self._start(stage, model=model, variant=variant) | {
-            "implementation": chosen.implementation,
-            "mode": chosen.mode,
-            "reference": settings.reference,
-            "checkpoints": self._checkpoints(model),
-            "dtype": settings.dtype,
-            "settings": settings.model_settings(),
-            "seed": shared.seed,
-            "threads": shared.threads,
-            "device": self.device,
-            "device_name": self.device_name,
-            "context_length": shared.evaluation.context_length,
-            "horizon": shared.evaluation.horizon,
-            "samples": shared.evaluation.samples,
-            "memory_gib": shared.trials.memory_gib,
-            "versions": provenance.package_versions(provenance.TORCH_PACKAGES + provenance.MODEL_PACKAGES[model]),
-        }
+        # What is timed is timed in pairs with the reference.
+        runs = {chosen.implementation} | (
+            {Variant.parse(settings.reference).implementation} if stage == "time" else set()
+        )
+        code = self._published(model) if "upstream" in runs else {}
+        return (
+            self._start(stage, model=model, variant=variant)
+            | code
+            | {
+                "implementation": chosen.implementation,
+                "mode": chosen.mode,
+                "reference": settings.reference,
+                "checkpoints": self._checkpoints(model),
+                "dtype": settings.dtype,
+                "settings": settings.model_settings(),
+                "seed": shared.seed,
+                "threads": shared.threads,
+                "device": self.device,
+                "device_name": self.device_name,
+                "context_length": shared.evaluation.context_length,
+                "horizon": shared.evaluation.horizon,
+                "samples": shared.evaluation.samples,
+                "memory_gib": shared.trials.memory_gib,
+                "versions": provenance.package_versions(provenance.TORCH_PACKAGES + provenance.MODEL_PACKAGES[model]),
+            }
+        )
 
     def clear(self, model: str, variant: str) -> Job:
         """Emptying the cache; stale whenever the compile is, so that a compile is always a cold one."""
@@ -284,7 +298,7 @@ class Plan:
                     "variants": list(s.variants),
                     "measured": self.variants_of(model),
                     "checkpoints": self._checkpoints(model),
-                    "settings": s.model_settings() | {"dtype": s.dtype},
+                    "settings": s.model_settings() | {"dtype": s.dtype} | self._published(model),
                     "same_as": {v: self._same_as(v, s.variants) for v in s.variants},
                     "draws_as_reference": {v: draws_alike(model, v, s.reference) for v in s.variants},
                     "score_key": self._key("score", model),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import ClassVar, Self
 
 import numpy as np
@@ -26,6 +27,7 @@ from greenlight.models.weights import (
     resolve_checkpoint,
 )
 
+SETTING, TOKENIZER_SETTING = "models.kronos.source", "models.kronos.tokenizer"
 MODEL_FOLDER = "kronos"
 TOKENIZER_FOLDER = "kronos-tokenizer"
 
@@ -72,7 +74,7 @@ class KronosForecaster(Forecaster):
         settings = parse(Settings, options.settings, "models.kronos")
         network = load_network(options.source, options.revision)
         tokenizer = load_tokenizer(settings.tokenizer, settings.tokenizer_revision)
-        check_pair(network.config, tokenizer.config, f"models.kronos.tokenizer ({settings.tokenizer})")
+        check_pair(network.config, tokenizer.config, f"{TOKENIZER_SETTING} ({settings.tokenizer})")
         return cls(network, tokenizer, settings, options.device, getattr(torch, options.dtype))
 
     def sizes(self) -> dict[str, int]:
@@ -114,18 +116,30 @@ class KronosForecaster(Forecaster):
         return self.truth_tokenizer.encode(torch.cat(rows, dim=1))
 
 
+def read_model(source: str, revision: str | None = None) -> tuple[Path, ModelConfig]:
+    """Folder and dimensions of the network's checkpoint; UserError as for `KronosForecaster.load`."""
+    folder = resolve_checkpoint(source, revision, embedded=MODEL_FOLDER, setting=SETTING)
+    return folder, parse(ModelConfig, read_config(folder), folder / CONFIG)
+
+
+def read_tokenizer(source: str, revision: str | None = None) -> tuple[Path, TokenizerConfig]:
+    """Folder and dimensions of the tokenizer's checkpoint; UserError as for `KronosForecaster.load`."""
+    folder = resolve_checkpoint(source, revision, embedded=TOKENIZER_FOLDER, setting=TOKENIZER_SETTING)
+    return folder, parse(TokenizerConfig, read_config(folder), folder / CONFIG)
+
+
 def load_network(source: str, revision: str | None = None) -> KronosNetwork:
     """The network of a checkpoint, in float32 on the CPU; UserError as for `KronosForecaster.load`."""
-    folder = resolve_checkpoint(source, revision, embedded=MODEL_FOLDER, setting="models.kronos.source")
-    network = KronosNetwork(parse(ModelConfig, read_config(folder), folder / CONFIG))
+    folder, config = read_model(source, revision)
+    network = KronosNetwork(config)
     load_into(network, read_weights(folder), str(folder / WEIGHTS))
     return network.float()
 
 
 def load_tokenizer(source: str, revision: str | None = None) -> KronosTokenizer:
     """The tokenizer of a checkpoint, in float32 on the CPU; UserError as for `KronosForecaster.load`."""
-    folder = resolve_checkpoint(source, revision, embedded=TOKENIZER_FOLDER, setting="models.kronos.tokenizer")
-    tokenizer = KronosTokenizer(parse(TokenizerConfig, read_config(folder), folder / CONFIG))
+    folder, config = read_tokenizer(source, revision)
+    tokenizer = KronosTokenizer(config)
     load_into(tokenizer, read_weights(folder), str(folder / WEIGHTS))
     return tokenizer.float()
 

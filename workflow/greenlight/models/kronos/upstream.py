@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from greenlight.data.windows import Window
+from greenlight.models.base import LoadOptions
 from greenlight.models.kronos.candles import prepare
 from greenlight.models.kronos.config import CLOSE
 from greenlight.models.kronos.forecaster import KronosForecaster, as_array
@@ -20,6 +21,19 @@ class KronosUpstream(KronosForecaster):
     """Kronos as published: no cache, one window at a time, all samples as rows of one batch."""
 
     implementation: ClassVar[str] = "upstream"
+
+    @classmethod
+    def load(cls, options: LoadOptions) -> KronosUpstream:
+        """As `KronosForecaster.load`; by the published code where the setting `published_code` names it.
+
+        float64 is ours in any case: the published code can't run in it, and the reference for numerics is
+        what its mathematics gives without rounding.
+        """
+        if options.settings.get("published_code") is None or options.dtype == "float64":
+            return super().load(options)
+        from greenlight.models.kronos.published import KronosPublished
+
+        return KronosPublished.load(options)
 
     def compile(self, mode: str) -> None:
         """Compile `decode_s1` and `decode_s2`.
@@ -93,7 +107,8 @@ class KronosUpstream(KronosForecaster):
         for step in range(horizon):
             last = context + step
             seen = slice(max(0, last - self.settings.max_context), last)
-            logits, hidden = self.network.decode_s1(s1[:, seen], s2[:, seen], stamps[:, seen])
+            # Versions of the published code differ in what they return beside the two.
+            logits, hidden = self.network.decode_s1(s1[:, seen], s2[:, seen], stamps[:, seen])[:2]
             # Cloned: the next call of a compiled function may overwrite what this one returned.
             logits_s1.append(logits[:, -1].clone())
             logits_s2.append(self.network.decode_s2(hidden, s1[:, last : last + 1])[:, -1].clone())

@@ -181,31 +181,26 @@ class Plan:
         settings, shared = self.model(model), self.settings
         chosen = Variant.parse(variant)
         # What is timed is timed in pairs with the reference.
-        runs = {chosen.implementation} | (
-            {Variant.parse(settings.reference).implementation} if stage == "time" else set()
-        )
-        code = self._published(model) if "upstream" in runs else {}
-        return (
-            self._start(stage, model=model, variant=variant)
-            | code
-            | {
-                "implementation": chosen.implementation,
-                "mode": chosen.mode,
-                "reference": settings.reference,
-                "checkpoints": self._checkpoints(model),
-                "dtype": settings.dtype,
-                "settings": settings.model_settings(),
-                "seed": shared.seed,
-                "threads": shared.threads,
-                "device": self.device,
-                "device_name": self.device_name,
-                "context_length": shared.evaluation.context_length,
-                "horizon": shared.evaluation.horizon,
-                "samples": shared.evaluation.samples,
-                "memory_gib": shared.trials.memory_gib,
-                "versions": provenance.package_versions(provenance.TORCH_PACKAGES + provenance.MODEL_PACKAGES[model]),
-            }
-        )
+        timed_with = settings.reference if stage == "time" else variant
+        runs = {chosen.implementation, Variant.parse(timed_with).implementation}
+        return self._start(stage, model=model, variant=variant) | {
+            "implementation": chosen.implementation,
+            "mode": chosen.mode,
+            "reference": settings.reference,
+            "checkpoints": self._checkpoints(model),
+            "dtype": settings.dtype,
+            "settings": settings.model_settings(),
+            "seed": shared.seed,
+            "threads": shared.threads,
+            "device": self.device,
+            "device_name": self.device_name,
+            "context_length": shared.evaluation.context_length,
+            "horizon": shared.evaluation.horizon,
+            "samples": shared.evaluation.samples,
+            "memory_gib": shared.trials.memory_gib,
+            "versions": provenance.package_versions(provenance.TORCH_PACKAGES + provenance.MODEL_PACKAGES[model]),
+            **(self._published(model) if "upstream" in runs else {}),
+        }
 
     def clear(self, model: str, variant: str) -> Job:
         """Emptying the cache; stale whenever the compile is, so that a compile is always a cold one."""

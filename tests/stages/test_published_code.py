@@ -1,0 +1,49 @@
+"""What depends on the published code that the configuration names, and what does not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from greenlight.errors import UserError
+from greenlight.settings import KronosSettings, Settings
+from greenlight.stages.jobs import Plan
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "model").mkdir()
+    for name in ("kronos", "module"):
+        (tmp_path / "model" / f"{name}.py").write_text("")
+    return tmp_path
+
+
+def jobs(published_code):
+    """Job descriptions of a run of Kronos over one file of prices (any file will do), by name."""
+    settings = Settings.model_validate({"models": {"kronos": {"published_code": published_code}}})
+    return dict(Plan(settings, {"A": Path(__file__)}, "cpu", "cpu").all_jobs())
+
+
+def test_only_what_runs_it_is_stale_when_its_files_change(folder):
+    before = jobs(str(folder))
+    (folder / "model" / "module.py").write_text("CHANGED = True")
+    after = jobs(str(folder))
+    own = {name for name in before if before[name].get("published_code") != after[name].get("published_code")}
+    timed = {"time/kronos/static-eager", "time/kronos/static-default"}
+    assert own == timed | {"predict/kronos/upstream-eager/0", "probe/kronos/upstream-eager"}
+    unchanged = {name for name in before if before[name] == after[name]}
+    assert {"compile/kronos/static-default", "probe/kronos/static-default", "weights/kronos"} <= unchanged
+    expected = [plan["expect"]["models"]["kronos"]["settings"] for plan in (before, after)]
+    assert expected[0] != expected[1], "a baseline made with other code can't be compared"
+
+
+def test_without_it_nothing_depends_on_it():
+    assert "published_code" not in KronosSettings().model_settings()
+    assert not any("published_code" in str(job) for job in jobs(None).values())
+
+
+def test_a_folder_that_is_not_there_is_named():
+    with pytest.raises((UserError, ValidationError), match=r"models\.kronos\.published_code: .*kronos\.py"):
+        jobs("no-such-folder")

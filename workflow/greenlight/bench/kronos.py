@@ -44,9 +44,17 @@ class Case:
 
 
 def build(
-    size: str, kind: type[KronosUpstream] | type[KronosStatic], device: str, **settings: Any
+    size: str,
+    kind: type[KronosUpstream] | type[KronosStatic],
+    device: str,
+    dtype: torch.dtype = torch.float32,
+    sharpness: float = 1.0,
+    **settings: Any,
 ) -> KronosUpstream | KronosStatic:
-    """A forecaster with seeded random weights at the dimensions of a published model; settings beside SETTINGS."""
+    """A forecaster with seeded random weights at the dimensions of a published model; settings beside SETTINGS.
+
+    `sharpness` multiplies the weights of the heads, and with them the logits.
+    """
     layers, width, heads, hidden = SIZES[size]
     torch.manual_seed(0)
     network = KronosNetwork(
@@ -54,13 +62,16 @@ def build(
             s1_bits=BITS, s2_bits=BITS, n_layers=layers, d_model=width, n_heads=heads, ff_dim=hidden, learn_te=True
         )
     )
+    with torch.no_grad():
+        for head in (network.head.proj_s1, network.head.proj_s2):
+            head.weight.mul_(sharpness)
     tokenizer = KronosTokenizer(
         TokenizerConfig(
             d_in=6, d_model=256, n_heads=4, ff_dim=512, n_enc_layers=4, n_dec_layers=4,
             s1_bits=BITS, s2_bits=BITS, group_size=5,
         )
     )  # fmt: skip
-    return kind(network, tokenizer, Settings(**SETTINGS, **settings), device)
+    return kind(network, tokenizer, Settings(**SETTINGS, **settings), device, dtype)
 
 
 def walk(symbol: str, context: int, horizon: int) -> Window:
@@ -173,12 +184,19 @@ def cases(options: argparse.Namespace) -> list[Case]:
 
 def environment(options: argparse.Namespace) -> str:
     """One line on what the figures belong to."""
-    name = torch.cuda.get_device_name() if options.device.startswith("cuda") else processor_name()
     return (
-        f"{datetime.date.today()}, {name}, {torch.get_num_threads()} threads, torch {torch.__version__}, "
-        f"Python {platform.python_version()}; {options.samples} samples, horizon {options.horizon}, "
+        f"{platform_line(options.device)}; {options.samples} samples, horizon {options.horizon}, "
         f"max_context {SETTINGS['max_context']}, temperature {SETTINGS['temperature']}, top-p {SETTINGS['top_p']}, "
         f"float32, {options.repeats} pairs"
+    )
+
+
+def platform_line(device: str) -> str:
+    """Date, processor or GPU, threads and versions."""
+    name = torch.cuda.get_device_name() if device.startswith("cuda") else processor_name()
+    return (
+        f"{datetime.date.today()}, {name}, {torch.get_num_threads()} threads, torch {torch.__version__}, "
+        f"Python {platform.python_version()}"
     )
 
 

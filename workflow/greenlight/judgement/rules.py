@@ -190,6 +190,9 @@ class HealthRules(Strict):
     recompiles_after_warm_up: int = Field(0, ge=0, description="Recompiles after the warm-up calls, at most.")
     graph_breaks: int = Field(0, ge=0, description="Distinct graph breaks, at most; more is a warning by default.")
     eager_frames: int = Field(0, ge=0, description="Frames that silently ran in eager mode, at most.")
+    warm_start_share: float = Field(
+        0.6, gt=0, le=1, description="First call from the filled cache, as a share of the cold compile, at most."
+    )
 
 
 class SpeedRules(Strict):

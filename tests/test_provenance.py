@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import ast
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -81,28 +84,110 @@ def test_models_do_not_depend_on_each_other():
     assert not any(name.startswith("greenlight.models.kronos") for name in toto)
 
 
-def test_no_dynamic_imports_hide_from_the_fingerprint():
-    """importlib and __import__ would run code that no fingerprint sees; importlib.metadata reads versions only."""
+LOADERS = ("importlib", "runpy", "imp", "pkgutil", "zipimport", "__import__", "exec", "eval")
+LOADING = ("import_module", "run_module", "run_path", "exec_module", "load_module")
+HARMLESS = ("importlib.metadata", "importlib.resources")
+
+
+def dynamic_imports(source):
+    """Lines that import, or run, code by a name that no fingerprint sees."""
     found = []
-    declared = [PACKAGE.parent.joinpath(*name.split(".")).with_suffix(".py") for name in provenance.DYNAMIC_IMPORTS]
-    assert all(file.is_file() for file in declared)
-    for file in set(PACKAGE.rglob("*.py")) - set(declared):
-        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-            names = []
-            if isinstance(node, ast.Import):
-                names = [alias.name for alias in node.names]
-            elif isinstance(node, ast.ImportFrom):
-                names = [node.module or ""]
-            elif isinstance(node, ast.Name) and node.id == "__import__":
-                names = [node.id]
-            elif isinstance(node, ast.Attribute) and node.attr in ("import_module", "run_module", "run_path"):
-                names = ["importlib"]
-            for name in names:
-                first = name.split(".")[0]
-                allowed = name in ("importlib.metadata", "importlib.resources")
-                if first in ("importlib", "runpy", "imp", "__import__") and not allowed:
-                    found.append(f"{file.relative_to(PACKAGE)}:{node.lineno} {name}")
-    assert not found
+    for node in ast.walk(ast.parse(source)):
+        names = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names = [f"{node.module}.{alias.name}" for alias in node.names if not node.level]
+        elif isinstance(node, ast.Name):
+            names = [node.id] if node.id in ("__import__", "exec", "eval") else []
+        elif isinstance(node, ast.Attribute):
+            names = ["importlib"] if node.attr in LOADING else []
+        found += [
+            f"{node.lineno} {name}"
+            for name in names
+            if name.split(".")[0] in LOADERS and not any(name == h or name.startswith(f"{h}.") for h in HARMLESS)
+        ]
+    return found
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import importlib",
+        "import importlib.util",
+        "from importlib import import_module",
+        "from importlib.util import spec_from_file_location",
+        "import runpy",
+        "def load(name):\n    return __import__(name)",
+        "loader.exec_module(module)",
+        "exec(text)",
+        "import pkgutil",
+    ],
+)
+def test_a_dynamic_import_is_seen(source):
+    assert dynamic_imports(source)
+
+
+@pytest.mark.parametrize("source", ["import importlib.metadata", "from importlib import resources", "model.eval()"])
+def test_what_loads_no_code_is_not(source):
+    assert not dynamic_imports(source)
+
+
+def test_no_dynamic_imports_hide_from_the_fingerprint():
+    """importlib and its like would run code that no fingerprint sees; where it must be, it is declared."""
+    declared = {PACKAGE.parent.joinpath(*name.split(".")).with_suffix(".py") for name in provenance.DYNAMIC_IMPORTS}
+    assert all(dynamic_imports(file.read_text(encoding="utf-8")) for file in declared)
+    found = {
+        str(file.relative_to(PACKAGE)): dynamic_imports(file.read_text(encoding="utf-8"))
+        for file in set(PACKAGE.rglob("*.py")) - declared
+    }
+    assert not {file: lines for file, lines in found.items() if lines}
+
+
+@pytest.mark.parametrize("stage", sorted(STAGE_MODULES))
+def test_what_a_stage_starts_by_name_is_declared(stage):
+    """`python -m <name>` starts code that no import shows, so STAGE_MODULES must."""
+    closure = provenance.import_closure(STAGE_MODULES[stage])
+    for module in closure:
+        place = PACKAGE.joinpath(*module.split(".")[1:])
+        file = place / "__init__.py" if place.is_dir() else place.with_suffix(".py")
+        texts = [node.value for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.Constant)]
+        named = {text for text in texts if isinstance(text, str) and re.fullmatch(r"greenlight(\.\w+)+", text)}
+        started = {name for name in named if PACKAGE.joinpath(*name.split(".")[1:]).with_suffix(".py").is_file()}
+        assert started <= set(closure), f"{module} starts {started - set(closure)}"
+
+
+def test_naming_a_type_is_no_dependency(package):
+    text = "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from greenlight.other import number\n"
+    edit(package / "deep.py", "number = 1", f"{text}number = 1")
+    assert "greenlight.other" not in fingerprint(package)
+
+
+PARSE = """
+import sys
+from pathlib import Path
+from greenlight import provenance
+provenance.load_parsed_code(Path(sys.argv[1]))
+print(provenance.import_closure(["greenlight.stage"], root=Path(sys.argv[2]))["greenlight.deep"])
+provenance.save_parsed_code(Path(sys.argv[1]))
+"""
+
+
+def test_what_was_parsed_before_is_kept_until_the_code_changes(package, tmp_path):
+    kept = tmp_path / "code.json"
+
+    def parse():
+        done = subprocess.run([sys.executable, "-c", PARSE, str(kept), str(package)], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
+
+    first = parse()
+    edit(kept, first, "kept")
+    assert parse() == "kept"
+    edit(package / "deep.py", "number = 1", "number = 3")
+    assert parse() not in ("kept", first)
+    kept.write_text("not JSON")
+    assert parse() not in ("kept", first)
 
 
 def test_digest_sees_swapped_values():

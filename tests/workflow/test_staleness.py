@@ -1,128 +1,316 @@
-"""After an edit, exactly the stages that use what was edited are stale: `snakemake -n` against a table."""
+"""After an edit, exactly the jobs that use what was edited are stale: `snakemake -n` against a table."""
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
 from copy import deepcopy
 
 import pytest
 
-from tests.workflow.project import copy_of
+from greenlight.stages.jobs import STAGE_MODULES
+from tests.workflow.project import SMALL, copy_of
 
 pytestmark = pytest.mark.slow
 
-# What follows from a stage that runs again. Rules of shards and models carry their number or name.
-JUDGING = {"diff", "judge", "report", "archive", "gate"}
-SCORING = {"score_toto", "score_kronos", "expect"} | JUDGING
-TRIALS = {"predict_0", "predict_1", "probe", "time"}
-COMPILING = {"clear", "compile"} | TRIALS
-TOTO = {"weights"} | COMPILING | {"score_toto", "expect"} | JUDGING
-KRONOS = {"weights"} | (TRIALS - {"time"}) | {"score_kronos", "expect"} | JUDGING
-EVERYTHING = COMPILING | SCORING
+VARIANTS = {model: settings["variants"] for model, settings in SMALL["models"].items()}
 PACKAGE = "workflow/greenlight/"
 
 
-def add_code(project, path):
+def predicted(model, *shards):
+    return {f"predict/{model}/{variant}/{shard}" for variant in VARIANTS[model] for shard in shards or (0, 1)}
+
+
+def measured(model):
+    """Probing of every variant of a model, and timing of those that are timed."""
+    timed = {f"time/{model}/{variant}" for variant in VARIANTS[model] if variant != "upstream-eager"}
+    return {f"probe/{model}/{variant}" for variant in VARIANTS[model]} | timed
+
+
+PREPARED = {"prepare/0", "prepare/1"}
+COMPILED = {"clear/toto/static-default", "compile/toto/static-default"}
+REPORTED = {"report", "archive", "gate"}
+JUDGED = {"diff", "judge"} | REPORTED
+TOTO = {"score/toto", "expect"} | JUDGED
+KRONOS = {"score/kronos", "expect"} | JUDGED
+SCORED = TOTO | KRONOS
+TOTO_RUNS = predicted("toto") | measured("toto") | TOTO
+KRONOS_RUNS = predicted("kronos") | measured("kronos") | KRONOS
+RUNS = TOTO_RUNS | KRONOS_RUNS
+EAGER_MEASURES = {name for name in measured("toto") | measured("kronos") if name.endswith("-eager")}
+FIRST_SHARD = {"prepare/0"} | predicted("toto", 0) | predicted("kronos", 0) | measured("toto") | measured("kronos")
+SECOND_SHARD = {"prepare/1"} | predicted("toto", 1) | predicted("kronos", 1)
+
+
+def add_code(path):
     """A change that is code, but changes no result."""
-    file = project.folder / PACKAGE / path
-    file.write_text(file.read_text() + "\n_EDITED = True\n")
+
+    def edit(project):
+        file = project.folder / PACKAGE / path
+        file.write_text(file.read_text() + "\n_EDITED = True\n")
+
+    return edit
 
 
-def edit_text(project, path, old, new):
-    file = project.folder / path
-    text = file.read_text()
-    assert old in text, f"{path} has no {old!r}"
-    file.write_text(text.replace(old, new, 1))
+def edit_text(path, old, new):
+    def edit(project):
+        file = project.folder / path
+        text = file.read_text()
+        assert old in text, f"{path} has no {old!r}"
+        file.write_text(text.replace(old, new, 1))
+
+    return edit
 
 
-def configure(project, section, **changes):
-    config = deepcopy(project.config)
-    target = config
-    for key in section:
-        target = target.setdefault(key, {})
-    target.update(changes)
-    (project.folder / "small.json").write_text(json.dumps(config))
+def configure(*section, **changes):
+    def edit(project):
+        config = deepcopy(project.config)
+        target = config
+        for key in section:
+            target = target.setdefault(key, {})
+        target.update(changes)
+        (project.folder / "small.json").write_text(json.dumps(config))
+
+    return edit
 
 
 def touch_everything(project):
-    for file in sorted(project.folder.rglob("*")):
+    for file in sorted(project.folder.rglob("*"), reverse=True):
         if file.is_file() and ".snakemake" not in file.parts:
             os.utime(file)
 
 
-def change_last_row(project, symbol, keep_time=False):
-    file = project.folder / "prices" / f"{symbol}.csv"
-    before = file.stat()
-    lines = file.read_text().rstrip("\n").split("\n")
-    cells = lines[-1].split(",")
-    lines[-1] = ",".join([*cells[:-1], str(int(float(cells[-1])) + 1)])
-    file.write_text("\n".join(lines) + "\n")
-    if keep_time:
-        os.utime(file, (before.st_atime - 10_000, before.st_mtime - 10_000))
+def fresh_clone(project):
+    """A checkout elsewhere with the results copied in: no records of Snakemake's, times in any order."""
+    shutil.rmtree(project.folder / ".snakemake")
+    touch_everything(project)
 
 
-def rewrite_same_bytes(project, symbol):
-    file = project.folder / "prices" / f"{symbol}.csv"
+def fresh_clone_and_metric(project):
+    fresh_clone(project)
+    add_code("measures/accuracy.py")(project)
+
+
+def results_from_the_future(project):
+    for file in (project.folder / "results").rglob("*"):
+        if file.is_file():
+            os.utime(file, (time.time() + 10_000,) * 2)
+    add_code("measures/accuracy.py")(project)
+
+
+def change_last_row(symbol, older=False):
+    def edit(project):
+        file = project.folder / "prices" / f"{symbol}.csv"
+        before = file.stat()
+        lines = file.read_text().rstrip("\n").split("\n")
+        cells = lines[-1].split(",")
+        lines[-1] = ",".join([*cells[:-1], str(int(float(cells[-1])) + 1)])
+        file.write_text("\n".join(lines) + "\n")
+        if older:
+            os.utime(file, (before.st_atime - 10_000, before.st_mtime - 10_000))
+
+    return edit
+
+
+def change_weights(name, older=False):
+    """One bit of the last weight."""
+
+    def edit(project):
+        file = project.folder / PACKAGE / "models/checkpoints" / name / "model.safetensors"
+        before, content = file.stat(), bytearray(file.read_bytes())
+        assert not older or len(content) > 1_000_000, "not over the size up to which Snakemake hashes"
+        content[-4] ^= 1
+        file.write_bytes(content)
+        if older:
+            os.utime(file, (before.st_atime - 10_000, before.st_mtime - 10_000))
+
+    return edit
+
+
+def rewrite_same_bytes(project):
+    file = project.folder / "prices/SIM_00000.csv"
     file.write_bytes(file.read_bytes())
 
 
-FIRST_SHARD = {"prepare_0", "predict_0", "probe", "time"} | SCORING
-SECOND_SHARD = {"prepare_1", "predict_1"} | SCORING
+def symbol(change):
+    """Copy, move or remove a price file."""
+
+    def edit(project):
+        prices = project.folder / "prices"
+        if change == "added":
+            shutil.copy(prices / "SIM_00000.csv", prices / "SIM_00003.csv")
+        elif change == "renamed":
+            (prices / "SIM_00002.csv").rename(prices / "SIM_00009.csv")
+        else:
+            (prices / "SIM_00002.csv").unlink()
+
+    return edit
+
+
+def install(package, version):
+    """Another version of a package in front of the installed one, as far as its metadata says."""
+
+    def edit(project):
+        folder = project.folder / "workflow" / f"{package.replace('-', '_')}-{version}.dist-info"
+        folder.mkdir()
+        (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: {version}\n")
+
+    return edit
+
+
+def move_module(project):
+    stages = project.folder / PACKAGE / "stages"
+    (stages / "judging.py").rename(stages / "judged.py")
+    for name in ("judge.py", "accept.py"):
+        edit_text(f"{PACKAGE}stages/{name}", "greenlight.stages.judging", "greenlight.stages.judged")(project)
+
+
+def accept_a_baseline(project):
+    folder = project.folder / "config/baselines"
+    folder.mkdir(parents=True)
+    (folder / "accuracy-toto.json").write_text("{}")
+
+
+def results(pattern, change):
+    """Delete or shorten the one file of the results that fits a pattern."""
+
+    def edit(project):
+        (file,) = (project.folder / "results").glob(pattern)
+        if change == "deleted":
+            shutil.rmtree(file) if file.is_dir() else file.unlink()
+        else:
+            file.write_bytes(file.read_bytes()[:-100])
+
+    return edit
+
+
+def interrupt_a_trial(project):
+    """Start a probe as the workflow does, and kill it and its trial: the record of before still lies there."""
+    trial = project.folder / "results/trials/probe/model=kronos/variant=upstream-eager/request.json"
+    before = trial.stat().st_mtime_ns
+    names = ("--results", "results", "--job", "probe/kronos/upstream-eager", "--symbols", "SIM_00000", "SIM_00001")
+    command = [sys.executable, "-m", "greenlight.stages.probe", *names]
+    with subprocess.Popen(command, cwd=project.folder, env=project.environment(), stderr=subprocess.DEVNULL) as stage:
+        while trial.stat().st_mtime_ns == before:
+            assert stage.poll() is None, "the stage ended before its trial began"
+            time.sleep(0.05)
+        stage.send_signal(signal.SIGKILL)
+    assert (project.folder / "results/probe/model=kronos/variant=upstream-eager/record.json").is_file()
+
+
+def unknown_variable(project):
+    project.variables["GREENLIGHT_UNKNOWN"] = "1"
+
+
+def other_compiler(project):
+    """Another file than the C++ compiler, that is one."""
+    (project.folder / "c++").write_text('#!/bin/sh\nexec g++ "$@"\n')
+    (project.folder / "c++").chmod(0o755)
+    project.variables["CXX"] = str(project.folder / "c++")
+
+
+FORECASTS = "forecasts/model=kronos/variant=upstream-eager/symbol=SIM_00002/part-0.parquet"
+NEW_VARIANT = {"predict/toto/upstream-default/0", "predict/toto/upstream-default/1"} | {
+    f"{stage}/toto/upstream-default" for stage in ("clear", "compile", "probe", "time")
+}
 EDITS = {
-    "nothing": (lambda p: None, set()),
-    "touch every file of the checkout": (touch_everything, set()),
-    "a comment": (lambda p: edit_text(p, PACKAGE + "files.py", "import json", "import json  # a comment"), set()),
-    "a docstring": (lambda p: edit_text(p, PACKAGE + "files.py", '"""Write UTF-8', '"""Writes UTF-8'), set()),
-    "layout of the code": (lambda p: edit_text(p, PACKAGE + "models/base.py", "MODES = (", "MODES = \\\n    ("), set()),
-    "same bytes, new time": (lambda p: rewrite_same_bytes(p, "SIM_00000"), set()),
-    "an unknown environment variable": (lambda p: os.environ.__setitem__("GREENLIGHT_UNKNOWN", "1"), set()),
-    "the engine of one model": (lambda p: add_code(p, "models/toto/upstream.py"), TOTO),
-    "the engine of the other": (lambda p: add_code(p, "models/kronos/network.py"), KRONOS),
-    "a metric": (lambda p: add_code(p, "measures/accuracy.py"), SCORING),
-    "how checks are made": (lambda p: add_code(p, "judgement/decision.py"), JUDGING),
-    "a check's threshold": (lambda p: configure(p, ["rules", "accuracy"], margin=0.02), JUDGING),
-    "the report's template": (
-        lambda p: edit_text(p, PACKAGE + "report/templates/report.md.jinja", "#", "##"),
-        {"report", "archive", "gate"},
+    "nothing": (lambda project: None, set()),
+    "every file touched": (touch_everything, set()),
+    "a fresh clone with results copied in": (fresh_clone, set()),
+    "a fresh clone, and a metric": (fresh_clone_and_metric, SCORED),
+    "results from the future, and a metric": (results_from_the_future, SCORED),
+    "a comment": (edit_text(PACKAGE + "files.py", "import json", "import json  # a comment"), set()),
+    "a docstring": (edit_text(PACKAGE + "files.py", '"""Write UTF-8', '"""Writes UTF-8'), set()),
+    "layout of the code": (edit_text(PACKAGE + "models/base.py", "MODES = (", "MODES = \\\n    ("), set()),
+    "how the workflow plans": (add_code("stages/jobs.py"), set()),
+    "same bytes, new time": (rewrite_same_bytes, set()),
+    "an unknown environment variable": (unknown_variable, set()),
+    "the KV cache of one model": (add_code("models/toto/repair.py"), COMPILED | TOTO_RUNS),
+    "the network of the other": (add_code("models/kronos/network.py"), KRONOS_RUNS),
+    "how forecasts are tabled": (add_code("measures/forecasts.py"), COMPILED | RUNS - EAGER_MEASURES),
+    "a metric": (add_code("measures/accuracy.py"), SCORED),
+    "how checks decide": (add_code("judgement/decision.py"), JUDGED),
+    "a check's threshold": (configure("rules", "accuracy", margin=0.02), JUDGED),
+    "a module moved": (move_module, JUDGED - {"diff"}),
+    "an accepted baseline": (accept_a_baseline, JUDGED),
+    "the report's template": (edit_text(PACKAGE + "report/templates/report.md.jinja", "#", "##"), REPORTED),
+    "the template of another page": (edit_text(PACKAGE + "report/templates/history.md.jinja", "#", "##"), set()),
+    "the archive": (add_code("stages/archive.py"), {"archive", "gate"}),
+    "a symbol's last row, first shard": (change_last_row("SIM_00000"), FIRST_SHARD | SCORED),
+    "a symbol's last row, second shard": (change_last_row("SIM_00002"), SECOND_SHARD | SCORED),
+    "new bytes, older time": (change_last_row("SIM_00002", older=True), SECOND_SHARD | SCORED),
+    "a symbol added": (symbol("added"), SECOND_SHARD | SCORED),
+    "a symbol renamed": (symbol("renamed"), SECOND_SHARD | SCORED),
+    "a symbol removed": (symbol("removed"), SCORED),
+    "how prices are read": (add_code("data/reader.py"), PREPARED | RUNS),
+    "a repair rule": (configure("data", "repair", gaps="forward-fill"), PREPARED | RUNS),
+    "weights": (change_weights("toto"), {"weights/toto"} | COMPILED | TOTO_RUNS),
+    "a file over 1 MB, older time": (change_weights("kronos", older=True), {"weights/kronos"} | KRONOS_RUNS),
+    "the torch version": (install("torch", "2.99.0"), COMPILED | RUNS),
+    "the version of a package of one model": (install("toto-ts", "9.9.9"), COMPILED | TOTO_RUNS),
+    "the version of a package of the report": (install("jinja2", "9.9.9"), REPORTED),
+    "the C++ compiler": (
+        other_compiler,
+        COMPILED
+        | {name for name in predicted("toto") | measured("toto") if "static-default" in name}
+        | {"score/toto", "expect"}
+        | JUDGED,
     ),
-    "the archive": (lambda p: add_code(p, "stages/archive.py"), {"archive", "gate"}),
-    "a symbol's last row, first shard": (lambda p: change_last_row(p, "SIM_00000"), FIRST_SHARD),
-    "a symbol's last row, second shard": (lambda p: change_last_row(p, "SIM_00002"), SECOND_SHARD),
-    "new bytes, older time": (lambda p: change_last_row(p, "SIM_00002", keep_time=True), SECOND_SHARD),
-    "a symbol removed": (lambda p: (p.folder / "prices/SIM_00002.csv").unlink(), SCORING),
-    "how prices are read": (lambda p: add_code(p, "data/reader.py"), {"prepare_0", "prepare_1"} | TRIALS | SCORING),
-    "a repair rule": (
-        lambda p: configure(p, ["data", "repair"], gaps="forward-fill"),
-        {"prepare_0", "prepare_1"} | TRIALS | SCORING,
+    "threads": (configure(threads=2), COMPILED | RUNS),
+    "the seed": (configure(seed=8), COMPILED | RUNS),
+    "context length": (configure("evaluation", context_length=40), PREPARED | COMPILED | RUNS),
+    "two swapped settings": (configure("evaluation", samples=2, windows_per_call=8), COMPILED | RUNS),
+    "a setting of one model": (configure("models", "kronos", temperature=0.9), KRONOS_RUNS),
+    "one variant added": (
+        configure("models", "toto", variants=[*VARIANTS["toto"], "upstream-default"]),
+        NEW_VARIANT | TOTO,
     ),
-    "pairs of a timing": (lambda p: configure(p, ["timing"], pairs=11), {"time", "expect"} | JUDGING),
+    "pairs of a timing": (
+        configure("timing", pairs=11),
+        {name for name in measured("toto") if name.startswith("time/")} | {"expect"} | JUDGED,
+    ),
     "windows that are probed": (
-        lambda p: configure(p, ["evaluation"], probe_windows=1),
-        {"probe", "expect"} | JUDGING,
+        configure("evaluation", probe_windows=1),
+        {f"probe/{model}/{variant}" for model in VARIANTS for variant in VARIANTS[model]} | {"expect"} | JUDGED,
     ),
-    "the deployed variant": (
-        lambda p: configure(p, ["models", "toto"], deployed="static-default"),
-        {"expect"} | JUDGING,
-    ),
-    "context length": (
-        lambda p: configure(p, ["evaluation"], context_length=40),
-        EVERYTHING | {"prepare_0", "prepare_1"},
-    ),
-    "the seed": (lambda p: configure(p, [], seed=8), EVERYTHING),
-    "two swapped settings": (
-        lambda p: configure(p, ["evaluation"], samples=2, windows_per_call=8),
-        EVERYTHING,
-    ),
-    "a setting of one model": (
-        lambda p: configure(p, ["models", "kronos"], temperature=0.9),
-        {"predict_0", "predict_1", "probe", "score_kronos", "expect"} | JUDGING,
-    ),
+    "the deployed variant": (configure("models", "toto", deployed="static-default"), {"expect"} | JUDGED),
     "a deleted forecast": (
-        lambda p: next(p.folder.glob("results/forecasts/model=kronos/**/symbol=SIM_00002/*.parquet")).unlink(),
-        {"predict_1", "score_kronos"} | JUDGING,
+        results(FORECASTS, "deleted"),
+        {"predict/kronos/upstream-eager/1", "score/kronos"} | JUDGED,
     ),
-    "a deleted report": (lambda p: (p.folder / "results/report.md").unlink(), {"report", "archive", "gate"}),
+    "a truncated forecast": (
+        results(FORECASTS, "truncated"),
+        {"predict/kronos/upstream-eager/1", "score/kronos"} | JUDGED,
+    ),
+    "truncated latency pairs": (
+        results("time/model=toto/variant=static-eager/pairs.parquet", "truncated"),
+        {"time/toto/static-eager"} | JUDGED,
+    ),
+    "a deleted compile cache": (
+        results("compile/model=toto/variant=static-default/cache", "deleted"),
+        {"compile/toto/static-default", "score/toto"}
+        | {name for name in predicted("toto") | measured("toto") if "static-default" in name}
+        | JUDGED,
+    ),
+    "a deleted report": (results("report.md", "deleted"), REPORTED),
+    "a deleted figure": (results("figures/toto-latency.svg", "deleted"), REPORTED),
+    "a record from an interrupted trial": (interrupt_a_trial, {"probe/kronos/upstream-eager"} | JUDGED),
+}
+# Where `why` is held against `snakemake -n` too: a process more each.
+IN_WORDS = {
+    "nothing": "",
+    "a fresh clone, and a metric": "score/toto\n    module greenlight.measures.accuracy has changed",
+    "new bytes, older time": "prepare/1\n    symbols.SIM_00002 was ",
+    "the torch version": "versions.torch was '",
+    "two swapped settings": "    samples was 8, is 2\n",
+    "a truncated forecast": f"predict/kronos/upstream-eager/1\n    {FORECASTS} is not what the job wrote",
 }
 
 
@@ -134,23 +322,75 @@ def table(finished, tmp_path_factory):
     return project
 
 
+@pytest.fixture
+def undone(table):
+    """The project, whose files are as before afterwards."""
+    table.variables = {}
+    before = {file: file.read_bytes() for file in _files(table)}
+    yield table
+    for file in _files(table):
+        if file not in before:
+            file.unlink()
+            if file.parent.suffix == ".dist-info":
+                file.parent.rmdir()
+    for file, content in before.items():
+        if not file.exists() or file.read_bytes() != content:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(content)
+
+
+def _files(project):
+    left = {".snakemake", "trials", "archive", "__pycache__"}
+    return [file for file in project.folder.rglob("*") if file.is_file() and not left.intersection(file.parts)]
+
+
+def stale(project):
+    """Names of the jobs that `snakemake -n` would run."""
+    done = project.snakemake("-n", "--printshellcmds", environment=project.variables)
+    assert done.returncode == 0, done.stdout
+    return set(re.findall(r"python -m greenlight\.stages\.\w+ --results results --job (\S+)", done.stdout))
+
+
 @pytest.mark.parametrize("name", EDITS)
-def test_exactly_what_uses_it_is_stale(table, name, monkeypatch):
+def test_exactly_what_uses_it_is_stale(undone, name):
     edit, expected = EDITS[name]
-    monkeypatch.delenv("GREENLIGHT_UNKNOWN", raising=False)
-    kept = {file: file.read_bytes() for file in table.folder.rglob("*") if _is_source(file)}
-    try:
-        edit(table)
-        stale = set(table.stale())
-    finally:
-        for file, content in kept.items():
-            if not file.exists() or file.read_bytes() != content:
-                file.write_bytes(content)
-        os.environ.pop("GREENLIGHT_UNKNOWN", None)
-    assert stale == expected | ({"gate"} if table.failed else set())
+    edit(undone)
+    expected = expected | ({"gate"} if undone.failed else set())
+    assert stale(undone) == expected
+    if name in IN_WORDS:
+        words = undone.snakemake("why", "--quiet", environment=undone.variables).stdout
+        named = {name for name, job in re.findall(r"^((\w+)(?:/\S+)?)$", words, re.MULTILINE) if job in STAGE_MODULES}
+        assert named == expected
+        assert IN_WORDS[name] in words
 
 
-def _is_source(file):
-    return file.is_file() and ".snakemake" not in file.parts and (
-        "results" not in file.parts or (file.suffix in (".md", ".parquet") and "archive" not in file.parts)
-    )  # fmt: skip
+def test_looking_writes_nothing(table):
+    """Where nothing has changed, `snakemake -n` leaves the results as they are."""
+    table.stale()  # an edit of another test was undone, which is a change too
+    before = {file: file.stat().st_mtime_ns for file in (table.folder / "results").rglob("*") if file.is_file()}
+    table.stale()
+    after = {file: file.stat().st_mtime_ns for file in (table.folder / "results").rglob("*") if file.is_file()}
+    changed = {file.name for file in after if before.get(file) != after[file]}
+    assert changed <= ({"stale"} if table.failed else set())
+
+
+def test_looking_while_a_run_is_at_work_disturbs_nothing(undone):
+    """Jobs whose outputs were older than an input, such as the mark, would fail."""
+    mark = undone.folder / "results/jobs/stale"
+    add_code("measures/accuracy.py")(undone)
+    undone.stale()
+    before = mark.read_bytes(), mark.stat().st_mtime_ns
+    with (undone.folder / "results/.run.lock").open("a") as run:
+        fcntl.flock(run, fcntl.LOCK_EX)
+        undone.stale()
+        assert (mark.read_bytes(), mark.stat().st_mtime_ns) == before
+    undone.stale()
+    assert mark.read_bytes() != before[0]
+
+
+def test_what_follows_a_forced_rule_runs_too(table):
+    done = table.snakemake("-n", "--forcerun", "score_kronos")
+    assert done.returncode == 0, done.stdout
+    for rule in ("diff", "judge", "report", "archive", "gate"):
+        assert re.search(rf"^{rule} +1$", done.stdout, re.MULTILINE), done.stdout
+    assert not re.search(r"^predict_0 ", done.stdout, re.MULTILINE)

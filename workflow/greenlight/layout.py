@@ -77,6 +77,25 @@ class Layout:
         return self.root / "trials" / "diagnose" / name
 
     @property
+    def plan(self) -> Path:
+        """The job descriptions of the run at work."""
+        return self.root / "jobs" / "plan.json"
+
+    def entry(self, job: str) -> Path:
+        """What a job, such as `predict/toto/static-default/0`, last ran under and left."""
+        return self.root / "jobs" / f"{job}.json"
+
+    @property
+    def stale_mark(self) -> Path:
+        """An input of every stale job, newer than any output."""
+        return self.root / "jobs" / "stale"
+
+    @property
+    def parsed_code(self) -> Path:
+        """Hashes and imports of first-party code by its content, which are costly to find."""
+        return self.root / "jobs" / "code.json"
+
+    @property
     def diagnosis(self) -> Path:
         """Where failures come from, as a page."""
         return self.root / "diagnosis.md"

@@ -11,12 +11,16 @@ import importlib.metadata
 import json
 import os
 import platform
+import shutil
 import subprocess
+import sys
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
+
+from greenlight.files import write_json
 
 PACKAGE = "greenlight"
 _ROOT = Path(__file__).resolve().parent
@@ -48,6 +52,14 @@ def _module_file(module: str, root: Path) -> Path | None:
     return None
 
 
+class _WithoutTyping(ast.NodeTransformer):
+    """Drops what only type checkers see, so that naming a type is no dependency."""
+
+    def visit_If(self, node: ast.If) -> Any:
+        self.generic_visit(node)
+        return node.orelse if ast.unparse(node.test).endswith("TYPE_CHECKING") else node
+
+
 class _WithoutDocstrings(ast.NodeTransformer):
     """Drops docstrings, so that rewording one makes nothing stale."""
 
@@ -62,16 +74,62 @@ class _WithoutDocstrings(ast.NodeTransformer):
     visit_Module = visit_ClassDef = visit_FunctionDef = visit_AsyncFunctionDef = _strip
 
 
+Parsed = tuple[str, tuple[str, ...]]
+
+
+class _ParsedCode:
+    """What was found in files before, by their content: parsing all of them takes a second."""
+
+    def __init__(self) -> None:
+        self.known: dict[str, Parsed] = {}
+        self.used: dict[str, Parsed] = {}
+
+    def find(self, file: Path, module: str) -> Parsed:
+        """The parsed file, from what is known where its bytes and name are the same."""
+        content = file.read_bytes()
+        key = f"{module} {file.name} {hashlib.sha256(content).hexdigest()}"
+        if key not in self.used:
+            self.used[key] = self.known.get(key) or _parse(content, file, module)
+        return self.used[key]
+
+
+_parsed_code = _ParsedCode()
+
+
+def load_parsed_code(path: Path) -> None:
+    """Use what `save_parsed_code` left, unless other code or another Python made it."""
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        if document["maker"] == _maker():
+            _parsed_code.known = {key: (code, tuple(names)) for key, (code, names) in document["files"].items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return
+
+
+def save_parsed_code(path: Path) -> None:
+    """Keep what was found in files, for the next process; nothing is written where nothing is new."""
+    if any(key not in _parsed_code.known for key in _parsed_code.used):
+        write_json(path, {"maker": _maker(), "files": _parsed_code.used})
+
+
+def _maker() -> str:
+    return f"{sys.version} {_content_hash(Path(__file__))}"
+
+
 @cache
-def _parsed(file: Path, module: str, modified: int) -> tuple[str, tuple[str, ...]]:
+def _parsed(file: Path, module: str, modified: int) -> Parsed:
+    return _parsed_code.find(file, module)
+
+
+def _parse(content: bytes, file: Path, module: str) -> Parsed:
     """(hash of the code without comments, docstrings and layout; names that it imports) of one file."""
     try:
-        tree = ast.parse(file.read_text(encoding="utf-8"), filename=str(file))
-    except SyntaxError:
-        return hashlib.sha256(file.read_bytes()).hexdigest(), ()
+        tree = ast.parse(content, filename=str(file))
+    except (SyntaxError, ValueError):
+        return hashlib.sha256(content).hexdigest(), ()
     package = module if file.name == "__init__.py" else module.rpartition(".")[0]
     names: list[str] = []
-    for node in ast.walk(tree):
+    for node in ast.walk(_WithoutTyping().visit(tree)):
         if isinstance(node, ast.Import):
             names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
@@ -108,11 +166,6 @@ def import_closure(modules: Iterable[str], without: Sequence[str] = (), root: Pa
     return dict(sorted(found.items()))
 
 
-def code_fingerprint(modules: Iterable[str], without: Sequence[str] = ()) -> str:
-    """One hash over the import closure of `modules`; see `import_closure`."""
-    return digest(import_closure(modules, without))
-
-
 def digest(value: Any) -> str:
     """SHA-256 of the canonical JSON of a value, shortened to 16 hexadecimal digits."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
@@ -139,6 +192,17 @@ def package_versions(names: tuple[str, ...]) -> dict[str, str]:
         except importlib.metadata.PackageNotFoundError:
             versions[name] = "absent"
     return versions
+
+
+@cache
+def compiler() -> str:
+    """Name and content hash of the C++ compiler that Inductor takes on a CPU: CXX, or g++; `absent` if there is none.
+
+    A compile that failed for want of one is stale once there is one. Source: torch._inductor.config.cpp.cxx.
+    """
+    name = os.environ.get("CXX") or "g++"
+    found = shutil.which(name)
+    return f"{Path(name).name} {_content_hash(Path(found))[:16]}" if found else f"{Path(name).name} absent"
 
 
 @cache

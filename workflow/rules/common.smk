@@ -1,10 +1,11 @@
 """The plan of the run: checked settings, symbols, shards, and the job description of every stage.
 
-Every rule takes its job description as one string parameter. It names all that the result depends on, so a rule
-is stale exactly when the string changes (or an output is gone); the files that users own are `ancient`, because
-their content is in the description and their time says nothing.
+Every rule takes the name of its job; `stages/staleness.py` finds which jobs are stale, by their descriptions and the
+contents of their outputs. A stale job gets a new file as input, so that Snakemake runs it, and all other inputs are
+`ancient`, because file times say nothing after a copy, a clone or a touch.
 """
 
+import functools
 import json
 import os
 import sys
@@ -12,10 +13,10 @@ from pathlib import Path
 
 try:
     from greenlight.errors import UserError
-    from greenlight.stages.jobs import job_text
     from greenlight.stages.locking import claim_run
     from greenlight.stages.planning import PLANNED_DEVICE, make_plan
     from greenlight.stages.resources import resources_of
+    from greenlight.stages.staleness import forced_jobs, mark_stale, stale_jobs, write_plan
 except ModuleNotFoundError as error:
     raise WorkflowError(
         f"{error}. Greenlight's environment is not complete: run `make env` and then `.venv/bin/snakemake --cores 1`, "
@@ -27,6 +28,10 @@ os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get(
 
 try:
     PLAN, LAYOUT = make_plan(config, workflow.configfiles, for_a_job=workflow.remote_exec)
+    STALE = stale_jobs(PLAN, LAYOUT)
+    STALE_MARK = str(LAYOUT.stale_mark)
+    if not workflow.remote_exec:
+        mark_stale(PLAN, LAYOUT, STALE)
 except UserError as error:
     print(f"greenlight: {error}", file=sys.stderr)
     sys.exit(2)
@@ -46,8 +51,35 @@ wildcard_constraints:
 
 
 def job_of(stage):
-    """A parameter function: the description of this job."""
-    return lambda wildcards: job_text(getattr(PLAN, stage)(*dict(wildcards.items()).values()))
+    """A parameter function: the name of this job."""
+    return lambda wildcards: "/".join((stage, *dict(wildcards.items()).values()))
+
+
+@functools.cache
+def forced():
+    """Names of the jobs that run because the command line forces rules or files."""
+    return forced_jobs(PLAN, LAYOUT, set(map(str, workflow.dag_settings.forcerun)))
+
+
+def reads(job, **files):
+    """An input function, for `unpack`: what a job reads, in a way that it runs exactly when it is stale.
+
+    A stale job also reads the mark, which is new. For any other, times of files do not count, unless it follows a
+    rule that is forced on the command line.
+
+    Args:
+        job: its name, or a function of the wildcards that gives it.
+        files: lists of files, or functions of the wildcards that give one.
+    """
+
+    def inputs(wildcards):
+        name = job(wildcards) if callable(job) else job
+        chosen = {key: value(wildcards) if callable(value) else value for key, value in files.items()}
+        if name in STALE:
+            return chosen | {"stale": [STALE_MARK]}
+        return chosen if name in forced() else {key: ancient(value) for key, value in chosen.items()}
+
+    return inputs
 
 
 def needs(stage):
@@ -68,10 +100,7 @@ def of_timed(path):
 
 
 def weights_and_cache(wildcards):
-    """What a variant starts from: the weights, and its filled compile cache where it is compiled.
-
-    The cache is named by its record: the time of a folder says nothing after a copy or a touch.
-    """
+    """What a variant starts from: the weights, and the record of its filled compile cache where it is compiled."""
     model, variant = wildcards.model, wildcards.variant
     if variant.endswith("-eager"):
         return [LAYOUT.weights(model)]
@@ -84,6 +113,7 @@ onstart:
     except UserError as error:
         print(f"greenlight: {error}", file=sys.stderr)
         sys.exit(2)
+    write_plan(PLAN, LAYOUT)
     LAYOUT.last_error.unlink(missing_ok=True)
 
 

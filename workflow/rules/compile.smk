@@ -5,6 +5,8 @@ rule clear:
     message:
         "Clearing the compile cache of {wildcards.model} {wildcards.variant}"
     localrule: True
+    input:
+        unpack(reads(job_of("clear"))),
     output:
         record=f"{RESULTS}/compile/model={{model}}/variant={{variant}}/cleared.json",
     threads: 1
@@ -21,8 +23,13 @@ rule compile:
     message:
         "Compiling {wildcards.model} {wildcards.variant} from an empty cache, and warming it up"
     input:
-        cleared=rules.clear.output.record,
-        weights=rules.weights.output.record,
+        unpack(
+            reads(
+                job_of("compile"),
+                cleared=lambda wildcards: [LAYOUT.cleared(wildcards.model, wildcards.variant)],
+                weights=lambda wildcards: [LAYOUT.weights(wildcards.model)],
+            )
+        ),
     output:
         record=f"{RESULTS}/compile/model={{model}}/variant={{variant}}/record.json",
         cache=directory(f"{RESULTS}/compile/model={{model}}/variant={{variant}}/cache"),

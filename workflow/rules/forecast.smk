@@ -1,5 +1,10 @@
 """Forecasts of every window of every symbol, from the filled cache; one job a variant and shard."""
 
+def predict_job(shard):
+    """A parameter function: the name of the job of a shard."""
+    return lambda wildcards: f"predict/{wildcards.model}/{wildcards.variant}/{shard}"
+
+
 for shard, symbols in SHARDS.items():
 
     rule:
@@ -8,8 +13,11 @@ for shard, symbols in SHARDS.items():
         message:
             f"Forecasting {len(symbols)} symbols with {{wildcards.model}} {{wildcards.variant}}"
         input:
-            series=[LAYOUT.series(symbol) for symbol in symbols],
-            start=weights_and_cache,
+            unpack(
+                reads(
+                    predict_job(shard), series=[LAYOUT.series(symbol) for symbol in symbols], start=weights_and_cache
+                )
+            ),
         output:
             record=f"{RESULTS}/predict/model={{model}}/variant={{variant}}/shard={shard:04d}/record.json",
             forecasts=[
@@ -20,7 +28,7 @@ for shard, symbols in SHARDS.items():
         resources:
             **needs("predict"),
         params:
-            job=lambda wildcards, shard=shard: job_text(PLAN.predict(wildcards.model, wildcards.variant, shard)),
+            job=predict_job(shard),
             symbols=list(symbols),
         shell:
             "python -m greenlight.stages.predict --results {RESULTS:q} --job {params.job:q}"

@@ -14,7 +14,7 @@ EVIDENCE = {
     "weights": [LAYOUT.weights(model) for model in MODELS],
     "data": [LAYOUT.data_report(symbol) for symbol in PLAN.symbols],
 }
-
+JUDGED = [LAYOUT.expected, *(file for files in EVIDENCE.values() for file in files)]
 FORECASTS = [LAYOUT.forecast(model, variant, symbol) for model, variant in PLAN.variants for symbol in PLAN.symbols]
 
 
@@ -24,15 +24,16 @@ rule expect:
     priority: 10
     localrule: True
     input:
-        series=[LAYOUT.series(symbol) for symbol in PLAN.symbols],
-        weights=EVIDENCE["weights"],
+        unpack(
+            reads("expect", series=[LAYOUT.series(symbol) for symbol in PLAN.symbols], weights=EVIDENCE["weights"])
+        ),
     output:
         expected=LAYOUT.expected,
     threads: 1
     resources:
         **needs("expect"),
     params:
-        job=job_text(PLAN.expect()),
+        job="expect",
     shell:
         "python -m greenlight.stages.expect --results {RESULTS:q} --job {params.job:q}"
 
@@ -42,15 +43,14 @@ rule diff:
         "Comparing with the stored baselines"
     localrule: True
     input:
-        **EVIDENCE,
-        expected=rules.expect.output.expected,
+        unpack(reads("diff", evidence=JUDGED)),
     output:
         difference=LAYOUT.difference,
     threads: 1
     resources:
         **needs("diff"),
     params:
-        job=job_text(PLAN.diff()),
+        job="diff",
     shell:
         "python -m greenlight.stages.diff --results {RESULTS:q} --job {params.job:q} --baselines {BASELINES:q}"
 
@@ -60,9 +60,7 @@ rule judge:
         "Judging"
     localrule: True
     input:
-        **EVIDENCE,
-        expected=rules.expect.output.expected,
-        difference=rules.diff.output.difference,
+        unpack(reads("judge", evidence=JUDGED, difference=[LAYOUT.difference])),
     output:
         verdict=LAYOUT.verdict,
         decision=LAYOUT.decision,
@@ -71,6 +69,6 @@ rule judge:
     resources:
         **needs("judge"),
     params:
-        job=job_text(PLAN.judge()),
+        job="judge",
     shell:
         "python -m greenlight.stages.judge --results {RESULTS:q} --job {params.job:q} --baselines {BASELINES:q}"

@@ -9,6 +9,7 @@ for shard, symbols in SHARDS.items():
             f"Reading {len(symbols)} price files"
         priority: 20
         input:
+            unpack(reads(f"prepare/{shard}")),
             files=ancient([str(PLAN.symbols[symbol]) for symbol in symbols]),
         output:
             series=[LAYOUT.series(symbol) for symbol in symbols],
@@ -17,7 +18,7 @@ for shard, symbols in SHARDS.items():
         resources:
             **needs("prepare"),
         params:
-            job=job_text(PLAN.prepare(shard)),
+            job=f"prepare/{shard}",
         shell:
             "python -m greenlight.stages.prepare --results {RESULTS:q} --job {params.job:q} --files {input.files:q}"
 
@@ -27,6 +28,8 @@ rule weights:
         "Finding the weights of {wildcards.model}"
     priority: 20
     localrule: True  # on a cluster, only the machine that users log in to may reach the network
+    input:
+        unpack(reads(job_of("weights"))),
     output:
         record=f"{RESULTS}/weights/model={{model}}/record.json",
     threads: 1

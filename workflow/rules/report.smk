@@ -6,11 +6,13 @@ rule report:
         "Rendering the verification report"
     localrule: True
     input:
-        verdict=rules.judge.output.verdict,
-        decision=rules.judge.output.decision,
-        difference=rules.diff.output.difference,
-        pairs=EVIDENCE["pairs"],
-        forecasts=FORECASTS,
+        unpack(
+            reads(
+                "report",
+                judged=[LAYOUT.verdict, LAYOUT.decision, LAYOUT.difference],
+                evidence=[*EVIDENCE["pairs"], *FORECASTS],
+            )
+        ),
     output:
         markdown=LAYOUT.report,
         page=LAYOUT.report_page,
@@ -19,7 +21,7 @@ rule report:
     resources:
         **needs("report"),
     params:
-        job=job_text(PLAN.report()),
+        job="report",
     shell:
         "python -m greenlight.stages.report --results {RESULTS:q} --job {params.job:q}"
 
@@ -29,15 +31,14 @@ rule archive:
         "Archiving the report and its evidence"
     localrule: True
     input:
-        report=[rules.report.output.markdown, rules.report.output.page],
-        deploy=rules.judge.output.deploy,
+        unpack(reads("archive", report=[LAYOUT.report, LAYOUT.report_page], deploy=[LAYOUT.deploy])),
     output:
         record=LAYOUT.archived,
     threads: 1
     resources:
         **needs("archive"),
     params:
-        job=job_text(PLAN.archive()),
+        job="archive",
     shell:
         "python -m greenlight.stages.archive --results {RESULTS:q} --job {params.job:q}"
 
@@ -47,16 +48,14 @@ rule gate:
         "The gate"
     localrule: True  # its verdict is read in the terminal
     input:
-        verdict=rules.judge.output.verdict,
-        report=rules.report.output.markdown,
-        archived=rules.archive.output.record,
+        unpack(reads("gate", judged=[LAYOUT.verdict, LAYOUT.report, LAYOUT.archived])),
     output:
         passed=LAYOUT.passed,
     threads: 1
     resources:
         **needs("gate"),
     params:
-        job=job_text(PLAN.gate()),
+        job="gate",
     shell:
         "python -m greenlight.stages.gate --results {RESULTS:q} --job {params.job:q}"
 

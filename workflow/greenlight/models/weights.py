@@ -76,6 +76,23 @@ def resolve_checkpoint(
     return _complete(_from_hub(source, revision, needs, setting), needs, setting)
 
 
+def checkpoint_folders(model: str, sources: Mapping[str, Sequence[str | None]]) -> dict[str, Path]:
+    """Absolute folder of each checkpoint of a model by its role, `model` or `tokenizer`.
+
+    Args:
+        sources: (source, revision) by the name of the checkpoint, such as `kronos-tokenizer`.
+
+    Raises:
+        UserError: as `resolve_checkpoint`.
+    """
+    folders = {}
+    for name, (source, revision) in sources.items():
+        role = "tokenizer" if name.endswith("-tokenizer") else "model"
+        setting = f"models.{model}.{'tokenizer' if role == 'tokenizer' else 'source'}"
+        folders[role] = resolve_checkpoint(str(source), revision, embedded=name, setting=setting).absolute()
+    return folders
+
+
 def _complete(folder: Path, needs: Sequence[str], setting: str) -> Path:
     absent = [name for name in needs if not (folder / name).is_file()]
     if absent:

@@ -10,7 +10,7 @@ from greenlight.layout import Layout
 from greenlight.provenance import digest, git_commit, utc_now
 from greenlight.report.archive import archive_run
 from greenlight.stages.command import run_stage
-from greenlight.stages.jobs import Job
+from greenlight.stages.job import Job
 
 
 def archive(layout: Layout, job: Job, options: argparse.Namespace) -> None:

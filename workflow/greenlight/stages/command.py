@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 from greenlight.errors import UserError
 from greenlight.files import write_text
 from greenlight.layout import Layout
-from greenlight.stages.jobs import Job, job_name
-from greenlight.stages.ledger import enter
+from greenlight.stages.job import Job
+from greenlight.stages.ledger import enter, forget
 from greenlight.stages.locking import join_run
+from greenlight.stages.staleness import outputs_of, planned
 
 USER_ERROR = 2
 
@@ -24,20 +25,24 @@ def run_stage(description: str, stage: Callable[[Layout, Job, argparse.Namespace
 
     Args:
         description: what the stage does.
-        stage: gets the layout, the job description and the further options.
+        stage: gets the layout, the description of the job that the command line names, and the further options.
         options: names of further options, each with one value or (ending in `+`) several.
     """
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--results", type=Path, required=True, help="results folder")
-    parser.add_argument("--job", type=json.loads, required=True, help="job description as JSON")
+    parser.add_argument("--job", required=True, help="name of a job of the run at work")
     for option in options:
         parser.add_argument(f"--{option.rstrip('+')}", nargs="+" if option.endswith("+") else None, required=True)
     arguments = parser.parse_args()
     layout = Layout(arguments.results)
-    held = join_run(layout)
+    name, held, started = arguments.job, join_run(layout), time.monotonic()
     try:
-        stage(layout, arguments.job, arguments)
-        enter(layout, job_name(arguments.job), arguments.job)
+        plan = planned(layout, name)
+        job = plan["job"]
+        forget(layout, name)
+        stage(layout, job, arguments)
+        seconds = round(time.monotonic() - started, 3)
+        enter(layout, name, job, outputs_of(layout, job), plan["upstream"], modules=plan["modules"], seconds=seconds)
     except UserError as error:
         report_error(layout, str(error))
         sys.exit(USER_ERROR)

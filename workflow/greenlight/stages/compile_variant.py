@@ -11,8 +11,9 @@ from typing import Any
 from greenlight.compilation.caches import cache_size, clear_cache
 from greenlight.layout import Layout
 from greenlight.stages.command import run_stage
-from greenlight.stages.jobs import Job
-from greenlight.stages.trial import TRACE, run_with_cache, trial_request, write_record
+from greenlight.stages.job import Job
+from greenlight.stages.records import write_record
+from greenlight.stages.trial import TRACE, run_with_cache, trial_request
 
 PAGES_SECONDS = 300
 

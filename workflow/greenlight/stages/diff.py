@@ -16,7 +16,7 @@ from greenlight.judgement.rules import Rules
 from greenlight.layout import Layout
 from greenlight.provenance import digest
 from greenlight.stages.command import run_stage
-from greenlight.stages.jobs import Job
+from greenlight.stages.job import Job
 
 
 def diff(layout: Layout, job: Job, options: argparse.Namespace) -> None:

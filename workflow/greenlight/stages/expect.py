@@ -16,7 +16,7 @@ from greenlight.layout import Layout
 from greenlight.models.base import Variant
 from greenlight.provenance import digest
 from greenlight.stages.command import run_stage
-from greenlight.stages.jobs import Job
+from greenlight.stages.job import Job
 
 
 def expect(layout: Layout, job: Job, options: argparse.Namespace) -> None:

@@ -13,7 +13,7 @@ from greenlight.report.markup import one_line
 from greenlight.report.reading import Reader, at
 from greenlight.report.variants import gate_word
 from greenlight.stages.command import report_error, run_stage
-from greenlight.stages.jobs import Job
+from greenlight.stages.job import Job
 
 REASONS_SHOWN = 8
 

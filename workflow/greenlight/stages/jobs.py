@@ -1,15 +1,14 @@
 """The job descriptions: all that the result of a stage depends on, and nothing else.
 
-Snakemake gets a description as one string parameter and runs the job again when the string changes. Each
-description holds the settings that the stage uses, content hashes of data and weights, the fingerprint of the
-first-party code that it imports, versions, device, and the keys of the stages before it. A record carries the
-description that it was made under, so that stale evidence is recognised wherever it comes from.
+A job is stale when its description has changed since it ran (`stages/staleness.py`). Each description holds the
+settings that the stage uses, content hashes of data and weights, the fingerprint of the first-party code that it
+imports, versions, device, and the keys of the stages before it. A record carries the description that it was made
+under, so that stale evidence is recognised wherever it comes from.
 """
 
 from __future__ import annotations
 
 import functools
-import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -23,16 +22,19 @@ from greenlight.models.base import Variant
 from greenlight.models.registry import MODELS, draws_alike
 from greenlight.models.weights import published_hash, resolve_checkpoint, weights_hash
 from greenlight.settings import ModelSettings, Settings
+from greenlight.stages.job import Job, job_name
 
-# The modules that a stage runs, children included; their imports are followed.
+TRIAL_STAGES = ("compile", "predict", "probe", "time")
+SUPERVISOR = "greenlight.trials.supervisor"
+# The modules that a stage runs, what it starts by name included; their imports are followed.
 STAGE_MODULES = {
     "prepare": ("greenlight.stages.prepare",),
     "weights": ("greenlight.stages.weights",),
     "clear": ("greenlight.stages.clear",),
-    "compile": ("greenlight.stages.compile_variant", "greenlight.stages.children.warm_up"),
-    "predict": ("greenlight.stages.predict", "greenlight.stages.children.forecast"),
-    "probe": ("greenlight.stages.probe", "greenlight.stages.children.numerics"),
-    "time": ("greenlight.stages.time_variant", "greenlight.stages.children.latency"),
+    "compile": ("greenlight.stages.compile_variant", "greenlight.stages.children.warm_up", SUPERVISOR),
+    "predict": ("greenlight.stages.predict", "greenlight.stages.children.forecast", SUPERVISOR),
+    "probe": ("greenlight.stages.probe", "greenlight.stages.children.numerics", SUPERVISOR),
+    "time": ("greenlight.stages.time_variant", "greenlight.stages.children.latency", SUPERVISOR),
     "score": ("greenlight.stages.score",),
     "expect": ("greenlight.stages.expect",),
     "diff": ("greenlight.stages.diff",),
@@ -41,25 +43,12 @@ STAGE_MODULES = {
     "archive": ("greenlight.stages.archive",),
     "gate": ("greenlight.stages.gate",),
 }
-TRIAL_STAGES = ("compile", "predict", "probe", "time")
-Job = dict[str, Any]
 
 
 def modules_of(job: Job) -> tuple[tuple[str, ...], list[str]]:
     """(modules that a job runs, packages left out because they are a model's that the job does not run)."""
     others = [f"greenlight.models.{name}" for name in MODELS if name != job.get("model")]
     return STAGE_MODULES[job["stage"]], others
-
-
-def job_name(job: Job) -> str:
-    """Name of a job, such as `predict/toto/static-default/0`."""
-    parts = (job["stage"], *(job[key] for key in ("model", "variant", "shard") if key in job))
-    return "/".join(str(part) for part in parts)
-
-
-def job_text(job: Job) -> str:
-    """A job description as the one line that Snakemake compares."""
-    return json.dumps(job, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
 
 
 def once(method: Callable[..., Any]) -> Callable[..., Any]:
@@ -122,6 +111,11 @@ class Plan:
         """(model, variant) of everything that is timed: the reference is, in the pairs of each of the others."""
         return [(model, variant) for model, variant in self.variants if variant != self.model(model).reference]
 
+    @cached_property
+    def model_names(self) -> list[str]:
+        """The models that are examined."""
+        return [model for model, _ in self.settings.models.items()]
+
     def variants_of(self, model: str) -> list[str]:
         """The measured variants of a model."""
         return [variant for name, variant in self.variants if name == model]
@@ -135,8 +129,16 @@ class Plan:
         return {"stage": stage, **names, "code": self._fingerprint(stage, names.get("model"))}
 
     @once
+    def _modules(self, stage: str, model: str | None) -> dict[str, str]:
+        return provenance.import_closure(*modules_of({"stage": stage, "model": model}))
+
+    def modules(self, job: Job) -> dict[str, str]:
+        """Every first-party module that a job imports, with the hash of its code."""
+        return self._modules(job["stage"], job.get("model"))
+
+    @once
     def _fingerprint(self, stage: str, model: str | None) -> str:
-        return provenance.code_fingerprint(*modules_of({"stage": stage, "model": model}))
+        return provenance.digest(self._modules(stage, model))
 
     @once
     def _key(self, stage: str, *names: Any) -> str:
@@ -153,12 +155,12 @@ class Plan:
             "versions": provenance.package_versions(provenance.DATA_PACKAGES),
         }
 
-    def _sources(self, model: str) -> dict[str, tuple[str, str | None]]:
-        """(source, revision) of each checkpoint of a model."""
+    def _sources(self, model: str) -> dict[str, list[str | None]]:
+        """[source, revision] of each checkpoint of a model."""
         settings = self.model(model)
-        sources = {model: (settings.source, settings.revision)}
+        sources = {model: [settings.source, settings.revision]}
         if model == "kronos":
-            sources["kronos-tokenizer"] = (settings.tokenizer, settings.tokenizer_revision)
+            sources["kronos-tokenizer"] = [settings.tokenizer, settings.tokenizer_revision]
         return sources
 
     @once
@@ -216,6 +218,7 @@ class Plan:
             "warm_up_calls": self.settings.timing.warm_up_calls,
             "seconds": self.settings.trials.compile_seconds,
             "keep_trace": self.settings.keep_trace,
+            "compiler": provenance.compiler(),
         }
 
     @once
@@ -223,6 +226,7 @@ class Plan:
         """Forecasting the windows of a shard."""
         return self._trial("predict", model, variant) | {
             "shard": shard,
+            "symbols": list(self.shards[shard]),
             "windows": self.settings.evaluation.windows,
             "timed_windows": self.settings.timing.windows,
             "windows_per_call": self.settings.evaluation.windows_per_call,
@@ -342,7 +346,7 @@ class Plan:
         """The report and its figures."""
         templates = Path(__file__).parents[1] / "report" / "templates"
         return self._start("report") | {
-            "templates": _tree(templates),
+            "templates": _tree(templates, "report*"),
             "versions": provenance.package_versions(provenance.REPORT_PACKAGES),
             "before": {"judge": self._key("judge")},
         }
@@ -358,8 +362,7 @@ class Plan:
 
     def all_jobs(self) -> Iterator[tuple[str, Job]]:
         """(name, description) of every job of the run."""
-        models = [model for model, _ in self.settings.models.items()]
-        shards = range(len(self.shards))
+        models, shards = self.model_names, range(len(self.shards))
         jobs = [self.prepare(shard) for shard in shards] + [self.weights(model) for model in models]
         for model, variant in self.variants:
             if Variant.parse(variant).compiled:
@@ -380,7 +383,7 @@ def _content(source: str, revision: str | None, name: str) -> str:
     return weights_hash(resolve_checkpoint(source, revision, embedded=name))[:16]
 
 
-def _tree(folder: Path) -> str:
-    """One hash over the names and contents of the files below a folder; empty where there is none."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("."))
+def _tree(folder: Path, pattern: str = "*") -> str:
+    """One hash over the names and contents of the files of some names below a folder, which need not exist."""
+    files = sorted(path for path in folder.rglob(pattern) if path.is_file() and not path.name.startswith("."))
     return provenance.digest({path.relative_to(folder).as_posix(): sha256_of(path) for path in files})

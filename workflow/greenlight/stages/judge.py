@@ -16,7 +16,7 @@ from greenlight.layout import Layout
 from greenlight.models.base import Variant
 from greenlight.provenance import digest, git_commit, utc_now
 from greenlight.stages.command import run_stage
-from greenlight.stages.jobs import Job
+from greenlight.stages.job import Job
 from greenlight.stages.judging import judge_run
 
 

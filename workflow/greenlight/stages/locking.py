@@ -64,6 +64,18 @@ def claim_run(layout: Layout) -> None:
     _held.append(held)
 
 
+def run_at_work(layout: Layout) -> bool:
+    """Whether another process holds the results folder for a run."""
+    if not _run_file(layout).is_file():
+        return False
+    with _open(_run_file(layout)) as file:
+        try:
+            _lock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
 def _wait_for_jobs(layout: Layout) -> None:
     jobs = _open(layout.root / ".jobs.lock")
     deadline = time.monotonic() + _PATIENCE_SECONDS

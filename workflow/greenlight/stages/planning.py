@@ -12,6 +12,7 @@ from typing import Any
 from greenlight.data.symbols import symbols_in
 from greenlight.errors import UserError
 from greenlight.layout import Layout
+from greenlight.provenance import load_parsed_code, save_parsed_code
 from greenlight.settings import Settings, load_settings
 from greenlight.stages.jobs import Plan
 from greenlight.trials.gpu import planned_device
@@ -42,7 +43,9 @@ def make_plan(
     inherited = os.environ.get(PLANNED_DEVICE) if for_a_job else None
     device, name = json.loads(inherited) if inherited else planned_device(settings.device)
     plan = Plan(settings, symbols, device, name)
+    load_parsed_code(layout.parsed_code)
     list(plan.all_jobs())  # whatever a description needs, such as the weights, must be there before rules are made
+    save_parsed_code(layout.parsed_code)
     return plan, layout
 
 

@@ -11,8 +11,9 @@ from greenlight.files import atomic_path, write_parquet
 from greenlight.layout import Layout
 from greenlight.measures.forecasts import forecast_table
 from greenlight.stages.command import run_stage
-from greenlight.stages.jobs import Job
-from greenlight.stages.trial import provenance_of, run_with_cache, trial_request, write_record
+from greenlight.stages.job import Job
+from greenlight.stages.records import provenance_of, write_record
+from greenlight.stages.trial import run_with_cache, trial_request
 
 
 def predict(layout: Layout, job: Job, options: argparse.Namespace) -> None:

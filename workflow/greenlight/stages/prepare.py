@@ -13,7 +13,7 @@ from greenlight.files import write_json
 from greenlight.layout import Layout
 from greenlight.provenance import digest
 from greenlight.stages.command import run_stage
-from greenlight.stages.jobs import Job
+from greenlight.stages.job import Job
 
 
 def prepare(layout: Layout, job: Job, options: argparse.Namespace) -> None:

@@ -12,7 +12,7 @@ from greenlight.report.facts import gather
 from greenlight.report.plates import draw_all
 from greenlight.report.render import html, markdown
 from greenlight.stages.command import run_stage
-from greenlight.stages.jobs import Job
+from greenlight.stages.job import Job
 
 
 def report(layout: Layout, job: Job, options: argparse.Namespace) -> None:

@@ -24,8 +24,8 @@ from greenlight.measures.accuracy import (
 )
 from greenlight.provenance import digest
 from greenlight.stages.command import run_stage
-from greenlight.stages.jobs import Job
-from greenlight.stages.trial import write_record
+from greenlight.stages.job import Job
+from greenlight.stages.records import write_record
 
 Prices = dict[str, tuple[np.ndarray, np.ndarray]]
 

@@ -8,8 +8,9 @@ from greenlight.files import write_parquet
 from greenlight.layout import Layout
 from greenlight.measures.latency import pairs_table
 from greenlight.stages.command import run_stage
-from greenlight.stages.jobs import Job
-from greenlight.stages.trial import run_with_cache, trial_request, write_record
+from greenlight.stages.job import Job
+from greenlight.stages.records import write_record
+from greenlight.stages.trial import run_with_cache, trial_request
 
 
 def time_variant(layout: Layout, job: Job, options: argparse.Namespace) -> None:

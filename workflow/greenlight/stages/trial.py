@@ -1,4 +1,4 @@
-"""What all stages that run a trial share: the request, the cache, the record."""
+"""What all stages that run a trial share: the request, the cache, the environment."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from typing import Any
 
 from greenlight.compilation.caches import cache_environment, copy_cache
 from greenlight.errors import UserError
-from greenlight.files import json_text, read_json, write_json
-from greenlight.judgement.seal import seal
+from greenlight.files import read_json
 from greenlight.layout import Layout
 from greenlight.models.base import Variant
-from greenlight.provenance import digest, git_commit, utc_now
-from greenlight.stages.jobs import Job
+from greenlight.models.weights import checkpoint_folders
+from greenlight.stages.job import Job
+from greenlight.stages.records import provenance_of
 from greenlight.trials.gpu import DeviceSettings, wait_for_device
 from greenlight.trials.runner import Limits, run_trial
 
@@ -33,17 +33,13 @@ TRACE = "torch_trace"
 def trial_request(layout: Layout, job: Job, symbols: Sequence[str] = ()) -> dict[str, Any]:
     """The job description with what a child needs to find its inputs: folders, series, training cut-offs."""
     weights = read_json(layout.weights(job["model"]))
+    sources = weights["job"]["sources"]
     return job | {
-        "folders": weights["folders"],
+        "folders": {role: str(path) for role, path in checkpoint_folders(job["model"], sources).items()},
         "not_before": weights["trained_until"],
         "series": {symbol: str(layout.series(symbol)) for symbol in symbols},
         "provenance": provenance_of(job),
     }
-
-
-def provenance_of(job: Job) -> dict[str, Any]:
-    """What a file says of where it comes from."""
-    return {"key": digest(job), "job": job, "commit": git_commit(Path.cwd()), "made": utc_now()}
 
 
 def run_with_cache(
@@ -125,17 +121,3 @@ def _wait_for(device: str, name: str) -> None:
     rules = json.loads(os.environ.get(DEVICE_RULES, "{}"))
     known = {"device": device, "name": name, "otherwise": "error"}
     wait_for_device(DeviceSettings.model_validate(rules | known))
-
-
-def write_record(path: Path, job: Job, **content: Any) -> None:
-    """Write a stage's record, sealed: its job, key and provenance with the content."""
-    document = {
-        "stage": job["stage"],
-        "model": job["model"],
-        "variant": content.pop("variant", job.get("variant")),
-        "key": digest(job),
-        "job": job,
-        "provenance": {"commit": git_commit(Path.cwd()), "made": utc_now()},
-        **content,
-    }
-    write_json(path, seal(json.loads(json_text(document))))

@@ -6,26 +6,25 @@ import argparse
 
 from greenlight.files import write_json
 from greenlight.layout import Layout
-from greenlight.models.weights import resolve_checkpoint, trained_until, weights_hash
+from greenlight.models.weights import checkpoint_folders, trained_until, weights_hash
 from greenlight.provenance import digest
 from greenlight.stages.command import run_stage
-from greenlight.stages.jobs import Job
+from greenlight.stages.job import Job
 
 
 def find_weights(layout: Layout, job: Job, options: argparse.Namespace) -> None:
-    """Resolve each checkpoint and record its folder and hash; UserError says what to download to where."""
-    folders, hashes, until = {}, {}, {}
-    for name, (source, revision) in job["sources"].items():
-        role = "tokenizer" if name.endswith("-tokenizer") else "model"
-        setting = f"models.{job['model']}.{'tokenizer' if role == 'tokenizer' else 'source'}"
-        folder = resolve_checkpoint(source, revision, embedded=name, setting=setting)
-        folders[role], hashes[role] = str(folder.absolute()), weights_hash(folder)
+    """Record the hash of each checkpoint, not its folder, which another machine has elsewhere.
+
+    UserError says what to download to where.
+    """
+    folders = checkpoint_folders(job["model"], job["sources"])
+    until: dict[str, str] = {}
+    for folder in folders.values():
         for symbol, time in trained_until(folder).items():
             until[symbol] = max(until.get(symbol, ""), str(time))
-    write_json(
-        layout.weights(job["model"]),
-        {"key": digest(job), "job": job, "folders": folders, "hashes": hashes, "trained_until": until},
-    )
+    hashes = {role: weights_hash(folder) for role, folder in folders.items()}
+    record = {"key": digest(job), "job": job, "hashes": hashes, "trained_until": until}
+    write_json(layout.weights(job["model"]), record)
 
 
 if __name__ == "__main__":

@@ -7,18 +7,16 @@ import json
 import sys
 
 from greenlight.errors import UserError
-from greenlight.stages.ledger import changes
 from greenlight.stages.planning import make_plan
+from greenlight.stages.staleness import stale_jobs
 
 
 def why(config: dict, files: list[str]) -> str:
     """One paragraph a stale job, in the order of the workflow."""
     plan, layout = make_plan(config, files)
     lines = []
-    for name, job in plan.all_jobs():
-        found = changes(layout, name, job)
-        if found:
-            lines += [name, *(f"    {reason}" for reason in found)]
+    for name, reasons in stale_jobs(plan, layout).items():
+        lines += [name, *(f"    {reason}" for reason in reasons)]
     return "\n".join(lines) if lines else "Nothing is stale."
 
 

@@ -28,5 +28,4 @@ rule all:
         passed=LAYOUT.passed,
         # Named here too, because Snakemake does not miss an intermediate file that was deleted.
         reports=[LAYOUT.verdict, LAYOUT.decision, LAYOUT.deploy, LAYOUT.report, LAYOUT.report_page, LAYOUT.archived],
-        forecasts=FORECASTS,
         **EVIDENCE,

@@ -281,6 +281,7 @@ EDITS = {
         {f"probe/{model}/{variant}" for model in VARIANTS for variant in VARIANTS[model]} | {"expect"} | JUDGED,
     ),
     "the deployed variant": (configure("models", "toto", deployed="static-default"), {"expect"} | JUDGED),
+    "a deleted series": (results("data/symbol=SIM_00002/series.parquet", "deleted"), SECOND_SHARD | SCORED),
     "a deleted forecast": (
         results(FORECASTS, "deleted"),
         {"predict/kronos/upstream-eager/1", "score/kronos"} | JUDGED,

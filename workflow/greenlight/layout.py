@@ -27,6 +27,10 @@ class Layout:
         """What was found in a symbol's file, and what was done about it."""
         return self.series(symbol).with_name("report.json")
 
+    def prepared(self, shard: int) -> Path:
+        """Record of reading the price files of one shard."""
+        return self.root / "prepare" / f"shard={shard:04d}" / "record.json"
+
     def weights(self, model: str) -> Path:
         """Where the weights of a model are, and their hash."""
         return self.root / "weights" / f"model={model}" / "record.json"

@@ -2,7 +2,8 @@
 
 Every rule takes the name of its job; `stages/staleness.py` finds which jobs are stale, by their descriptions and the
 contents of their outputs. A stale job gets a new file as input, so that Snakemake runs it, and all other inputs are
-`ancient`, because file times say nothing after a copy, a clone or a touch.
+`ancient`, because file times say nothing after a copy, a clone or a touch. Series and forecasts, one a symbol, are
+not listed as files: the record of the job that writes them stands for them here, the ledger knows each.
 """
 
 import functools
@@ -43,6 +44,7 @@ RESULTS = str(LAYOUT.root)
 THREADS = PLAN.settings.threads
 MODELS = sorted({model for model, _ in PLAN.variants})
 SHARDS = dict(enumerate(PLAN.shards))
+PREPARED = [LAYOUT.prepared(shard) for shard in SHARDS]
 
 
 wildcard_constraints:
@@ -97,6 +99,11 @@ def of_every_variant(path, model=None, compiled=False):
 def of_timed(path):
     """A path of the layout for each variant that is timed."""
     return [path(m, v) for m, v in PLAN.timed]
+
+
+def predict_records(model):
+    """The records of a model's forecasts, of every variant and shard."""
+    return [LAYOUT.predict_record(model, variant, shard) for variant in PLAN.variants_of(model) for shard in SHARDS]
 
 
 def weights_and_cache(wildcards):

@@ -13,17 +13,9 @@ for shard, symbols in SHARDS.items():
         message:
             f"Forecasting {len(symbols)} symbols with {{wildcards.model}} {{wildcards.variant}}"
         input:
-            unpack(
-                reads(
-                    predict_job(shard), series=[LAYOUT.series(symbol) for symbol in symbols], start=weights_and_cache
-                )
-            ),
+            unpack(reads(predict_job(shard), series=[LAYOUT.prepared(shard)], start=weights_and_cache)),
         output:
             record=f"{RESULTS}/predict/model={{model}}/variant={{variant}}/shard={shard:04d}/record.json",
-            forecasts=[
-                f"{RESULTS}/forecasts/model={{model}}/variant={{variant}}/symbol={symbol}/part-0.parquet"
-                for symbol in symbols
-            ],
         threads: THREADS
         resources:
             **needs("predict"),

@@ -3,19 +3,16 @@
 BASELINES = PLAN.settings.baselines_folder
 EVIDENCE = {
     "compiled": of_every_variant(lambda m, v: LAYOUT.record("compile", m, v), compiled=True),
-    "predicted": [
-        LAYOUT.predict_record(model, variant, shard) for model, variant in PLAN.variants for shard in SHARDS
-    ],
+    "predicted": [record for model in MODELS for record in predict_records(model)],
     "probed": of_every_variant(lambda m, v: LAYOUT.record("probe", m, v)),
     "timed": of_timed(lambda m, v: LAYOUT.record("time", m, v)),
     "pairs": of_timed(LAYOUT.pairs),
     "scored": of_every_variant(LAYOUT.window_scores),
     "summaries": [LAYOUT.score_summary(model) for model in MODELS],
     "weights": [LAYOUT.weights(model) for model in MODELS],
-    "data": [LAYOUT.data_report(symbol) for symbol in PLAN.symbols],
+    "data": PREPARED,
 }
 JUDGED = [LAYOUT.expected, *(file for files in EVIDENCE.values() for file in files)]
-FORECASTS = [LAYOUT.forecast(model, variant, symbol) for model, variant in PLAN.variants for symbol in PLAN.symbols]
 
 
 rule expect:
@@ -24,9 +21,7 @@ rule expect:
     priority: 10
     localrule: True
     input:
-        unpack(
-            reads("expect", series=[LAYOUT.series(symbol) for symbol in PLAN.symbols], weights=EVIDENCE["weights"])
-        ),
+        unpack(reads("expect", series=PREPARED, weights=EVIDENCE["weights"])),
     output:
         expected=LAYOUT.expected,
     threads: 1

@@ -1,13 +1,11 @@
 """Numerics, latency and scores. Probing and timing use symbols of the first shard."""
 
-FIRST_SERIES = [LAYOUT.series(symbol) for symbol in SHARDS[0]]
-
 
 rule probe:
     message:
         "Comparing the numerics of {wildcards.model} {wildcards.variant} with float64"
     input:
-        unpack(reads(job_of("probe"), series=FIRST_SERIES, start=weights_and_cache)),
+        unpack(reads(job_of("probe"), series=[LAYOUT.prepared(0)], start=weights_and_cache)),
     output:
         record=f"{RESULTS}/probe/model={{model}}/variant={{variant}}/record.json",
     threads: THREADS
@@ -24,7 +22,7 @@ rule time:
     message:
         "Timing {wildcards.model} {wildcards.variant} against the reference"
     input:
-        unpack(reads(job_of("time"), series=FIRST_SERIES, start=weights_and_cache)),
+        unpack(reads(job_of("time"), series=[LAYOUT.prepared(0)], start=weights_and_cache)),
     output:
         record=f"{RESULTS}/time/model={{model}}/variant={{variant}}/record.json",
         pairs=f"{RESULTS}/time/model={{model}}/variant={{variant}}/pairs.parquet",
@@ -47,17 +45,7 @@ for model in MODELS:
         message:
             f"Scoring the forecasts of {model}"
         input:
-            unpack(
-                reads(
-                    f"score/{model}",
-                    series=[LAYOUT.series(symbol) for symbol in PLAN.symbols],
-                    forecasts=[
-                        LAYOUT.forecast(model, variant, symbol)
-                        for variant in PLAN.variants_of(model)
-                        for symbol in PLAN.symbols
-                    ],
-                )
-            ),
+            unpack(reads(f"score/{model}", series=PREPARED, forecasts=predict_records(model))),
         output:
             windows=of_every_variant(LAYOUT.window_scores, model),
             records=of_every_variant(lambda m, v: LAYOUT.record("scores", m, v), model),

@@ -12,8 +12,7 @@ for shard, symbols in SHARDS.items():
             unpack(reads(f"prepare/{shard}")),
             files=ancient([str(PLAN.symbols[symbol]) for symbol in symbols]),
         output:
-            series=[LAYOUT.series(symbol) for symbol in symbols],
-            reports=[LAYOUT.data_report(symbol) for symbol in symbols],
+            record=LAYOUT.prepared(shard),
         threads: 1
         resources:
             **needs("prepare"),

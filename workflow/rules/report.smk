@@ -10,7 +10,7 @@ rule report:
             reads(
                 "report",
                 judged=[LAYOUT.verdict, LAYOUT.decision, LAYOUT.difference],
-                evidence=[*EVIDENCE["pairs"], *FORECASTS],
+                evidence=[*EVIDENCE["pairs"], *EVIDENCE["predicted"]],
             )
         ),
     output:

@@ -14,6 +14,7 @@ import itertools
 import json
 import os
 import platform
+import resource
 import shutil
 import subprocess
 import sys
@@ -47,7 +48,7 @@ class Run:
         wall: the whole run.
         trials: spent in trials, their start included.
         stages: by stage, its jobs' whole time, trials included.
-        nothing: the next run, with nothing to do; None where none was made.
+        nothing: (wall, CPU) of the next run, with nothing to do; None where none was made.
         peak_memory_bytes: the largest of all predict trials.
         shards: number of jobs that a variant's forecasts are spread over.
     """
@@ -56,7 +57,7 @@ class Run:
     wall: float
     trials: float
     stages: Mapping[str, float]
-    nothing: float | None
+    nothing: tuple[float, float] | None
     peak_memory_bytes: int
     shards: int
 
@@ -71,14 +72,14 @@ def run_universe(symbols: int, folder: Path) -> Run:
     shutil.copytree(ROOT / "config", folder / "config", ignore=shutil.ignore_patterns("baselines"))
     write_universe(folder / "prices", symbols, rows=ROWS, seed=3)
     write_json(folder / "scale.json", CONFIG)
-    wall = _snakemake(folder)
+    wall, _ = _snakemake(folder)
     layout = Layout(folder / "results")
     # A gate that fails is asked again by every run; what is measured here is a run that finds nothing to do.
     nothing = _snakemake(folder, str(layout.archived.relative_to(folder)))
     return read_run(layout, wall, nothing)
 
 
-def read_run(layout: Layout, wall: float | None = None, nothing: float | None = None) -> Run:
+def read_run(layout: Layout, wall: float | None = None, nothing: tuple[float, float] | None = None) -> Run:
     """The figures of a finished run from its ledger and records.
 
     Args:
@@ -112,19 +113,25 @@ def _records(layout: Layout) -> Iterator[Path]:
         yield from sorted((layout.root / stage).rglob("record.json"))
 
 
-def _snakemake(folder: Path, *targets: str) -> float:
-    """Seconds of a run; RuntimeError with its last words unless it ended with the gate's verdict."""
+def _snakemake(folder: Path, *targets: str) -> tuple[float, float]:
+    """(wall, CPU) seconds of a run; RuntimeError with its last words unless it ended with the gate's verdict."""
     profile = str(ROOT / "profiles" / "default")
     own = ["--snakefile", str(ROOT / "Snakefile"), "--directory", str(folder), "--workflow-profile", profile]
     command = [sys.executable, "-m", "snakemake", "--cores", "1", *own, *targets, "--configfile", "scale.json"]
-    before = time.perf_counter()
+    before, used = time.perf_counter(), _cpu_seconds()
     done = subprocess.run(
         command, cwd=folder, env=os.environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
-    seconds = time.perf_counter() - before
+    seconds = time.perf_counter() - before, _cpu_seconds() - used
     if done.returncode not in (0, 1) or not (folder / "results" / "archived.json").is_file():
         raise RuntimeError(done.stdout[-4000:])
     return seconds
+
+
+def _cpu_seconds() -> float:
+    """CPU seconds of all children that have ended: what a busy machine does not lengthen much."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def table(runs: list[Run]) -> str:
@@ -137,7 +144,7 @@ def table(runs: list[Run]) -> str:
         "|" + "---:|" * (6 + len(stages)),
     ]
     for run in runs:
-        nothing = f"{run.nothing:.1f} s" if run.nothing is not None else ""
+        nothing = f"{run.nothing[0]:.1f} s ({run.nothing[1]:.1f} s CPU)" if run.nothing is not None else ""
         cells = [
             f"{run.symbols}", f"{run.shards}", f"{run.wall:.0f} s", f"{run.overhead:.0%}", nothing,
             f"{run.peak_memory_bytes / 2**20:.0f} MiB", *(f"{run.stages.get(stage, 0):.1f} s" for stage in stages),

@@ -30,6 +30,8 @@ def prepare(layout: Layout, job: Job, options: argparse.Namespace) -> None:
         write_json(layout.data_report(symbol), {"key": digest(job), "symbol": symbol, **series_report(series)})
     if mistakes:
         raise UserError("\n".join(mistakes))
+    written = [layout.series(symbol) for symbol in sorted(job["symbols"])]
+    write_json(layout.prepared(job["shard"]), {"key": digest(job), "job": job, "outputs": layout.hashes(written)})
 
 
 if __name__ == "__main__":

@@ -50,11 +50,12 @@ def upstream(plan: Plan, job: Job) -> list[str]:
 
 
 def outputs_of(layout: Layout, job: Job) -> list[Path]:
-    """What a job leaves; the rules' outputs are the same."""
+    """What a job leaves; the rules' outputs are among them."""
     stage, model, variant = job["stage"], job.get("model", ""), job.get("variant", "")
     match stage:
         case "prepare":
-            return [file for s in job["symbols"] for file in (layout.series(s), layout.data_report(s))]
+            files = [file for s in job["symbols"] for file in (layout.series(s), layout.data_report(s))]
+            return [layout.prepared(job["shard"]), *files]
         case "weights":
             return [layout.weights(model)]
         case "clear":

@@ -142,8 +142,8 @@ class TotoEngine:
             decode = self._decode(prefill, horizon, samples)
             numbers = self._uniforms([seeds[row] for row in rows], series.shape[1], horizon, samples)
             chunks = numbers.split(decode.shape.paths, dim=-2)
-            results.append(torch.cat([self._paths(decode, len(rows), horizon, one) for one in chunks], dim=2))
-        return torch.cat(results)
+            results.append(_joined([self._paths(decode, len(rows), horizon, one) for one in chunks], dim=2))
+        return _joined(results, dim=0)
 
     @torch.no_grad()
     def mean(
@@ -159,7 +159,7 @@ class TotoEngine:
         for prefill, rows in self._prefilled(series, horizon, observed, groups):
             decode = self._decode(prefill, horizon, None)
             results.append(self._paths(decode, len(rows), horizon, None)[:, :, 0])
-        return torch.cat(results)
+        return _joined(results, dim=0)
 
     @torch.no_grad()
     def teacher_forced(
@@ -201,7 +201,7 @@ class TotoEngine:
         self, series: Tensor, horizon: int, observed: Tensor | None, groups: Tensor | None
     ) -> Iterator[tuple[Prefill, range]]:
         """Prefill batch by batch; yields what is to be decoded from, and the rows that it holds."""
-        series, observed, groups = self._checked(series, horizon, observed, groups)
+        series, observed, groups, finite = self._checked(series, horizon, observed, groups)
         count, variates, length = series.shape
         windows = min(1 << (count - 1).bit_length(), self._windows_per_batch)
         shape = ContextShape(windows, variates, length // self.dimensions.patch_size)
@@ -215,6 +215,12 @@ class TotoEngine:
                 getattr(prefill, name)[: len(rows)] = values[rows.start : rows.stop]
             prefill.run()
             yield prefill, rows
+        # Asked only now: an answer from the device is waited for, and until here the device had other work to do.
+        if not finite:
+            raise ValueError(
+                "the series hold values that are not finite numbers, which poison every forecast even where they "
+                "are marked as missing; put a number in their place and False into `observed`"
+            )
 
     def _decode(self, prefill: Prefill, horizon: int, samples: int | None) -> Decode:
         """What decodes this many samples after a prefill, None for the mean; allocated when it is first asked for."""
@@ -284,27 +290,32 @@ class TotoEngine:
 
     def _checked(
         self, series: Tensor, horizon: int, observed: Tensor | None, groups: Tensor | None
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Series, mask and groups on the device, the series padded to whole patches as the published code does."""
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Series, mask and groups on the device, the series padded to whole patches as the published code does.
+
+        The last of the four says whether all values of the series are finite.
+        """
         series = series.to(self._device, self._dtype)
         if series.ndim != 3 or 0 in series.shape:
             raise ValueError(f"expected series [windows, variates, length], found {tuple(series.shape)}")
         if horizon < 1:
             raise ValueError(f"horizon is {horizon}; expected 1 or more")
-        if not torch.isfinite(series).all():
-            raise ValueError(
-                "the series hold values that are not finite numbers, which poison every forecast even where they "
-                "are marked as missing; put a number in their place and False into `observed`"
-            )
+        finite = torch.isfinite(series).all()
         observed = torch.ones_like(series, dtype=torch.bool) if observed is None else observed.to(self._device)
         if observed.shape != series.shape or observed.dtype != torch.bool:
             raise ValueError(f"expected observed {tuple(series.shape)} bool, found {tuple(observed.shape)}")
         groups = series.new_zeros(series.shape[:2]) if groups is None else groups
         if groups.shape != series.shape[:2]:
             raise ValueError(f"expected groups {tuple(series.shape[:2])}, found {tuple(groups.shape)}")
-        padding = (-series.shape[-1] % self.dimensions.patch_size, 0)
-        pad = torch.nn.functional.pad
-        return pad(series, padding), pad(observed, padding), groups.to(self._device, torch.int64)
+        missing = -series.shape[-1] % self.dimensions.patch_size
+        if missing:
+            series, observed = (torch.nn.functional.pad(values, (missing, 0)) for values in (series, observed))
+        return series, observed, groups.to(self._device, torch.int64), finite
+
+
+def _joined(parts: list[Tensor], dim: int) -> Tensor:
+    """The parts one after the other; a single part as it is, without a copy."""
+    return parts[0] if len(parts) == 1 else torch.cat(parts, dim=dim)
 
 
 def _copied(module: Buffers, prefix: str, windows: int) -> list[Tensor]:

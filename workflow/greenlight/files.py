@@ -17,10 +17,14 @@ if TYPE_CHECKING:
 
 
 @contextlib.contextmanager
-def atomic_path(path: Path) -> Iterator[Path]:
+def atomic_path(path: Path, durable: bool = True) -> Iterator[Path]:
     """Yield a temporary path beside `path`; rename it to `path` when the block ends without an error.
 
     The parent folder is created. After an error, or a SIGKILL, `path` is as it was before.
+
+    Args:
+        durable: wait until the disk has it (milliseconds), so that a power failure leaves no empty file. Of many
+            files that a record lists by their hashes, it is enough to do so for the record.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -30,25 +34,27 @@ def atomic_path(path: Path) -> Iterator[Path]:
     try:
         yield temporary
         temporary.chmod(0o644)
-        with temporary.open("rb") as written:
-            os.fsync(written.fileno())
+        if durable:
+            with temporary.open("rb") as written:
+                os.fsync(written.fileno())
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write UTF-8 text atomically."""
-    with atomic_path(path) as temporary:
+def write_text(path: Path, text: str, durable: bool = True) -> None:
+    """Write UTF-8 text atomically; `durable` as for `atomic_path`."""
+    with atomic_path(path, durable) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
-def write_json(path: Path, value: Any) -> None:
+def write_json(path: Path, value: Any, durable: bool = True) -> None:
     """Write JSON atomically: sorted keys, two spaces, a final newline; NaN and infinities become strings.
 
-    JSON has no NaN; the strings "NaN", "Infinity" and "-Infinity" keep them visible to every reader.
+    JSON has no NaN; the strings "NaN", "Infinity" and "-Infinity" keep them visible to every reader. `durable` as for
+    `atomic_path`.
     """
-    write_text(path, json_text(value))
+    write_text(path, json_text(value), durable)
 
 
 def json_text(value: Any) -> str:
@@ -78,11 +84,11 @@ def read_json(path: Path) -> Any:
         raise ValueError(f"{path}: not readable as JSON ({error})") from error
 
 
-def write_parquet(path: Path, table: pyarrow.Table) -> None:
-    """Write a pyarrow table atomically as one parquet file (zstd)."""
+def write_parquet(path: Path, table: pyarrow.Table, durable: bool = True) -> None:
+    """Write a pyarrow table atomically as one parquet file (zstd); `durable` as for `atomic_path`."""
     import pyarrow.parquet
 
-    with atomic_path(path) as temporary:
+    with atomic_path(path, durable) as temporary:
         pyarrow.parquet.write_table(table, temporary, compression="zstd")
 
 

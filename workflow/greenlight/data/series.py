@@ -75,7 +75,7 @@ def _iso(time: pd.Timestamp) -> str:
 def write_series(path: Path, series: Series) -> None:
     """Write a series atomically as parquet with the canonical schema; its metadata has the source's hash."""
     table = pa.Table.from_pandas(series.frame, schema=SCHEMA, preserve_index=False)
-    write_parquet(path, table.replace_schema_metadata({"source_sha256": series.source_sha256}))
+    write_parquet(path, table.replace_schema_metadata({"source_sha256": series.source_sha256}), durable=False)
 
 
 def load_series(path: Path) -> pd.DataFrame:

@@ -7,7 +7,7 @@ import shutil
 
 import pyarrow.parquet
 
-from greenlight.files import atomic_path, write_parquet
+from greenlight.files import write_parquet
 from greenlight.layout import Layout
 from greenlight.measures.forecasts import forecast_table
 from greenlight.stages.command import run_stage
@@ -28,8 +28,8 @@ def predict(layout: Layout, job: Job, options: argparse.Namespace) -> None:
         source, target = made / f"symbol={symbol}" / "part-0.parquet", layout.forecast(model, variant, symbol)
         if trial["kind"] == "ok" and source.is_file():
             pyarrow.parquet.read_schema(source)
-            with atomic_path(target) as temporary:
-                shutil.copyfile(source, temporary)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            source.replace(target)
         else:
             write_parquet(target, forecast_table(model, variant, [], [], provenance_of(job)))
     shutil.rmtree(made, ignore_errors=True)

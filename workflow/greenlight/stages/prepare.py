@@ -27,7 +27,8 @@ def prepare(layout: Layout, job: Job, options: argparse.Namespace) -> None:
             mistakes.append(str(error))
             continue
         write_series(layout.series(symbol), series)
-        write_json(layout.data_report(symbol), {"key": digest(job), "symbol": symbol, **series_report(series)})
+        report = {"key": digest(job), "symbol": symbol, **series_report(series)}
+        write_json(layout.data_report(symbol), report, durable=False)
     if mistakes:
         raise UserError("\n".join(mistakes))
     written = [layout.series(symbol) for symbol in sorted(job["symbols"])]

@@ -93,7 +93,7 @@ def _forecast_all(forecaster: Forecaster, request: Request, meter: MemoryMeter) 
 
 def _write(request: Request, symbol: str, windows: list[Window], samples: list[np.ndarray]) -> None:
     table = forecast_table(request["model"], request["variant"], windows, samples, request["provenance"])
-    write_parquet(Path(request["forecasts"]) / f"symbol={symbol}" / "part-0.parquet", table)
+    write_parquet(Path(request["forecasts"]) / f"symbol={symbol}" / "part-0.parquet", table, durable=False)
 
 
 def reproducibility(forecaster: Forecaster, windows: list[Window], request: Request) -> dict[str, Any]:

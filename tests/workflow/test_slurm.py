@@ -1,15 +1,19 @@
-"""On SLURM: what jobs ask for."""
+"""On SLURM: what jobs ask for, and a run on a real one-node cluster against the same run here."""
 
 from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from copy import deepcopy
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
-from tests.workflow.project import SMALL
+from tests.workflow.project import SMALL, copy_of, make_project
+from tests.workflow.slurm_node import CannotStart, slurm_node
 
 pytestmark = pytest.mark.slow
 VARIANTS = ("upstream-eager", "static-eager")
@@ -81,3 +85,76 @@ def test_a_gpu_that_only_the_nodes_have_must_be_named(fresh):
     fresh.configure(tiny(device={"device": "cuda"}))
     refused = fresh.snakemake("-n", environment={"CUDA_VISIBLE_DEVICES": ""})
     assert refused.returncode == 2 and "device.name" in refused.stdout, refused.stdout
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """The variables of a SLURM that runs on this machine."""
+    try:
+        with slurm_node() as environment:
+            yield environment
+    except CannotStart as reason:
+        pytest.skip(str(reason))
+
+
+@pytest.fixture(scope="module")
+def here(tmp_path_factory):
+    """A project after a run on this machine alone."""
+    project = make_project(tmp_path_factory.mktemp("here") / "project", symbols=2)
+    project.configure(tiny())
+    project.first_run = project.snakemake()
+    return project
+
+
+def on_slurm(project, environment, *arguments):
+    """The command for users, but asking SLURM more often."""
+    return subprocess.run(
+        [sys.executable, "-m", "snakemake", "--profile", "profiles/slurm", "--configfile", "small.json",
+         "--slurm-init-seconds-before-status-checks", "2", *arguments],
+        cwd=project.folder, env=project.environment() | environment, text=True, timeout=600,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+
+
+def content(project):
+    """Everything of a run that does not tell the time: forecasts, scores, prices, job descriptions."""
+    results, found = project.folder / "results", {}
+    for file in sorted(results.rglob("*.parquet")):
+        if "archive" not in file.parts and file.name != "pairs.parquet":
+            table = pq.ParquetFile(file).read()
+            provenance = json.loads((table.schema.metadata or {}).get(b"greenlight", b"{}"))
+            rows = [column.to_pylist() for column in table.columns]
+            found[str(file.relative_to(results))] = (provenance.get("key"), table.schema.names, repr(rows))
+    for file in sorted((results / "jobs").rglob("*.json")):
+        found[str(file.relative_to(results))] = json.loads(file.read_text())["job"]
+    return found
+
+
+def test_a_run_on_slurm_has_the_results_of_a_run_here(cluster, here, tmp_path):
+    there = make_project(tmp_path / "there", symbols=2)
+    there.configure(tiny())
+    away = on_slurm(there, cluster)
+    assert away.stdout.count("has been submitted with SLURM jobid") == 7, away.stdout
+    verdicts = [project.read("verdict.json")["gate"] for project in (here, there)]
+    exits = [here.first_run.returncode, away.returncode]
+    assert exits == [0 if gate == "pass" else 1 for gate in verdicts], away.stdout
+    expected, found = content(here), content(there)
+    assert found.keys() == expected.keys()
+    assert sum(name.startswith("forecasts/") for name in found) == 2 * len(VARIANTS)
+    assert sum(name.startswith("scores/") for name in found) == len(VARIANTS)
+    for name in expected:
+        assert found[name] == expected[name], name
+    # A run here goes on from what the cluster has made: only a gate that failed is asked again.
+    assert there.stale() == ({} if verdicts[1] == "pass" else {"gate": 1})
+
+
+def test_a_node_of_another_kind_ends_the_run_with_one_message(cluster, here, tmp_path):
+    """Planned for a processor that the node does not have: said clearly, and no evidence is left."""
+    project = copy_of(here, tmp_path / "copy")
+    project.configure(tiny(device={"device": "cpu", "name": "Another Processor 9000"}))
+    record = "results/predict/model=toto/variant=static-eager/shard=0000/record.json"
+    done = on_slurm(project, cluster, record)
+    assert done.returncode == 1 and done.stdout.count("has been submitted with SLURM jobid") == 1, done.stdout
+    last = done.stdout[done.stdout.rindex("greenlight: device.name") :]
+    assert "planned for 'Another Processor 9000'" in last and "Traceback" not in done.stdout, done.stdout
+    assert not (project.folder / record).exists()

@@ -7,7 +7,7 @@ import math
 from greenlight.settings import Settings
 from greenlight.stages.jobs import TRIAL_STAGES
 
-# Beside a trial run two Snakemakes and the stage itself (measured: 0.5 GB together); a trial of the embedded models
+# Beside a trial run two Snakemakes and the stage itself (measured: 0.4 GB together); a trial of the embedded models
 # takes at most 1.1 GB on a CPU, and CUDA's libraries and the compiler's processes several more.
 _OWN_MEMORY_MB = 2000
 _TRIAL_MEMORY_MB = {"cpu": 6000, "cuda": 14000}

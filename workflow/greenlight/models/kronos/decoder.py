@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from greenlight.models.kronos.joined import JoinedBlock, JoinedNetwork
 from greenlight.models.kronos.layers import rotary_table, rotate
-from greenlight.models.kronos.network import CROSS_HEADS, KronosNetwork
 from greenlight.models.kronos.sampling import Filter, Sampling, draw, noise_size, sound, split_noise
 
 # Drawn tokens that go through a later series at once; the suffix of a shape is a multiple of it.
@@ -48,27 +48,6 @@ class Shape:
         """Whether a decoder of this shape can run what asks for the other, at the same cost a step."""
         same = (self.windows, self.slides, self.samples) == (other.windows, other.slides, other.samples)
         return same and self.prefix >= other.prefix and self.suffix >= other.suffix
-
-
-class Linear(nn.Module):
-    """One product in place of several that share their input; the parts become views of its weights."""
-
-    def __init__(self, *parts: nn.Linear) -> None:
-        super().__init__()
-        self.register_buffer("weight", self._joined([part.weight for part in parts]))
-        biases = [part.bias for part in parts if part.bias is not None]
-        self.register_buffer("bias", self._joined(biases) if biases else None)
-
-    @staticmethod
-    def _joined(tensors: list[Tensor]) -> Tensor:
-        joined = torch.cat([tensor.detach() for tensor in tensors])
-        for tensor, view in zip(tensors, joined.split([len(tensor) for tensor in tensors]), strict=True):
-            tensor.data = view
-        return joined
-
-    def forward(self, x: Tensor) -> Tensor:
-        """[..., in] to [..., out]."""
-        return functional.linear(x, self.weight, self.bias)
 
 
 class Cache(nn.Module):
@@ -133,16 +112,10 @@ def attend(query: Tensor, cached: tuple[Tensor, Tensor, Tensor, Tensor], known: 
 class StaticBlock(nn.Module):
     """A transformer block over a cache of its own."""
 
-    def __init__(self, block: nn.Module, shape: Shape) -> None:
+    def __init__(self, block: JoinedBlock, shape: Shape) -> None:
         super().__init__()
-        attention = block.self_attn
-        self.heads = attention.heads
-        self.norm1, self.norm2 = block.norm1, block.norm2
-        self.qkv = Linear(attention.q_proj, attention.k_proj, attention.v_proj)
-        self.out = Linear(attention.out_proj)
-        self.gates = Linear(block.ffn.w1, block.ffn.w3)
-        self.down = Linear(block.ffn.w2)
-        self.cache = Cache(shape, attention.heads, attention.size, self.qkv.weight)
+        self.weights = block
+        self.cache = Cache(shape, block.heads, block.size, block.norm1.weight)
 
     def prefill(self, x: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
         """[series, prefix, width] to the same; cosine and sine [prefix, size]."""
@@ -160,12 +133,14 @@ class StaticBlock(nn.Module):
         return self._finish(x, mixed)
 
     def _split(self, x: Tensor) -> Tensor:
-        return self.qkv(self.norm1(x)).unflatten(-1, (3, self.heads, -1))
+        weights = self.weights
+        return weights.qkv(weights.norm1(x)).unflatten(-1, (3, weights.heads, -1))
 
     def _finish(self, x: Tensor, mixed: Tensor) -> Tensor:
-        x = x + self.out(mixed)
-        gate, value = self.gates(self.norm2(x)).chunk(2, dim=-1)
-        return x + self.down(functional.silu(gate) * value)
+        weights = self.weights
+        x = x + weights.out(mixed)
+        gate, value = weights.gates(weights.norm2(x)).chunk(2, dim=-1)
+        return x + weights.down(functional.silu(gate) * value)
 
 
 class StaticDecoder(nn.Module):
@@ -176,40 +151,21 @@ class StaticDecoder(nn.Module):
     so that no call can overwrite what an earlier one returned.
     """
 
-    def __init__(self, network: KronosNetwork, shape: Shape, sampling: Sampling) -> None:
+    def __init__(self, weights: JoinedNetwork, shape: Shape, sampling: Sampling) -> None:
         super().__init__()
-        self.shape, self.classes = shape, network.config.classes
-        weight = network.head.proj_s1.weight
-        cross = network.dep_layer.cross_attn
-        self.blocks = nn.ModuleList(StaticBlock(block, shape) for block in network.transformer)
-        self.norm, self.cross_norm = network.norm, network.dep_layer.norm
-        self.cross_kv = Linear(cross.k_proj, cross.v_proj)
-        self.cross_out = Linear(cross.out_proj)
-        self.cross_cache = Cache(shape, cross.heads, cross.size, weight)
-        self.head_s1, self.head_s2 = Linear(network.head.proj_s1), Linear(network.head.proj_s2)
-        self.filter = Filter(sampling, weight.device, weight.dtype)
-        for name, tensor in {**self._tables(network), **self._state(weight)}.items():
+        self.shape, self.classes, self.weights = shape, weights.classes, weights
+        like = weights.norm.weight
+        self.blocks = nn.ModuleList(StaticBlock(block, shape) for block in weights.blocks)
+        self.cross_cache = Cache(shape, weights.cross_heads, weights.cross_size, like)
+        self.filter = Filter(sampling, like.device, like.dtype)
+        for name, tensor in self._state(like).items():
             self.register_buffer(name, tensor, persistent=False)
 
-    def _tables(self, network: KronosNetwork) -> dict[str, Tensor]:
-        """What depends on one token alone, for every token: its share of the embedding, its query."""
-        embedding, cross = network.embedding, network.dep_layer.cross_attn
-        first, second = embedding.fusion_proj.weight.chunk(2, dim=-1)
-        s1, s2 = embedding.emb_s1.weight, embedding.emb_s2.weight
-        frequencies = network.transformer[0].self_attn.rotary.inv_freq
-        cosine, sine = rotary_table(frequencies, self.shape.prefix + self.shape.suffix)
-        return {
-            "table_s1": s1 * embedding.scale @ first.T + embedding.fusion_proj.bias,
-            "table_s2": s2 * embedding.scale @ second.T,
-            "table_query": cross.q_proj(s1).unflatten(-1, (CROSS_HEADS, -1)),
-            "cosine": cosine,
-            "sine": sine,
-        }
-
     def _state(self, weight: Tensor) -> dict[str, Tensor]:
-        shape, width = self.shape, weight.shape[1]
+        shape, width = self.shape, self.weights.width
         whole = {"device": weight.device, "dtype": torch.int64}
         numbers = noise_size(shape.samples, self.classes)
+        cosine, sine = rotary_table(self.weights.frequencies, shape.prefix + shape.suffix)
         return {
             # Inputs. `asked`: which slide of each window is asked for the token of a step.
             "prefix_s1": torch.zeros(shape.series, shape.prefix, **whole),
@@ -227,6 +183,8 @@ class StaticDecoder(nn.Module):
             "s1": torch.zeros(shape.windows, shape.samples, shape.suffix + 1, **whole),
             "s2": torch.zeros(shape.windows, shape.samples, shape.suffix + 1, **whole),
             # Constants.
+            "cosine": cosine,
+            "sine": sine,
             "first_series": torch.arange(shape.windows, **whole) * shape.slides,
             "prefix_slots": torch.arange(shape.prefix, **whole),
             "suffix_slots": torch.arange(shape.suffix, **whole),
@@ -272,11 +230,11 @@ class StaticDecoder(nn.Module):
 
     def prefill(self) -> None:
         """Run the prefix of every series, and begin at step 0."""
-        x = self.table_s1[self.prefix_s1] + self.table_s2[self.prefix_s2] + self.prefix_times
+        x = self.weights.table_s1[self.prefix_s1] + self.weights.table_s2[self.prefix_s2] + self.prefix_times
         cosine, sine = self.cosine[: self.shape.prefix], self.sine[: self.shape.prefix]
         for block in self.blocks:
             x = block.prefill(x, cosine, sine)
-        key, value = self._cross(self.norm(x)).permute(2, 0, 3, 1, 4).unbind(0)
+        key, value = self._cross(self.weights.norm(x)).permute(2, 0, 3, 1, 4).unbind(0)
         self.cross_cache.keep_prefix(key, value)
         self.count.zero_()
 
@@ -301,11 +259,11 @@ class StaticDecoder(nn.Module):
         hidden = hidden.squeeze(2)
         noise = self.noise.index_select(1, self.count).squeeze(1)
         noise_s1, noise_s2 = split_noise(noise, self.shape.samples, self.classes)
-        logits_s1 = self.head_s1(hidden)
+        logits_s1 = self.weights.head_s1(hidden)
         s1 = self._choose(self.s1, draw(self.filter(logits_s1), noise_s1))
-        query, cached = self.table_query[s1].unsqueeze(2), self.cross_cache.read(series)
+        query, cached = self.weights.table_query[s1].unsqueeze(2), self.cross_cache.read(series)
         mixed = attend(query, cached, known, self._drawn(self.count)).squeeze(2)
-        logits_s2 = self.head_s2(self.cross_norm(hidden + self.cross_out(mixed)))
+        logits_s2 = self.weights.head_s2(self.weights.cross_norm(hidden + self.weights.cross_out(mixed)))
         self._choose(self.s2, draw(self.filter(logits_s2), noise_s2))
         self.usable.logical_and_(sound(logits_s1) & sound(logits_s2))
         self.count.add_(1)
@@ -315,21 +273,21 @@ class StaticDecoder(nn.Module):
         """Hidden states [series, samples, tokens, width] of the tokens at `slots`; keys and values are kept."""
         slides = self.shape.slides
         s1, s2 = (tokens.index_select(2, slots) for tokens in (self.s1, self.s2))
-        x = self.table_s1[s1] + self.table_s2[s2] + self.times.index_select(1, slots).unsqueeze(1)
+        x = self.weights.table_s1[s1] + self.weights.table_s2[s2] + self.times.index_select(1, slots).unsqueeze(1)
         x = x.unsqueeze(1).expand(-1, slides, -1, -1, -1).flatten(0, 1)
         positions = self.lengths[:, None] + slots
         cosine, sine = (table[positions][:, None, :, None] for table in (self.cosine, self.sine))
         known, drawn = self._known(), self._drawn(slots)
         for block in self.blocks:
             x = block.advance(x, cosine, sine, slots, known, drawn)
-        x = self.norm(x)
+        x = self.weights.norm(x)
         key, value = self._cross(x).unbind(3)
         self.cross_cache.keep_tokens(key, value, slots)
         return x
 
     def _cross(self, x: Tensor) -> Tensor:
         """Keys and values of the cross-attention: [..., 2, heads, size]."""
-        return self.cross_kv(x).unflatten(-1, (2, CROSS_HEADS, -1))
+        return self.weights.cross_kv(x).unflatten(-1, (2, self.weights.cross_heads, -1))
 
     def _known(self) -> Tensor:
         return self.prefix_slots < self.lengths[:, None]

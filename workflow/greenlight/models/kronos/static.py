@@ -16,6 +16,7 @@ from greenlight.models.kronos.candles import Candles, prepare
 from greenlight.models.kronos.config import CLOSE
 from greenlight.models.kronos.decoder import REPLAYED, Shape, StaticDecoder
 from greenlight.models.kronos.forecaster import KronosForecaster, as_array
+from greenlight.models.kronos.joined import JoinedNetwork
 from greenlight.models.kronos.sampling import fill_noise
 from greenlight.models.kronos.static_tokenizer import decode_paths
 
@@ -70,6 +71,7 @@ class KronosStatic(KronosForecaster):
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
         self.mode: str | None = None
+        self.weights: JoinedNetwork | None = None
         self.decoder: StaticDecoder | None = None
         self.programs: dict[str, Callable[[], Any]] = {}
         self.samples = 1
@@ -171,7 +173,8 @@ class KronosStatic(KronosForecaster):
         """The decoder at hand where it has room, else a new one, compiled where a mode is set."""
         shape = self._shape(windows, plan, samples)
         if self.decoder is None or not self.decoder.shape.holds(shape):
-            self.decoder = StaticDecoder(self.network, shape, self.sampling)
+            self.weights = self.weights or JoinedNetwork(self.network)
+            self.decoder = StaticDecoder(self.weights, shape, self.sampling)
             self.programs = {name: getattr(self.decoder, name) for name in PROGRAMS}
             if self.mode is not None:
                 self.programs = {

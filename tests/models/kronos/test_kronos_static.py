@@ -99,12 +99,16 @@ def test_a_tail_of_few_windows_reuses_the_batch(build, walk):
     [Sampling(0.7, 0, 0.9), Sampling(1.0, 0, 0.05), Sampling(1.3, 0, 1.0), Sampling(0.5, 1, 0.9), Sampling(1, 40, 1)],
     ids=str,
 )
-def test_the_filter_without_a_sort_keeps_the_same_classes(dtype, sampling):
+@pytest.mark.parametrize("digit_bits", [1, 2])
+def test_the_filter_without_a_sort_keeps_the_same_classes(dtype, sampling, digit_bits):
     generator = torch.Generator().manual_seed(11)
     logits = torch.randn(200, 256, generator=generator, dtype=dtype) * torch.linspace(0.01, 10, 200)[:, None]
     logits = logits.to(dtype)
     expected = probabilities(logits, sampling)
-    found = Filter(sampling, torch.device("cpu"), dtype)(logits)
+    chosen = Filter(sampling, torch.device("cpu"), dtype)
+    # A GPU has one.
+    chosen.digit_bits = digit_bits
+    found = chosen(logits)
     assert torch.equal(found > 0, expected > 0)
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-6)
 

@@ -79,9 +79,11 @@ class Filter(nn.Module):
 
     The distribution is that of `probabilities`, found without a sort: a class is kept where the weight of all
     classes with a larger logit stays within a limit (top-p: their probability, at most top_p; top-k: their
-    number, less than k). That weight falls with the logit, so there is a smallest kept logit. It is found bit by
-    bit, for the bits of floating-point numbers are ordered as the numbers are. All sums run over the classes of
-    a row, so that a compiler can make one kernel of them.
+    number, less than k). That weight falls with the logit, so there is a smallest kept logit. It is found digit
+    by digit over the bits of the floating-point numbers, whose order is that of the numbers.
+
+    A digit is one bit on a GPU, where all sums then run over the classes of a row and fuse into few kernels, and two
+    elsewhere, where half as many sums are half as much to compile.
     """
 
     def __init__(self, sampling: Sampling, device: torch.device, dtype: torch.dtype) -> None:
@@ -94,19 +96,28 @@ class Filter(nn.Module):
         for name, value in (("temperature", sampling.temperature), ("limit", limit)):
             self.register_buffer(name, torch.tensor(value, device=device, dtype=dtype))
         self.register_buffer("by_count", torch.tensor(sampling.top_k > 0, device=device))
+        self.digit_bits = 1 if device.type == "cuda" else 2
 
     def forward(self, logits: Tensor) -> Tensor:
         """[..., classes] to the distribution [..., classes] that a token is drawn from."""
         logits = logits / self.temperature
-        weight = torch.where(self.by_count, 1.0, logits.softmax(-1))
+        weight = torch.where(self.by_count, 1.0, logits.softmax(-1)).unsqueeze(-2)
         order = _ordered_bits(logits)
+
+        def too_much_above(ends: Tensor) -> Tensor:
+            """[..., ends] bool: whether the weight of the classes above an end is beyond the limit."""
+            return torch.where(order.unsqueeze(-2) > ends.unsqueeze(-1), weight, 0.0).sum(-1) > self.limit
+
         # The smallest integer such that the weight of all above it is within the limit; the sign comes first.
-        above = torch.where(order >= 0, weight, 0.0).sum(-1, keepdim=True)
-        smallest = torch.where(above > self.limit, 0, torch.iinfo(order.dtype).min).to(order.dtype)
-        for shift in range(torch.iinfo(order.dtype).bits - 2, -1, -1):
-            end = smallest + ((1 << shift) - 1)
-            above = torch.where(order > end, weight, 0.0).sum(-1, keepdim=True)
-            smallest = torch.where(above > self.limit, end + 1, smallest)
+        negative = torch.full_like(order[..., :1], -1)
+        smallest = torch.where(too_much_above(negative), 0, torch.iinfo(order.dtype).min).to(order.dtype)
+        left = torch.iinfo(order.dtype).bits - 1
+        while left:
+            width = left % self.digit_bits or self.digit_bits
+            left -= width
+            digits = torch.arange(2**width - 1, device=order.device, dtype=order.dtype)
+            ends = smallest + (digits << left) + ((1 << left) - 1)
+            smallest = smallest + (too_much_above(ends).sum(-1, keepdim=True).to(order.dtype) << left)
         return logits.masked_fill(order < smallest, float("-inf")).softmax(-1)
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from greenlight.models.kronos import layers
 from greenlight.models.kronos.candles import prepare
 from greenlight.models.kronos.config import FEATURES, Settings
 from greenlight.models.kronos.sampling import Sampling, draw, probabilities
@@ -53,6 +54,19 @@ def test_logits_are_the_published_ones(golden, dtype, prefix, limit):
         torch.testing.assert_close(hidden, golden["logits.context"], rtol=0, atol=limit)
     s2 = network.decode_s2(hidden, golden["logits.s1_pick"])
     torch.testing.assert_close(s2[:, -1], golden[f"{prefix}.s2_given_pick"][:, -1], rtol=0, atol=limit)
+
+
+@torch.no_grad()
+def test_float64_logits_are_the_published_ones_but_for_its_norms(golden, monkeypatch):
+    """The published code computes its norms in float32; with such norms all else in float64 is equal to 1e-12."""
+    network = golden.network().double()
+    normalised = layers.normalised
+    monkeypatch.setattr(layers, "normalised", lambda x: normalised(x.float()).double())
+    stamps = golden["case.stamps"][None, :48].long()
+    s1, hidden = network.decode_s1(golden["tokens.s1"], golden["tokens.s2"], stamps)
+    torch.testing.assert_close(s1, golden["float64.s1"], rtol=0, atol=1e-12)
+    s2 = network.decode_s2(hidden, golden["logits.s1_pick"])
+    torch.testing.assert_close(s2[:, -1], golden["float64.s2_given_pick"][:, -1], rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("case", range(7))

@@ -23,6 +23,7 @@ LIMITS = {torch.float32: 2e-5, torch.float64: 1e-12}
 
 # max_context, context, horizon, samples, windows
 GROWING = [(64, 40, 8, 4, 3), (64, 1, 5, 1, 1), (64, 10, 1, 2, 1), (160, 20, 120, 1, 2), (64, 33, 4, 9, 5)]
+MANY = [(64, 16, 3, 128, 1), (64, 20, 2, 1, 64), (24, 24, 3, 1, 20)]
 SLIDING = [(48, 48, 12, 3, 1), (48, 45, 12, 3, 2), (32, 80, 9, 2, 3), (16, 16, 16, 2, 1), (16, 3, 16, 2, 1)]
 
 
@@ -48,7 +49,7 @@ def assert_same(upstream, static, windows, samples, seed=1):
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize(("limit", "context", "horizon", "samples", "count"), GROWING + SLIDING)
+@pytest.mark.parametrize(("limit", "context", "horizon", "samples", "count"), GROWING + SLIDING + MANY)
 def test_static_gives_what_upstream_gives(build, walk, dtype, limit, context, horizon, samples, count):
     settings = {"max_context": limit, "top_p": 0.9}
     windows = [walk(chr(ord("A") + number), context, horizon) for number in range(count)]

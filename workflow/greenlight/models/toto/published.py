@@ -2,10 +2,41 @@
 
 from __future__ import annotations
 
+import contextlib
+import sys
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
-with warnings.catch_warnings():
+import gluonts
+
+from greenlight.errors import UserError
+from greenlight.models.toto.checkpoint import COMPUTED, read_dimensions, read_tensors
+from greenlight.models.weights import CONFIG, WEIGHTS, load_into, read_config
+
+
+@contextlib.contextmanager
+def _without_training_framework() -> Iterator[None]:
+    """Import `gluonts.torch.*` without the package's own __init__, and so without lightning.
+
+    toto-ts takes distributions from there. The __init__ also imports GluonTS's trainers, and with them lightning:
+    3 seconds in every process, and packages that forecasting never uses. Whoever imports the package afterwards gets
+    it whole.
+    """
+    name = "gluonts.torch"
+    if name in sys.modules:
+        yield
+        return
+    package = sys.modules[name] = ModuleType(name)
+    package.__path__ = [str(Path(gluonts.__file__).parent / "torch")]
+    try:
+        yield
+    finally:
+        del sys.modules[name]
+
+
+with warnings.catch_warnings(), _without_training_framework():
     # xformers and faster JSON readers are optional: their absence is no news to whoever runs the gate.
     warnings.simplefilter("ignore", ImportWarning)
     warnings.filterwarnings("ignore", "Using `json`-module", UserWarning)
@@ -16,10 +47,6 @@ with warnings.catch_warnings():
     from toto.model.losses import CombinedLoss
     from toto.model.toto import Toto
     from toto.model.transformer import XFORMERS_SWIGLU_AVAILABLE
-
-from greenlight.errors import UserError
-from greenlight.models.toto.checkpoint import COMPUTED, read_dimensions, read_tensors
-from greenlight.models.weights import CONFIG, WEIGHTS, load_into, read_config
 
 __all__ = ["CombinedLoss", "MaskedTimeseries", "Toto", "TotoBackbone", "TotoForecaster", "load_published"]
 

@@ -12,6 +12,9 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from greenlight.files import read_json
+from greenlight.layout import Layout
+from greenlight.stages.ledger import read_entry
 from tests.workflow.project import SMALL, copy_of, make_project
 from tests.workflow.slurm_node import CannotStart, slurm_node
 
@@ -125,8 +128,10 @@ def content(project):
             provenance = json.loads((table.schema.metadata or {}).get(b"greenlight", b"{}"))
             rows = [column.to_pylist() for column in table.columns]
             found[str(file.relative_to(results))] = (provenance.get("key"), table.schema.names, repr(rows))
-    for file in sorted((results / "jobs").rglob("*.json")):
-        found[str(file.relative_to(results))] = json.loads(file.read_text())["job"]
+    layout = Layout(results)
+    for name in read_json(layout.plan)["jobs"]:
+        entry = read_entry(layout, name)
+        found[name] = entry and entry["job"]
     return found
 
 

@@ -43,6 +43,7 @@ data: env
 benchmarks: env
 	$(BIN)/python -m greenlight.bench.toto
 	$(BIN)/python -m greenlight.bench.kronos
+	$(BIN)/python -m greenlight.bench.scale
 
 lint: env
 	$(BIN)/ruff check workflow tests

@@ -62,6 +62,10 @@ def test_production_is_refused_until_revisions_are_pinned():
             ["models.toto.variants", "'static-defualt'", "did you mean 'static-default'"],
         ),
         ({"models": {"toto": {"variants": ["upstream-fast"]}}}, ["unknown variant 'upstream-fast'"]),
+        (
+            {"models": {"toto": {"variants": ["upstream-eager", "static-default"], "reference": "upstream-eager"}}},
+            ["models.toto", "'static-default' draws other random numbers", "add 'static-eager'"],
+        ),
         ({"models": {"toto": {"deployed": "host-index-default"}}}, ["deployed 'host-index-default'", "not among"]),
         ({"models": {"toto": {"reference": "static-default"}}}, ["must be an eager variant"]),
         ({"models": {"toto": {"source": "Datadog/Toto-Open-Base-1.0"}}}, ["pin its commit"]),

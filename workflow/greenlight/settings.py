@@ -15,7 +15,7 @@ from greenlight.errors import UserError
 from greenlight.files import json_text
 from greenlight.judgement.rules import Rules
 from greenlight.models.base import MODES, Variant
-from greenlight.models.registry import implementations
+from greenlight.models.registry import draws_alike, implementations
 from greenlight.trials.gpu import DeviceSettings
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -138,6 +138,17 @@ class ModelSettings(_Section):
         if Variant.parse(self.reference).compiled:
             raise ValueError(f"reference {self.reference!r} is compiled; the reference must be an eager variant")
         _check_pinned(self.source, self.revision, "source", "revision")
+        return self
+
+    @model_validator(mode="after")
+    def _has_what_it_is_compared_with(self) -> ModelSettings:
+        for name in self.variants:
+            pair = f"{Variant.parse(name).implementation}-eager"
+            if pair not in self.variants and not draws_alike(self.model, name, self.reference):
+                raise ValueError(
+                    f"{name!r} draws other random numbers than the reference {self.reference!r}, so that its forecasts "
+                    f"can be compared one by one with {pair!r} only; add {pair!r} to the variants"
+                )
         return self
 
     @classmethod

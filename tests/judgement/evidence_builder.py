@@ -65,6 +65,7 @@ class Effects:
         jitter: standard deviation of the log of seconds.
         slow_share, slow_factor: some calls take longer.
         leak: bytes a call.
+        device_leak: bytes a call on a device; None where the run has no device.
         probe_error: relative error of the probed quantities; the float32 reference has 1e-7.
         health, reproducibility: entries that differ.
         failed: stage -> trial records in place of the good ones.
@@ -79,6 +80,7 @@ class Effects:
     slow_share: float = 0.0
     slow_factor: float = 3.0
     leak: int = 0
+    device_leak: int | None = None
     probe_error: float = 1.2e-7
     health: Mapping[str, Any] = field(default_factory=dict)
     reproducibility: Mapping[str, Any] = field(default_factory=dict)
@@ -252,7 +254,9 @@ class _Writer:
     def _predict(self, asked: Any, files: dict[str, str]) -> list[Any]:
         repeats = REPRODUCIBILITY | dict(self.effects.reproducibility)
         result = {"health": self._health(), "first_call_seconds": 0.5, "load_seconds": 0.2, "forecast_hash": "abc"}
-        return [result | {"peak_memory_bytes": 300 << 20, "reproducibility": repeats}]
+        on_device = None if self.effects.device_leak is None else 40 << 20
+        peaks = {"peak_memory_bytes": 300 << 20, "device_peak_bytes": on_device}
+        return [result | peaks | {"reproducibility": repeats}]
 
     def _probe(self, asked: Any, files: dict[str, str]) -> list[Any]:
         exact = self._rng("probe").standard_normal((4, 6, 50))
@@ -287,6 +291,9 @@ class _Writer:
         memory = (300 << 20) + jitter + self.effects.leak * np.arange(calls)
         result = {"load_seconds": 0.2, "first_call_seconds": 0.5, "warm_up_calls": 3, "recompiles_after_warm_up": 0}
         result |= {"memory_readings": memory.tolist(), "peak_memory_bytes": int(memory.max())}
+        if self.effects.device_leak is not None:
+            on_device = (40 << 20) + self.effects.device_leak * np.arange(calls)
+            result |= {"device_memory_readings": on_device.tolist(), "device_peak_bytes": int(on_device.max())}
         result["recompiles_after_warm_up"] = self._health()["recompiles_after_warm_up"]
         return [result | {"health": self._health()} for _ in range(asked["trials"])]
 

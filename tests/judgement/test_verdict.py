@@ -219,6 +219,19 @@ def test_a_mode_that_was_not_measured_because_it_equals_another_shares_its_fate(
     assert not verdict.passed and "the same as static-default" in verdict.reasons[0]
 
 
+def test_memory_of_a_device_is_judged_beside_that_of_the_process(tmp_path):
+    def verdict(name, leak, **rules):
+        effects = {("kronos", "upstream-default"): Effects(latency=0.7, device_leak=leak)}
+        return verdict_of(tmp_path / name, Run(models=KRONOS_ONLY, effects=effects), Rules(memory=rules))
+
+    steady = verdict("steady", 0, peak_bytes=400 << 20)
+    assert steady.decisions["kronos"].chosen == "upstream-default"
+    peak = check_of(steady, "memory-peak", "upstream-default", "kronos")
+    assert (peak.status, peak.figure) == ("pass", 40 << 20) and "on the device" in peak.reason
+    leaking = check_of(verdict("leaking", 1 << 20), "memory-growth", "upstream-default", "kronos")
+    assert leaking.status == "fail" and leaking.reason.startswith("device memory grows by 1,024 KiB a call")
+
+
 def test_severity_is_configurable_and_said(tmp_path):
     effects = {("kronos", "upstream-default"): Effects(latency=0.7, leak=1 << 20)}
     run = Run(models=KRONOS_ONLY, effects=effects)

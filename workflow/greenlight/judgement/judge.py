@@ -215,6 +215,7 @@ def _figures(
     cold = max((result.cold_seconds for result in compiled), default=None)
     warm = max((result.load_seconds + result.first_call_seconds for result in predicted), default=None)
     peaks = [r.peak_memory_bytes for r in [*predicted, *timed] if r.peak_memory_bytes is not None]
+    on_device = [r.device_peak_bytes for r in [*predicted, *timed] if r.device_peak_bytes is not None]
     trials = next((check.reason for check in checks if check.name == "trials"), "")
     return {
         "verdict": _verdict_of(entry, checks),
@@ -228,4 +229,5 @@ def _figures(
         "warm_start_seconds": warm,
         "break_even_calls": break_even_calls(cold, speed),
         "peak_memory_bytes": max(peaks, default=None),
+        "device_peak_bytes": max(on_device, default=None),
     }

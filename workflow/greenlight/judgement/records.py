@@ -112,6 +112,7 @@ class PredictResult(_Read):
 
     first_call_seconds: from the loaded model to its first forecast (a warm start where compiled).
     memory_readings: bytes in use by the process after each call, in order.
+    peak_memory_bytes, device_peak_bytes: most of the process, and on the device; the latter null on a CPU.
     """
 
     health: Health
@@ -119,6 +120,7 @@ class PredictResult(_Read):
     load_seconds: Seconds
     forecast_hash: str
     peak_memory_bytes: Bytes | None = None
+    device_peak_bytes: Bytes | None = None
     memory_readings: list[Bytes] = []
     reproducibility: Reproducibility | None = None
 
@@ -163,6 +165,7 @@ class TimeResult(_Read):
     """`time`: one process of interleaved pairs; the pairs themselves lie in pairs.parquet.
 
     memory_readings: bytes in use by the process after each timed variant call, in order.
+    device_memory_readings: the same of the device; empty on a CPU.
     """
 
     load_seconds: Seconds
@@ -170,7 +173,9 @@ class TimeResult(_Read):
     warm_up_calls: Count
     recompiles_after_warm_up: Count
     memory_readings: list[Bytes]
+    device_memory_readings: list[Bytes] = []
     peak_memory_bytes: Bytes | None = None
+    device_peak_bytes: Bytes | None = None
     health: Health | None = None
 
 

@@ -238,7 +238,8 @@ class SpeedRules(Strict):
 
 
 class MemoryRules(Strict):
-    """Memory of the variant's process (resident set; device memory where there is a device)."""
+    """Memory of the variant's process. Growth: resident set and device memory. Peak: device memory where there is
+    a device, else the resident set."""
 
     growth_bytes_per_call: int = Field(
         131072,

@@ -62,6 +62,12 @@ def mebibytes(size: int | None) -> str:
     return NONE if size is None else f"{size / 2**20:,.0f} MiB"
 
 
+def memory_cell(row: VariantRow) -> str:
+    """Peak memory of the process, and on the device where there is one."""
+    text = mebibytes(row.peak_memory)
+    return text if row.device_peak is None else f"{text}; device {mebibytes(row.device_peak)}"
+
+
 def mae_cell(row: VariantRow) -> str:
     """MAE in percent of price and the band's word."""
     text = significant(row.mae_percent.value) + "%" if row.mae_percent else NONE

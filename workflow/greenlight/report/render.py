@@ -26,6 +26,7 @@ _FILTERS = {
         "milliseconds",
         "seconds",
         "mebibytes",
+        "memory_cell",
         "mae_cell",
         "mae_text",
         "against_cell",

@@ -78,6 +78,7 @@ class VariantRow:
     good_trials: int | None
     trials: int | None
     peak_memory: int | None
+    device_peak: int | None
 
 
 def verdict_word(gate: str | None, blocking: Iterable[Mapping[str, Any]]) -> str:
@@ -159,6 +160,7 @@ def variant_row(verdict: Mapping[str, Any], model: str, variant: str, reference:
         good_trials=at(checks, "trials", "figure", kind=int),
         trials=at(checks, "trials", "limit", kind=int),
         peak_memory=at(entry, "peak_memory_bytes", kind=int),
+        device_peak=at(entry, "device_peak_bytes", kind=int),
     )
 
 

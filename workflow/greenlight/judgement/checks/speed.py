@@ -151,11 +151,16 @@ def _growth(subject: Subject) -> Check:
     if not results:
         return subject.missing(["memory-growth"], "time left no usable result", "time")[0]
     limit = rules.growth_bytes_per_call
-    if min(len(result.memory_readings) for result in results) < rules.minimum_readings:
+    readings = [("memory", result.memory_readings) for result in results]
+    if any(result.device_memory_readings for result in results):
+        readings += [("device memory", result.device_memory_readings) for result in results]
+    if min(len(own) for _, own in readings) < rules.minimum_readings:
         reason = f"fewer than {rules.minimum_readings} memory readings in a process"
         return subject.check("memory-growth", "inconclusive", reason, "time", limit=limit)
-    trends = [trend(result.memory_readings, subject.rules.speed.alpha) for result in results]
-    worst = max(trends, key=lambda found: found.slope.estimate)
+    trends = [trend(own, subject.rules.speed.alpha) for _, own in readings]
+    worst, what = max(
+        zip(trends, (what for what, _ in readings), strict=True), key=lambda found: found[0].slope.estimate
+    )
     settled = all(found.change <= rules.growth_floor_bytes for found in trends)
     status: Status = "inconclusive"
     if settled or all(found.slope.upper <= limit for found in trends):
@@ -163,7 +168,7 @@ def _growth(subject: Subject) -> Check:
     elif any(found.slope.lower > limit and found.change > rules.growth_floor_bytes for found in trends):
         status = "fail"
     slope = worst.slope
-    reason = f"memory grows by {_kib(slope.estimate)} a call [{_kib(slope.lower)}, {_kib(slope.upper)}]"
+    reason = f"{what} grows by {_kib(slope.estimate)} a call [{_kib(slope.lower)}, {_kib(slope.upper)}]"
     reason += f", {_kib(worst.change)} in all {slope.n} readings"
     return subject.check("memory-growth", status, reason, "time", figure=slope.estimate, limit=limit)
 
@@ -179,13 +184,16 @@ def _mib(size: float) -> str:
 def _peak(subject: Subject) -> Check:
     limit = subject.rules.memory.peak_bytes
     results = subject.found.results("predict") + subject.found.results("time")
-    peaks = [result.peak_memory_bytes for result in results if result.peak_memory_bytes is not None]
+    on_device = any(result.device_peak_bytes is not None for result in results)
+    found = [result.device_peak_bytes if on_device else result.peak_memory_bytes for result in results]
+    peaks = [peak for peak in found if peak is not None]
+    what = "the peak on the device" if on_device else "the peak"
     if limit is None:
-        reason = "no limit is set" + (f"; the peak is {_mib(max(peaks))}" if peaks else "")
+        reason = "no limit is set" + (f"; {what} is {_mib(max(peaks))}" if peaks else "")
         figure = max(peaks) if peaks else None
         return subject.check("memory-peak", "not-measured", reason, "predict", "time", figure=figure)
     if not peaks or len(peaks) < len(results):
         return subject.missing(["memory-peak"], "a process did not report its peak memory", "predict", "time")[0]
-    reason = f"the peak is {_mib(max(peaks))}, the limit {_mib(limit)}"
+    reason = f"{what} is {_mib(max(peaks))}, the limit {_mib(limit)}"
     holds = max(peaks) <= limit
     return subject.holds("memory-peak", holds, reason, "predict", "time", figure=max(peaks), limit=limit)

@@ -61,6 +61,7 @@ def run(request: Request) -> dict[str, Any]:
         "memory_readings": meter.readings["host_bytes"],
         "device_memory_readings": meter.readings["device_bytes"],
         "peak_memory_bytes": meter.record()["host_peak_bytes"],
+        "device_peak_bytes": meter.record()["device_peak_bytes"],
         "memory": meter.record(),
         "reproducibility": repeats,
         "health": recorder.record(),

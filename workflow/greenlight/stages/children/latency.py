@@ -47,9 +47,11 @@ def run(request: Request) -> dict[str, Any]:
         "warm_up_calls": timing["warm_up_calls"],
         "recompiles_after_warm_up": recorder.record()["recompiles_after_warm_up"],
         "memory_readings": meter.readings["host_bytes"],
+        "device_memory_readings": meter.readings["device_bytes"],
         "memory_slope": memory_slope(meter.readings["host_bytes"]),
         "device_memory_slope": memory_slope(meter.readings["device_bytes"]),
         "peak_memory_bytes": meter.record()["host_peak_bytes"],
+        "device_peak_bytes": meter.record()["device_peak_bytes"],
         "memory": meter.record(),
         "health": recorder.record(),
     }

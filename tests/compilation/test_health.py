@@ -12,6 +12,7 @@ import torch
 
 from greenlight.compilation.caches import cache_environment
 from greenlight.compilation.health import HealthRecorder
+from greenlight.compilation.observer import InternalsMoved
 from greenlight.trials.runner import Limits, run_trial
 
 X = torch.eye(4)
@@ -253,6 +254,21 @@ def test_recorder_leaves_torch_as_it_was():
     assert first["graphs"] == second["graphs"] == 1
 
 
+@pytest.mark.parametrize(
+    "moved", ["torch._inductor.compile_fx._compile_fx_inner", "torch._dynamo.convert_frame._compile"]
+)
+def test_a_torch_that_moved_its_internals_is_refused_and_left_as_it_was(monkeypatch, moved):
+    from torch._inductor.output_code import CompiledFxGraph
+
+    before = CompiledFxGraph.post_compile
+    with monkeypatch.context() as changes:
+        changes.delattr(moved)
+        with pytest.raises(InternalsMoved, match=moved.rpartition(".")[2]), HealthRecorder():
+            pass
+    assert CompiledFxGraph.post_compile is before
+    assert watch(whole)["graphs"] == 1
+
+
 def test_only_one_recorder_at_a_time():
     with HealthRecorder(), pytest.raises(RuntimeError, match="another observer"), HealthRecorder():
         pass
@@ -267,6 +283,52 @@ def test_cuda_graphs_asked_for_without_cuda_are_told():
     assert graphs["requested"] and not graphs["available"] and graphs["engaged"] is False
     assert graphs["recordings"] == 0 and graphs["replays"] is None
     assert "CUDA graphs need a CUDA device" in graphs["skips"][0]["reason"]
+
+
+def test_a_skip_that_torch_reports_is_told_with_the_users_line():
+    """Torch's own function, called as Inductor calls it: what a GPU run showed, without a GPU."""
+    text = (
+        'skipping cudagraphs due to mutated inputs (2 instances). Found from : \n File "/srv/m.py", line 60, in append'
+    )
+    with HealthRecorder() as recorder:
+        torch._inductor.cudagraph_utils.log_cudagraph_skip_and_bump_counter(text)
+    assert recorder.record()["cuda_graphs"]["skips"] == [
+        {"reason": "mutated inputs (2 instances). At /srv/m.py:60, in append."}
+    ]
+
+
+def test_a_skip_that_torch_only_counts_is_told():
+    with HealthRecorder() as recorder:
+        torch._dynamo.utils.counters["inductor"]["cudagraph_skips"] += 1
+    assert recorder.record()["cuda_graphs"]["skips"] == [{"reason": "torch counted a skip and gave no reason"}]
+
+
+def test_a_recording_is_counted():
+    from torch._dynamo.callback import CallbackTrigger, callback_handler
+
+    with HealthRecorder() as recorder:
+        torch.compile(whole)(X)
+        with callback_handler.install_callbacks(CallbackTrigger.CUDAGRAPH_RECORDING, "0/0"):
+            pass
+    assert recorder.record()["cuda_graphs"]["recordings"] == 1
+
+
+def test_a_python_number_that_changes_is_a_recompile_with_its_guard():
+    record = watch(power, (X, 1), (X, 2), (X, 3), warm=1)
+    assert record["recompiles_after_warm_up"] == len(record["recompiles"]) > 0
+    assert "number" in record["recompiles"][0]["guard"]
+
+
+def test_autotuning_is_told_where_a_product_is_tuned():
+    """Two computed operands of a batched product: the one thing that max-autotune tunes on a CPU."""
+
+    def products(x):
+        return (x * 2).bmm(x + 1)
+
+    changes = {"cpp_cache_precompile_headers": False}
+    with torch._inductor.config.patch(changes):
+        record = watch(products, (torch.rand(2, 32, 32),), mode="max-autotune")
+    assert record["autotuning"]["engaged"] is True and record["autotuning"]["operations"] >= 1
 
 
 @pytest.mark.slow

@@ -149,3 +149,16 @@ def test_published_toto_takes_the_index_of_its_cache_to_the_host():
     found = [one for one in record["nodes"] if one["file"] == str(source)]
     assert found and all(one["operation"] == "aten._local_scalar_dense" for one in found)
     assert any("_layer_cache_map[layer_idx].item()" in lines[one["line"] - 1] for one in found)
+
+
+def test_a_frame_past_its_recompile_limit_is_in_no_cuda_graph():
+    class Counts(torch.nn.Module):
+        calls = 0
+
+        def forward(self, x):
+            self.calls += 1
+            return x * self.calls
+
+    record = look(Counts(), torch.ones(4), calls=12)
+    assert record["ready"] is False and record["nodes"] == []
+    assert "forward at" in record["note"] and "recompile" in record["note"]

@@ -179,6 +179,22 @@ def test_compilation_names_every_place_and_what_stands_in_the_way_of_cuda_graphs
     assert "aten._local_scalar_dense" in page and "b" not in Page(page).tags
 
 
+@pytest.mark.parametrize(
+    ("trace", "line", "link"),
+    [
+        ({"pages": "trials/compile/a b/index.html", "note": ""}, "[tlparse](trials/compile/a%20b/index.html)", True),
+        ({"pages": None, "note": "tlparse is not on PATH"}, "the trace has no pages: tlparse is not on PATH", False),
+    ],
+)
+def test_a_kept_trace_is_linked_or_said_to_have_no_pages(make_results, trace, line, link):
+    layout = make_results()
+    reseal(layout.record("compile", "kronos", "upstream-default"), lambda record: record.update(trace=trace))
+    text, page = render(layout)
+    assert line in text and ("not archived" in text) == link
+    assert ('href="trials/compile/a%20b/index.html"' in page) == link
+    assert ("tlparse is not on PATH" in page) != link
+
+
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "ok"])
 def test_every_kind_of_end_has_words(kind):
     assert (KIND_WORDS[kind] and KIND_WORDS[kind] != kind) or kind == "time-out"

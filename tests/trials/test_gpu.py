@@ -61,7 +61,9 @@ def test_no_driver_is_a_sentence():
 
 @needs_no_driver
 def test_no_driver_is_not_waited_for():
-    with pytest.raises(UserError, match=r"cuda:0 can't be used: There is no NVIDIA driver .*\(otherwise: cpu\)"):
+    with pytest.raises(
+        UserError, match=r"cuda:0 can't be used: There is no NVIDIA driver .* Mend that.*\(device\.otherwise: cpu\)"
+    ):
         wait_for_device(DeviceSettings(device="cuda:0", wait_seconds=3600))
 
 

@@ -30,6 +30,15 @@ OVERWRITTEN = (
     "torch.compiler.cudagraph_mark_step_begin() before each "
     "model invocation."
 )
+# As torch 2.11 worded it on an H200 when Kronos was compiled as published: the second and every later call.
+OVERWRITTEN_INSIDE_DYNAMO = (
+    "RuntimeError: Error: accessing tensor output of CUDAGraphs that has been overwritten by a subsequent run. Stack "
+    'trace: File "/srv/greenlight/models/kronos/network.py", line 130, in decode_s1\n    x = block(x)\n  File '
+    '"/srv/greenlight/models/kronos/layers.py", line 117, in forward\n    cosine, sine = self.rotary(x.shape[1])\n'
+    "To prevent overwriting, clone the tensor outside of torch.compile() or call "
+    "torch.compiler.cudagraph_mark_step_begin() before each model invocation.\n\nfrom user code:\n    return vector * "
+    "cosine + torch.cat((-second, first), dim=-1) * sine\n\nSet TORCHDYNAMO_VERBOSE=1 for the internal stack trace"
+)
 RECOMPILE = (
     "Detected recompile when torch.compile stance is 'fail_on_recompile'. "
     "filename: '/srv/model.py', function "
@@ -61,6 +70,7 @@ CASES = [
         "out-of-host-memory",
     ),
     ("RuntimeError", OVERWRITTEN, "graph-output-overwritten"),
+    ("InternalTorchDynamoError", OVERWRITTEN_INSIDE_DYNAMO, "graph-output-overwritten"),
     ("AcceleratorError", "CUDA error: device-side assert triggered" + CUDA_TAIL, "device-assert"),
     ("AcceleratorError", "CUDA error: unspecified launch failure" + CUDA_TAIL, "launch-failure"),
     ("RuntimeError", "CUDA error: an illegal memory access was encountered" + CUDA_TAIL, "launch-failure"),

@@ -143,30 +143,43 @@ def test_nan_in_a_result_stays_visible(tmp_path):
     assert trial(tmp_path, "nan")["result"] == {"figure": "NaN"}
 
 
-def test_out_of_memory_is_retried_smaller(tmp_path):
+def shrinking(folder, **request):
+    started = []
     record = run_trial_shrinking(
         "endings",
-        {"end": "by_size", "batch_size": 8},
-        folder=tmp_path,
+        request,
+        folder=folder,
         limits=Limits(seconds=60),
+        sizes=("batch_size", "other_size", "absent"),
         environment=CHILDREN,
+        before=lambda: started.append(sorted(file.name for file in folder.glob("output*.log"))),
     )
-    assert record["kind"] == "ok" and record["result"] == {"batch_size": 2} and record["batch_size"] == 2
-    assert [one["batch_size"] for one in record["attempts"]] == [8, 4]
+    assert len(started) == len(record["attempts"]) + 1
+    return record
+
+
+def test_out_of_memory_is_retried_smaller(tmp_path):
+    record = shrinking(tmp_path, end="by_size", batch_size=8, other_size=3)
+    assert record["kind"] == "ok" and record["result"] == {"batch_size": 2}
+    assert record["sizes"] == {"batch_size": 2, "other_size": 1}
+    assert [one["sizes"]["batch_size"] for one in record["attempts"]] == [8, 4]
     assert all(one["kind"] == "out-of-host-memory" and "attempts" not in one for one in record["attempts"])
-    assert record["message"] == "ok with batch_size 2, after 8 (out-of-host-memory), 4 (out-of-host-memory)"
+    assert record["message"] == (
+        "ok with batch_size 2, other_size 1, after batch_size 8, other_size 3 (out-of-host-memory); "
+        "batch_size 4, other_size 1 (out-of-host-memory)"
+    )
     assert (tmp_path / "output-1.log").exists() and (tmp_path / "output-2.log").exists()
 
 
+def test_a_batch_of_one_that_does_not_fit_is_the_failure(tmp_path):
+    record = shrinking(tmp_path, end="out_of_memory", batch_size=2)
+    assert record["kind"] == "out-of-host-memory" and record["sizes"] == {"batch_size": 1}
+    assert len(record["attempts"]) == 1
+
+
 def test_other_failures_are_not_retried(tmp_path):
-    record = run_trial_shrinking(
-        "endings",
-        {"end": "second_call", "batch_size": 8},
-        folder=tmp_path,
-        limits=Limits(seconds=60),
-        environment=CHILDREN,
-    )
-    assert record["kind"] == "other" and record["attempts"] == []
+    record = shrinking(tmp_path, end="second_call", batch_size=8)
+    assert record["kind"] == "other" and record["attempts"] == [] and record["sizes"] == {"batch_size": 8}
 
 
 def gone(pid, seconds=15.0):

@@ -28,6 +28,7 @@ SMALL = {
         "probe_windows": 2,
     },
     "timing": {"processes": 1, "pairs": 10, "control_pairs": 10, "warm_up_calls": 1},
+    "trials": {"repeats": 4},
     "models": {
         "toto": {"variants": ["upstream-eager", "static-eager", "static-default"]},
         "kronos": {"variants": ["upstream-eager"]},

@@ -10,13 +10,14 @@ from copy import deepcopy
 import pytest
 
 from greenlight.judgement.seal import broken_seal
+from greenlight.trials.gpu import device_state
 from tests.workflow.project import SMALL
 
 TINY = {"context_length": 32, "horizon": 4, "windows": 1, "samples": 2, "windows_per_call": 1, "probe_windows": 1}
 
 
-def diagnose(project, *variants, environment=None):
-    config = deepcopy(SMALL)
+def diagnose(project, *variants, environment=None, **more):
+    config = deepcopy(SMALL) | more
     config["evaluation"] = TINY
     config["models"] = {"toto": {"variants": list(variants)}, "kronos": None}
     project.configure(config)
@@ -66,6 +67,18 @@ def test_a_broken_compiler(fresh):
     assert [finding["cause"] for finding in conclusion["findings"]] == ["compiler"]
     assert "static-eager passes" in said and "static-eager passes" in page
     assert f"`CXX` is `{broken}`" in page and conclusion["findings"][0]["advice"][0] in page
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(device_state()["available"], reason="about a machine without a driver")
+def test_a_device_that_is_not_there_ends_with_a_page(fresh):
+    record, page, said = diagnose(fresh, "upstream-eager", device={"device": "cuda"})
+    assert [(step["name"], step["kind"]) for step in record["steps"]] == [("asking for cuda", "missing-dependency")]
+    assert [name for name, _ in record["not_run"]] == ["toto upstream-eager alone"]
+    for text in (page, said):
+        assert "There is no NVIDIA driver on this machine" in text
+    assert "set device.device to cpu and diagnose again" in page and "## Memory" not in page
+    assert fresh.snakemake("-n").returncode == 2
 
 
 def test_a_mistake_in_the_configuration_is_one_message(tmp_path):

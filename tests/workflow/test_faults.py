@@ -42,7 +42,7 @@ def kinds(project, stage, model, variant, name="record.json"):
 def test_a_compiler_that_fails_and_one_that_hangs(fresh):
     """With a broken C++ compiler the compiled variant is a finding; eager variants are measured and decided on."""
     config = only("toto")
-    config["trials"] = {"compile_seconds": 60}
+    config["trials"] |= {"compile_seconds": 60}
     fresh.configure(config)
     broken = script(fresh.folder / "broken-compiler", "echo 'this compiler is broken' >&2; exit 1")
     done = fresh.snakemake(environment={"CXX": broken})
@@ -56,7 +56,7 @@ def test_a_compiler_that_fails_and_one_that_hangs(fresh):
     assert done.returncode == (0 if fresh.read("verdict.json")["gate"] == "pass" else 1)
 
     hanging = script(fresh.folder / "hanging-compiler", "sleep 1000")
-    config["trials"] = {"compile_seconds": 20}
+    config["trials"] |= {"compile_seconds": 20}
     fresh.configure(config)
     target = "results/compile/model=toto/variant=static-default/record.json"
     done = fresh.snakemake(target, environment={"CXX": hanging})

@@ -75,8 +75,13 @@ class TrialSettings(_Section):
     """Time limit of forecasting one shard of symbols."""
     probe_seconds: float = Field(default=900, gt=0)
     """Time limit of the numerics against float64."""
+    repeat_seconds: float = Field(default=900, gt=0)
+    """Time limit of one further process."""
     time_seconds: float = Field(default=900, gt=0)
     """Time limit of one timing process."""
+    repeats: int = Field(default=5, ge=1)
+    """Fresh processes in which each variant must succeed, all of them. Compiling, forecasting (one a shard), probing
+    and timing count; short further ones, of one forecast each, fill up what is missing."""
     memory_gib: float | None = Field(default=None, gt=0)
     """Host memory that a trial may use; null for no limit."""
     scratch_folder: str | None = Field(default=None, min_length=1)

@@ -27,8 +27,13 @@ except ModuleNotFoundError as error:
 # Jobs run `python -m greenlight…`: the Python that runs Snakemake, also where its environment is not activated.
 os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
 
+# Snakemake knows its targets only after this; a diagnosis must come out where there is no device, too.
+DIAGNOSING = any(argument.partition(":")[0] == "diagnose" for argument in sys.argv[1:])
+
 try:
-    PLAN, LAYOUT = make_plan(config, workflow.configfiles, for_a_job=workflow.remote_exec)
+    PLAN, LAYOUT = make_plan(
+        config, workflow.configfiles, for_a_job=workflow.remote_exec, diagnosing=DIAGNOSING
+    )
     STALE = stale_jobs(PLAN, LAYOUT)
     STALE_MARK = str(LAYOUT.stale_mark)
     if not workflow.remote_exec:

@@ -5,6 +5,7 @@ EVIDENCE = {
     "compiled": of_every_variant(lambda m, v: LAYOUT.record("compile", m, v), compiled=True),
     "predicted": [record for model in MODELS for record in predict_records(model)],
     "probed": of_every_variant(lambda m, v: LAYOUT.record("probe", m, v)),
+    "repeated": [LAYOUT.record("repeat", model, variant) for model, variant in PLAN.repeated],
     "timed": of_timed(lambda m, v: LAYOUT.record("time", m, v)),
     "pairs": of_timed(LAYOUT.pairs),
     "scored": of_every_variant(LAYOUT.window_scores),

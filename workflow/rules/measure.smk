@@ -1,4 +1,4 @@
-"""Numerics, latency and scores. Probing and timing use symbols of the first shard."""
+"""Numerics, repeats, latency and scores. All but scoring use symbols of the first shard."""
 
 
 rule probe:
@@ -16,6 +16,28 @@ rule probe:
         symbols=list(SHARDS[0]),
     shell:
         "python -m greenlight.stages.probe --results {RESULTS:q} --job {params.job:q} --symbols {params.symbols:q}"
+
+
+def first_forecasts(wildcards):
+    """The record that repeats are held against."""
+    return [LAYOUT.predict_record(wildcards.model, wildcards.variant, 0)]
+
+
+rule repeat:
+    message:
+        "Running {wildcards.model} {wildcards.variant} in further processes"
+    input:
+        unpack(reads(job_of("repeat"), series=FIRST_SERIES, start=weights_and_cache, first=first_forecasts)),
+    output:
+        record=f"{RESULTS}/repeat/model={{model}}/variant={{variant}}/record.json",
+    threads: THREADS
+    resources:
+        **needs("repeat"),
+    params:
+        job=job_of("repeat"),
+        symbols=list(SHARDS[0]),
+    shell:
+        "python -m greenlight.stages.repeat --results {RESULTS:q} --job {params.job:q} --symbols {params.symbols:q}"
 
 
 rule time:

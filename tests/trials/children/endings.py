@@ -55,6 +55,10 @@ def by_size(request):
     return {"batch_size": request["batch_size"]}
 
 
+def out_of_memory(request):
+    raise MemoryError
+
+
 def orphans(request):
     """Leaves a process in a session of its own, and hangs if asked to."""
     orphan = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(3600)"], start_new_session=True)
@@ -120,7 +124,7 @@ ENDS = {
 } | {
     one.__name__: one
     for one in (
-        hang, segfault, killed, second_call, fill_memory, fill_memory_in_grandchild, by_size, orphans,
+        hang, segfault, killed, second_call, fill_memory, fill_memory_in_grandchild, by_size, out_of_memory, orphans,
         invalid, user_error, missing_weights, missing_file, optional_import, handled_import,
         out_of_memory_in_compiler, leave, late_crash,
     )

@@ -150,7 +150,7 @@ class HealthRecorder:
         attempts = seen.attempts
         after = None if self._warm is None else attempts[self._warm[0] :]
         limit_hits = _limit_hits(attempts)
-        eager = _eager_frames(attempts)
+        eager = eager_frames(attempts)
         calls = {"total": seen.calls}
         if self._warm is not None:
             calls["after_warm_up"] = seen.calls - self._warm[1]
@@ -225,7 +225,7 @@ def graph_breaks(seen: Observer) -> list[Finding]:
     return list(found.values())
 
 
-def _eager_frames(attempts: list[Attempt]) -> list[Finding]:
+def eager_frames(attempts: list[Attempt]) -> list[Finding]:
     """Frames that Dynamo gave up, so that they run in eager mode; those it leaves alone by design are not here."""
     found: dict[Place, Finding] = {}
     for one in attempts:

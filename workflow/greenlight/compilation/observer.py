@@ -1,8 +1,7 @@
 """Torch's private parts, in one place: what torch.compile does while a block runs, as plain observations.
 
-Read in torch 2.9.1 and 2.13, run with 2.13; where another torch has moved something that is needed, entering
-raises `InternalsMoved` rather than observe nothing. The CUDA parts (recordings, replays, partitions, skips) were
-written from torch's source and have not been run on a GPU yet.
+Read in torch 2.9.1 and 2.13, run with 2.13 on a CPU and with 2.11 on a GPU (recordings, replays, partitions, skips);
+where another torch has moved something that is needed, entering raises `InternalsMoved` rather than observe nothing.
 """
 
 from __future__ import annotations

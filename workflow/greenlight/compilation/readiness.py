@@ -15,7 +15,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from greenlight.compilation.health import graph_breaks
+from greenlight.compilation.health import eager_frames, graph_breaks
 from greenlight.compilation.observer import Observer, Place
 
 # Graph breaks at which a value goes from the device to the host, as Dynamo words them.
@@ -44,7 +44,10 @@ class MutatedInput(BaseModel):
 
 
 class ReadinessRecord(BaseModel):
-    """`ready` is None where nothing was compiled, or a graph came from a cache and could not be looked at."""
+    """`ready` is None where nothing was compiled, or a graph came from a cache and could not be looked at.
+
+    `note` says why `ready` is None, or which frames run eagerly: what runs so is in no CUDA graph.
+    """
 
     ready: bool | None
     graphs: int
@@ -94,13 +97,14 @@ class ReadinessRecorder:
             if _HOST_VALUE.search(one.reason)
         ]
         mutated = [_mutated(name, place) for one in lowerings for name, place in one.mutated]
-        note = ""
+        eager = eager_frames(self._observer.attempts)
+        note = "; ".join(f"{one.function} at {one.file}:{one.line} runs eagerly: {one.reason}" for one in eager)
         if loaded > 0:
             note = f"{loaded} graphs came from a cache and were not looked at: clear the cache and compile cold"
         elif not lowerings:
             note = "no graph was compiled"
         record = ReadinessRecord(
-            ready=False if nodes or mutated else (None if note else True),
+            ready=False if nodes or mutated or eager else (None if note else True),
             graphs=len(lowerings),
             nodes=_distinct(nodes),
             mutated_inputs=_distinct(mutated),

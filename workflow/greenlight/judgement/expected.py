@@ -16,14 +16,16 @@ Judgement walks the rows named here, never the rows that happen to lie on the di
                 "predict/0000": {"key": "...", "symbols": ["GOOG", "SIM1"]},
                 "probe":        {"key": "..."},
                 "time":         {"key": "...", "trials": 2, "pairs": 20, "control_pairs": 10},
+                "repeat":       {"key": "...", "trials": 1},   where the others are fewer than `repeats`
                 "score":        {"key": "..."}}}}}},
      "symbols": {"GOOG": {"windows": 5, "data_hash": "..."}},
-     "horizon": 16, "samples": 32, "seed": 1,
+     "horizon": 16, "samples": 32, "seed": 1, "repeats": 5,
      "settings_hash": "...",   context length, horizon, samples, seed (a model's own are hashed in its entry,
                                as "settings_hash" beside "weights_hash"); not the lists of
                                symbols, variants or models, nor anything that only judgement reads
      "platform": {"id": "cpu-torch2.13.0-2threads", "device": "...", "torch": "...", "threads": 2, ...}}
 
+`repeats`: in how many processes, each fresh, a variant must succeed; the trials of its jobs are at least as many.
 A reference needs `predict/*`, `probe` and `score`; every other variant also `time`, and a compiled one
 `compile`. The symbols of a variant's predict jobs together are all symbols, each once. `pairs` and
 `control_pairs` are per process. `jobs` may be empty only where `same_as` names the variant that was
@@ -100,6 +102,11 @@ class ExpectedVariant(_Strict):
         """Stages that must have left evidence, such as {"predict", "score"}."""
         return {job.split("/")[0] for job in self.jobs}
 
+    @property
+    def trials(self) -> int:
+        """In how many processes it runs; all must succeed."""
+        return sum(job.trials for name, job in self.jobs.items() if name != "score")
+
     def predict_jobs(self) -> dict[str, ExpectedJob]:
         """The predict shards by job name, `predict/0000`."""
         return {name: job for name, job in self.jobs.items() if name.startswith("predict/")}
@@ -159,6 +166,7 @@ class Expected(_Strict):
     horizon: int = Field(ge=1)
     samples: int = Field(ge=1)
     seed: int | None = None
+    repeats: int = Field(1, ge=1)
     settings_hash: str = ""
     platform: dict[str, Any] = Field(default_factory=dict)
 
@@ -171,9 +179,11 @@ class Expected(_Strict):
         return named
 
     @model_validator(mode="after")
-    def _every_symbol_once(self) -> Expected:
+    def _every_symbol_once_and_enough_trials(self) -> Expected:
         for name, model in self.models.items():
             for variant, expected in model.variants.items():
+                if expected.jobs and expected.trials < self.repeats:
+                    raise ValueError(f"{name}/{variant} has {expected.trials} trials, {self.repeats} are asked for")
                 listed = [symbol for job in expected.predict_jobs().values() for symbol in job.symbols]
                 if expected.jobs and sorted(listed) != sorted(self.symbols):
                     raise ValueError(f"the predict jobs of {name}/{variant} must list every symbol once")

@@ -179,7 +179,7 @@ def _stand_in(subject: Subject, checks: Mapping[str, list[Check]]) -> Check:
 def _unjudged(subject: Subject, checks: Sequence[Check]) -> list[Check]:
     """A failure for each check that this variant must have and that no rule produced."""
     names = [*numerics.NUMERICS_CHECKS, *numerics.REPRODUCIBILITY_CHECKS, *accuracy.TRUTH_CHECKS]
-    names += ["trials", "start-time", "memory-peak"]
+    names += ["trials", "smaller-batch", "start-time", "memory-peak"]
     names += [f"evidence-{stage}" for stage in sorted(subject.found.expected.stages())]
     if not subject.is_reference:
         names += [

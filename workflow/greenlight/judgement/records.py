@@ -3,7 +3,7 @@
 Every record is a JSON object, sealed (`judgement.seal.seal`) before it is written:
 
     {"stage": "predict", "model": "toto", "variant": "static-default", "key": "<job key hash>",
-     "trials": [trial record, ...],        one, or one per process for `time`; none for `score`
+     "trials": [trial record, ...],        one, or one per process for `time` and `repeat`; none for `score`
      "inputs":  {"forecasts/model=…/part-0.parquet": sha256},    files read, relative to the results folder
      "outputs": {"forecasts/model=…/part-0.parquet": sha256},    files written (predict, time, score)
      "provenance": {...}, "content_sha256": "..."}
@@ -125,6 +125,15 @@ class PredictResult(_Read):
     reproducibility: Reproducibility | None = None
 
 
+class RepeatResult(_Read):
+    """`repeat`: one further fresh process that forecast once; `compared`: its bits were held against predict's."""
+
+    load_seconds: Seconds
+    first_call_seconds: Seconds
+    compared: bool
+    health: Health | None = None
+
+
 class Worst(_Read):
     """Where a quantity differs most: window key, step (0 is the prefill), value found and value expected."""
 
@@ -183,12 +192,16 @@ RESULTS: dict[str, type[_Read]] = {
     "compile": CompileResult,
     "predict": PredictResult,
     "probe": ProbeResult,
+    "repeat": RepeatResult,
     "time": TimeResult,
 }
 
 
 class Trial(_Read):
-    """A trial record: what a child process did, whatever happened."""
+    """A trial record: what a child process did, whatever happened.
+
+    reduced: with how many fewer windows in a call than it was asked for, in words; empty where with all.
+    """
 
     kind: str
     message: str = ""
@@ -197,6 +210,7 @@ class Trial(_Read):
     seconds: float | None = None
     peak_memory_bytes: int | None = None
     attempts: list[dict[str, Any]] = []
+    reduced: str = ""
     result: Any = None
 
     @property

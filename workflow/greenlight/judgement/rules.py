@@ -19,9 +19,11 @@ is reported and does not. warn: reported only. off: not judged, and listed as su
 DEFAULT_SEVERITY: dict[str, Severity] = {
     # Does it run, and is the evidence whole?
     "trials": "block",
+    "smaller-batch": "block",
     "evidence-compile": "block",
     "evidence-predict": "block",
     "evidence-probe": "block",
+    "evidence-repeat": "block",
     "evidence-time": "block",
     "evidence-score": "block",
     # Did compilation do what it should?

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,14 @@ FORECAST_SCHEMA = pa.schema(
         *(pa.field(name, pa.float64(), nullable=False) for name in QUANTILE_COLUMNS),
     ]
 )
+
+
+def paths_hash(samples: Iterable[np.ndarray]) -> str:
+    """SHA-256 over the bits of sampled paths, one window's [samples, horizon] after the other."""
+    digest = hashlib.sha256()
+    for paths in samples:
+        digest.update(np.ascontiguousarray(paths).tobytes())
+    return digest.hexdigest()
 
 
 def forecast_table(

@@ -28,6 +28,7 @@ class Compilation:
         places: graph breaks, eager frames, recompiles and recompile limits, a line each; more: how many are not listed.
         predicted: whether CUDA graphs could engage, from the graphs compiled here; obstacles: what forbids or splits.
         found: what CUDA graphs did in the run, in words; empty where the device has none.
+        trace: tlparse's pages of the kept trace, relative to the results folder; trace_note: why there are none.
     """
 
     model: str
@@ -40,15 +41,20 @@ class Compilation:
     predicted: str
     obstacles: tuple[str, ...]
     found: str
+    trace: str
+    trace_note: str
 
 
 def compilations(
-    compiled: Mapping[tuple[str, str], dict[str, Any]], predicted: Mapping[tuple[str, str], dict[str, Any]]
+    compiled: Mapping[tuple[str, str], dict[str, Any]],
+    predicted: Mapping[tuple[str, str], dict[str, Any]],
+    traces: Mapping[tuple[str, str], dict[str, Any]],
 ) -> Iterator[Compilation]:
     """One entry for each variant that was compiled.
 
     Args:
         compiled, predicted: by (model, variant), the result of the compile trial and of the first predict trial.
+        traces: by the same, what the compile record says of its kept trace; {} where none was kept.
     """
     for (model, variant), result in compiled.items():
         health = at(result, "health", kind=dict, default={})
@@ -67,11 +73,11 @@ def compilations(
             tuning=_tuning(variant, at(health, "autotuning", kind=dict, default={})),
             places=tuple(places[:LISTED]),
             more=max(0, len(places) - LISTED),
-            predicted={True: "nothing stands in their way", False: "they can't engage as a whole"}.get(
-                at(readiness, "ready"), "not known"
-            ),
+            predicted=_predicted(readiness or {}),
             obstacles=tuple(_obstacles(readiness or {})),
             found=_cuda_graphs(at(warm, "cuda_graphs", kind=dict, default={})),
+            trace=at(traces.get((model, variant)), "pages", kind=str, default=""),
+            trace_note=at(traces.get((model, variant)), "note", kind=str, default=""),
         )
 
 
@@ -106,11 +112,20 @@ def _tuning(variant: str, tuning: Mapping[str, Any]) -> str:
     return ""
 
 
+def _predicted(readiness: Mapping[str, Any]) -> str:
+    if at(readiness, "ready") is None:
+        note = at(readiness, "note", kind=str)
+        return f"not known: {note}" if note else "not known"
+    return "nothing stands in their way" if readiness["ready"] else "they can't engage as a whole"
+
+
 def _obstacles(readiness: Mapping[str, Any]) -> Iterator[str]:
     for node in at(readiness, "nodes", kind=list, default=[])[:LISTED]:
         yield f"{at(node, 'operation', default='?')} at {_place(node)}: {at(node, 'reason', default='')}"
     for entry in at(readiness, "mutated_inputs", kind=list, default=[])[:LISTED]:
         yield f"mutated input {at(entry, 'name', default='?')} at {_place(entry)}"
+    if at(readiness, "ready") is False and (note := at(readiness, "note", kind=str)):
+        yield note
 
 
 def _cuda_graphs(graphs: Mapping[str, Any]) -> str:

@@ -14,7 +14,8 @@ from greenlight.report.formats import mebibytes
 
 Entry = tuple[str, str]  # model, variant
 
-_MEMORY = ("out-of-device-memory", "out-of-host-memory")
+# Causes that the kind of failure tells by itself.
+_TOLD = {"out-of-device-memory": "memory", "out-of-host-memory": "memory", "time-out": "time"}
 _SET_UP = ("user-error", "missing-weights")
 _SHOWN_LINES = 30
 # Device memory that may stay allocated after unloading: workspaces of cuBLAS and the like.
@@ -217,7 +218,9 @@ def _finding(step: Step, cases: _Cases) -> Finding:
 
 def _explained(step: Step, cases: _Cases) -> Finding:
     if step.group == "device":
-        return _make("device", step, f"{step.name} fails before any model is loaded: the device or its driver")
+        return _make(
+            "device", step, f"{step.name} fails before any model is loaded: {(step.message or step.kind).rstrip('.')}"
+        )
     if step.kind in _SET_UP:
         return _make("set-up", step, f"{step.name} can't start: {step.message}")
     repeated = _repetition(step, cases.repeats_of(step))
@@ -260,10 +263,8 @@ def _alone(step: Step, cases: _Cases) -> Finding:
         finding = _finding(eager, cases)
         text = f"{_fails(step)}, as {_variant(eager)} does: it is not compilation"
         return replace(_make(finding.cause, step, text), passing=finding.passing)
-    if step.kind in _MEMORY:
-        return _make("memory", step, f"{_fails(step)}: memory; {_variant(eager)} passes", [eager])
-    if step.kind == "time-out":
-        return _make("time", step, f"{_fails(step)}: time; {_variant(eager)} passes", [eager])
+    if cause := _TOLD.get(step.kind):
+        return _make(cause, step, f"{_fails(step)}: {cause}; {_variant(eager)} passes", [eager])
     compiler = cases.group("compiler")
     if compiler is not None and not compiler.passed:
         text = f"{_fails(step)}, and so does {compiler.name}: the compiler; {_variant(eager)} passes"
@@ -272,10 +273,8 @@ def _alone(step: Step, cases: _Cases) -> Finding:
 
 
 def _eager(step: Step, others: Sequence[Step]) -> Finding:
-    if step.kind in _MEMORY:
-        return _make("memory", step, f"{_fails(step)} without compilation: memory", others)
-    if step.kind == "time-out":
-        return _make("time", step, f"{_fails(step)} without compilation: time", others)
+    if cause := _TOLD.get(step.kind):
+        return _make(cause, step, f"{_fails(step)} without compilation: {cause}", others)
     if others:
         text = f"{_fails(step)} without compilation, {_names(map(_variant, others))} passes: the implementation"
         return _make("implementation", step, text, others)
@@ -316,15 +315,9 @@ def _several(step: Step, cases: _Cases) -> Finding:
     way = "together in one process" if together else "one after the other in one process"
     text = f"each passes alone, {way} they fail"
     other = cases.group("in-turn" if together else "together")
-    if step.kind in _MEMORY:
-        cause = "memory"
-    elif step.kind == "time-out":
-        cause = "time"
-    elif not together and other is not None and other.passed:
-        cause = "unloading"
-    else:
-        cause = "interference"
-    text += f": {_WORDS[cause]}"
+    shared = "interference" if together or other is None or not other.passed else "unloading"
+    cause = _TOLD.get(step.kind, shared)
+    text += f": {_WORDS.get(cause, cause)}"
     if other is not None:
         text += f"; {_OTHER_WAY[step.group]} they {'pass' if other.passed else 'fail'}"
         good += [other] if other.passed else []
@@ -332,8 +325,6 @@ def _several(step: Step, cases: _Cases) -> Finding:
 
 
 _WORDS = {
-    "memory": "memory",
-    "time": "time",
     "unloading": "what unloading leaves behind",
     "interference": "something that they share in a process",
 }

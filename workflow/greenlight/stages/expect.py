@@ -31,6 +31,7 @@ def expect(layout: Layout, job: Job, options: argparse.Namespace) -> None:
         "horizon": evaluation["horizon"],
         "samples": evaluation["samples"],
         "seed": job["seed"],
+        "repeats": job["repeats"],
         "settings_hash": digest(shared),
         "platform": _platform(job),
     }
@@ -92,6 +93,8 @@ def _jobs(job: Job, model: str, variant: str) -> dict[str, Any]:
         for shard, symbols in enumerate(job["shards"])
     }
     jobs["probe"] = {"key": keys[f"probe/{model}/{variant}"]}
+    if repeats := job["models"][model]["repeats"][variant]:
+        jobs["repeat"] = {"key": keys[f"repeat/{model}/{variant}"], "trials": repeats}
     if variant != job["models"][model]["reference"]:
         jobs["time"] = {
             "key": keys[f"time/{model}/{variant}"],

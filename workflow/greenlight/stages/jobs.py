@@ -24,7 +24,7 @@ from greenlight.models.weights import published_hash, resolve_checkpoint, weight
 from greenlight.settings import ModelSettings, Settings
 from greenlight.stages.job import Job, job_name
 
-TRIAL_STAGES = ("compile", "predict", "probe", "time")
+TRIAL_STAGES = ("compile", "predict", "probe", "repeat", "time")
 SUPERVISOR = "greenlight.trials.supervisor"
 # The modules that a stage runs, what it starts by name included; their imports are followed.
 STAGE_MODULES = {
@@ -34,6 +34,7 @@ STAGE_MODULES = {
     "compile": ("greenlight.stages.compile_variant", "greenlight.stages.children.warm_up", SUPERVISOR),
     "predict": ("greenlight.stages.predict", "greenlight.stages.children.forecast", SUPERVISOR),
     "probe": ("greenlight.stages.probe", "greenlight.stages.children.numerics", SUPERVISOR),
+    "repeat": ("greenlight.stages.repeat", "greenlight.stages.children.repetition", SUPERVISOR),
     "time": ("greenlight.stages.time_variant", "greenlight.stages.children.latency", SUPERVISOR),
     "score": ("greenlight.stages.score",),
     "expect": ("greenlight.stages.expect",),
@@ -115,6 +116,16 @@ class Plan:
     def model_names(self) -> list[str]:
         """The models that are examined."""
         return [model for model, _ in self.settings.models.items()]
+
+    @cached_property
+    def repeated(self) -> dict[tuple[str, str], int]:
+        """Further processes that a (model, variant) needs beside those that compile, forecast, probe and time it."""
+        missing = {}
+        for model, variant in self.variants:
+            timed = self.settings.timing.processes if (model, variant) in self.timed else 0
+            own = len(self.shards) + 1 + timed + int(Variant.parse(variant).compiled)
+            missing[model, variant] = self.settings.trials.repeats - own
+        return {key: count for key, count in missing.items() if count > 0}
 
     def variants_of(self, model: str) -> list[str]:
         """The measured variants of a model."""
@@ -255,6 +266,17 @@ class Plan:
             "before": self._before(model, variant, shard=0),
         }
 
+    @once
+    def repeat(self, model: str, variant: str) -> Job:
+        """Further fresh processes, held against the first shard's."""
+        return self._trial("repeat", model, variant) | {
+            "trials": self.repeated[model, variant],
+            "windows": self.settings.evaluation.windows,
+            "windows_per_call": self.settings.evaluation.windows_per_call,
+            "seconds": self.settings.trials.repeat_seconds,
+            "before": {f"predict/{model}/{variant}/0": self._key("predict", model, variant, 0)},
+        }
+
     def _before(self, model: str, variant: str, shard: int) -> dict[str, str]:
         """Keys of what a variant starts from: the shard's series, and its cache where it is compiled."""
         compiled = self._keys(("compile", model, variant)) if Variant.parse(variant).compiled else {}
@@ -267,6 +289,7 @@ class Plan:
     def trial_keys(self) -> dict[str, str]:
         """Key of each trial stage's job by `stage/model/variant`, and of each shard by `…/shard`."""
         keys = self._keys(*(("probe", m, v) for m, v in self.variants), *(("time", m, v) for m, v in self.timed))
+        keys |= self._keys(*(("repeat", m, v) for m, v in self.repeated))
         keys |= self._keys(*(("compile", m, v) for m, v in self.variants if Variant.parse(v).compiled))
         for model, variant in self.variants:
             for shard in range(len(self.shards)):
@@ -301,10 +324,12 @@ class Plan:
                     "same_as": {v: self._same_as(v, s.variants) for v in s.variants},
                     "draws_as_reference": {v: draws_alike(model, v, s.reference) for v in s.variants},
                     "score_key": self._key("score", model),
+                    "repeats": {v: self.repeated.get((model, v), 0) for v in self.variants_of(model)},
                 }
                 for model, s in settings.models.items()
             },
             "keys": self.trial_keys(),
+            "repeats": settings.trials.repeats,
             "shards": [list(shard) for shard in self.shards],
             "data": self.data_hashes,
             "evaluation": settings.evaluation.model_dump(mode="json"),
@@ -367,8 +392,8 @@ class Plan:
         for model, variant in self.variants:
             if Variant.parse(variant).compiled:
                 jobs += [self.clear(model, variant), self.compile(model, variant)]
-            jobs += [self.predict(model, variant, shard) for shard in shards]
-            jobs.append(self.probe(model, variant))
+            jobs += [*(self.predict(model, variant, shard) for shard in shards), self.probe(model, variant)]
+            jobs += [self.repeat(model, variant)] if (model, variant) in self.repeated else []
             jobs += [self.time(model, variant)] if (model, variant) in self.timed else []
         jobs += [self.score(model) for model in models]
         jobs += [getattr(self, s)() for s in ("expect", "diff", "judge", "report", "archive", "gate")]

@@ -22,7 +22,7 @@ PLANNED_DEVICE = "GREENLIGHT_PLANNED_DEVICE"
 
 
 def make_plan(
-    config: Mapping[str, Any], files: Sequence[str | Path], *, for_a_job: bool = False
+    config: Mapping[str, Any], files: Sequence[str | Path], *, for_a_job: bool = False, diagnosing: bool = False
 ) -> tuple[Plan, Layout]:
     """Check the configuration, find the symbols and the device.
 
@@ -31,6 +31,8 @@ def make_plan(
         files: the configuration files, for messages.
         for_a_job: whether this is a job's machine reading the workflow again. The device is then the one that the
             run was planned for, so that job descriptions are the run's own wherever a job lands.
+        diagnosing: plan with the device that was asked for even where it can't be had, so that the diagnosis can
+            say why.
 
     Raises:
         UserError: anything that a user must mend first.
@@ -41,7 +43,12 @@ def make_plan(
     wanted = "all" if settings.symbols == "all" else list(settings.symbols)
     symbols = symbols_in(Path(settings.data_folder), wanted)
     inherited = os.environ.get(PLANNED_DEVICE) if for_a_job else None
-    device, name = json.loads(inherited) if inherited else planned_device(settings.device)
+    try:
+        device, name = json.loads(inherited) if inherited else planned_device(settings.device)
+    except UserError:
+        if not diagnosing:
+            raise
+        device, name = settings.device.device, "not to be had"
     plan = Plan(settings, symbols, device, name)
     load_parsed_code(layout.parsed_code)
     list(plan.all_jobs())  # whatever a description needs, such as the weights, must be there before rules are made

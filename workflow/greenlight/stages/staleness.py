@@ -31,8 +31,9 @@ def upstream(plan: Plan, job: Job) -> list[str]:
     match stage:
         case "compile":
             return [f"clear/{model}/{variant}", f"weights/{model}"]
-        case "predict" | "probe" | "time":
+        case "predict" | "probe" | "repeat" | "time":
             own = [f"prepare/{job.get('shard', 0)}", f"weights/{model}"]
+            own += [f"predict/{model}/{variant}/0"] if stage == "repeat" else []
             return own + [name for name in (f"compile/{model}/{variant}",) if name in plan.trial_keys()]
         case "score":
             return series + [name for name in plan.trial_keys() if name.startswith(f"predict/{model}/")]
@@ -65,7 +66,7 @@ def outputs_of(layout: Layout, job: Job) -> list[Path]:
         case "predict":
             forecasts = [layout.forecast(model, variant, symbol) for symbol in job["symbols"]]
             return [layout.predict_record(model, variant, job["shard"]), *forecasts]
-        case "probe":
+        case "probe" | "repeat":
             return [layout.record(stage, model, variant)]
         case "time":
             return [layout.record(stage, model, variant), layout.pairs(model, variant)]

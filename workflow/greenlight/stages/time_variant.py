@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
+from typing import Any
 
 from greenlight.files import write_parquet
 from greenlight.layout import Layout
@@ -16,15 +18,36 @@ from greenlight.stages.trial import run_with_cache, trial_request
 def time_variant(layout: Layout, job: Job, options: argparse.Namespace) -> None:
     """One trial a process; the raw pairs of all go into one table, and a process that failed has none."""
     model, variant = job["model"], job["variant"]
-    trials, pairs = [], []
-    for process in range(job["timing"]["processes"]):
-        request = trial_request(layout, job, options.symbols) | {"process": process}
-        trial = run_with_cache(layout, job, "greenlight.stages.children.latency", request, name=f"process={process}")
-        pairs.append((trial["result"] or {}).pop("pairs", []) if trial["kind"] == "ok" else [])
-        trials.append(trial)
+    trials = _processes(layout, job, options.symbols)
+    pairs = [trial["result"].pop("pairs", []) if trial["kind"] == "ok" else [] for trial in trials]
     write_parquet(layout.pairs(model, variant), pairs_table(model, variant, pairs))
     outputs = layout.hashes([layout.pairs(model, variant)])
     write_record(layout.record("time", model, variant), job, trials=trials, outputs=outputs)
+
+
+def _processes(layout: Layout, job: Job, symbols: Sequence[str]) -> list[dict[str, Any]]:
+    """Every process times the same batch: where one had to make it smaller, all are run again with that batch."""
+    request = trial_request(layout, job, symbols) | {"timed_windows": job["timing"]["windows"]}
+    at_most: dict[str, int] | None = None
+    given_up: list[dict[str, Any]] = []
+    while True:
+        trials = []
+        for process in range(job["timing"]["processes"]):
+            trial = run_with_cache(
+                layout,
+                job,
+                "greenlight.stages.children.latency",
+                request | {"process": process},
+                name=f"process={process}",
+                at_most=at_most,
+            )
+            trials.append(trial)
+        windows = {trial["sizes"]["timed_windows"] for trial in trials}
+        if len(windows) == 1:
+            trials[0]["attempts"] = [*given_up, *trials[0]["attempts"]]
+            return trials
+        given_up += [attempt for trial in trials for attempt in trial["attempts"]]
+        at_most = {"timed_windows": min(windows)}
 
 
 if __name__ == "__main__":

@@ -7,11 +7,11 @@ import os
 import shutil
 import socket
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from greenlight.compilation.caches import cache_environment, copy_cache
+from greenlight.compilation.caches import cache_environment, clear_cache, copy_cache
 from greenlight.errors import UserError
 from greenlight.files import read_json
 from greenlight.layout import Layout
@@ -20,7 +20,7 @@ from greenlight.models.weights import checkpoint_folders
 from greenlight.stages.job import Job
 from greenlight.stages.records import provenance_of
 from greenlight.trials.gpu import DeviceSettings, wait_for_device
-from greenlight.trials.runner import Limits, run_trial
+from greenlight.trials.runner import Limits, run_trial_shrinking
 
 # How long to wait for a device changes no result, so it is not in the job description.
 DEVICE_RULES = "GREENLIGHT_DEVICE"
@@ -28,6 +28,8 @@ DEVICE_RULES = "GREENLIGHT_DEVICE"
 SCRATCH = "GREENLIGHT_SCRATCH"
 # Where a trial's TORCH_TRACE goes, in the trial's folder.
 TRACE = "torch_trace"
+# Keys of a request by which a trial that runs out of memory is made smaller: windows in one call.
+BATCH_SIZES = ("windows_per_call", "timed_windows")
 
 
 def trial_request(layout: Layout, job: Job, symbols: Sequence[str] = ()) -> dict[str, Any]:
@@ -43,14 +45,27 @@ def trial_request(layout: Layout, job: Job, symbols: Sequence[str] = ()) -> dict
 
 
 def run_with_cache(
-    layout: Layout, job: Job, module: str, request: dict[str, Any], *, name: str = "", cache: Path | None = None
+    layout: Layout,
+    job: Job,
+    module: str,
+    request: dict[str, Any],
+    *,
+    name: str = "",
+    cache: Path | None = None,
+    at_most: Mapping[str, int] | None = None,
 ) -> dict[str, Any]:
-    """Run a child with a private compile cache and return the trial's record.
+    """Run a child with a private compile cache and return the trial's record; where memory runs out, again smaller.
+
+    The record names the windows in a call that were used (`sizes`), and says under `reduced` where these are fewer
+    than the request asks for; empty where they are not.
 
     Args:
         module: the child's module.
         name: tells trials of one stage and variant apart.
-        cache: the empty cache to fill; None for a copy of the variant's filled cache, deleted afterwards.
+        cache: the cache to fill, emptied before each attempt; None for a copy of the variant's filled cache, a new one
+            for each attempt, deleted afterwards.
+        at_most: sizes to begin with, where they are smaller than the request's; None for those that the variant's
+            cache was filled for.
     """
     folder = layout.trial(job["stage"], job["model"], job["variant"], name)
     scratch = scratch_folder()
@@ -58,29 +73,58 @@ def run_with_cache(
         own = Path(tempfile.mkdtemp(prefix="greenlight-", dir=scratch))
     else:
         own = cache or folder / "cache"
+
+    def begin() -> None:
+        shutil.rmtree(folder / TRACE, ignore_errors=True)
+        if cache is None and Variant.parse(job["variant"]).compiled:
+            copy_cache(layout.cache(job["model"], job["variant"]), own)
+        else:
+            clear_cache(own)  # what an interrupted compile, or a larger attempt, left would make this one warm
+        cache_environment(own)  # makes the folders
+
+    if at_most is None:
+        at_most = {} if cache is not None else compiled_sizes(layout, job)
+    start = {key: min(request[key], at_most.get(key, request[key])) for key in BATCH_SIZES if key in request}
     try:
-        if cache is None:
-            shutil.rmtree(own, ignore_errors=True)
-            if Variant.parse(job["variant"]).compiled:
-                copy_cache(layout.cache(job["model"], job["variant"]), own)
         _wait_for(job["device"], job["device_name"])
         memory = job["memory_gib"]
         environment = trial_environment(own, job["threads"])
         if job.get("keep_trace"):
             environment["TORCH_TRACE"] = str((folder / TRACE).absolute())
-        return run_trial(
+        record = run_trial_shrinking(
             module,
-            request,
+            request | start,
             folder=folder,
             limits=Limits(job["seconds"], int(memory * 2**30) if memory else None),
+            sizes=BATCH_SIZES,
             environment=environment,
             progress=f"{job['stage']} {job['model']} {job['variant']} {name}".strip(),
+            before=begin,
         )
     finally:
         if cache is not None and own != cache:
             copy_cache(own, cache)
         if own != cache:
             shutil.rmtree(own, ignore_errors=True)
+    return record | {"reduced": _reduced(request, record)}
+
+
+def compiled_sizes(layout: Layout, job: Job) -> dict[str, int]:
+    """Windows in a call that a variant's cache was filled for; empty where it is not compiled, or that failed."""
+    record = layout.record("compile", job["model"], job["variant"])
+    if not Variant.parse(job["variant"]).compiled or not record.is_file():
+        return {}
+    trials = read_json(record)["trials"]
+    return trials[0]["sizes"] if trials[0]["kind"] == "ok" else {}
+
+
+def _reduced(request: Mapping[str, Any], record: Mapping[str, Any]) -> str:
+    """What a trial did with smaller batches than it was asked for, in words."""
+    fewer = [f"{key} {size} in place of {request[key]}" for key, size in record["sizes"].items() if size < request[key]]
+    if not fewer:
+        return ""
+    ends = ", ".join(dict.fromkeys(attempt["kind"] for attempt in record["attempts"]))
+    return f"{', '.join(fewer)} ({ends or 'as the trial before it'})"
 
 
 def scratch_folder() -> Path | None:

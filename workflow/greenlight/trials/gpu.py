@@ -92,7 +92,7 @@ def planned_device(settings: DeviceSettings) -> tuple[str, str]:
     obstacle = state["reason"] or f"{wanted} does not exist: the driver has {len(state['devices'])} devices."
     if settings.otherwise == "error":
         obstacle += " Where trials run on other machines, as on a cluster, set device.name to the name of their device."
-    return _give_up(settings, obstacle, 0.0), processor_name()
+    return _give_up(settings, obstacle, waiting_helps=False), processor_name()
 
 
 def device_state() -> dict[str, Any]:
@@ -180,7 +180,7 @@ def wait_for_device(settings: DeviceSettings) -> str:
         waited = time.monotonic() - begin
         can_change = state["available"] and _find(state, settings.device, os.environ) is not None
         if not can_change or waited + _ASK_AGAIN_SECONDS > settings.wait_seconds:
-            return _give_up(settings, obstacle, waited)
+            return _give_up(settings, obstacle, can_change, waited)
         if time.monotonic() - spoken >= _PROGRESS_SECONDS:
             spoken = time.monotonic()
             _say(f"waiting for the device, {waited:.0f} s of at most {settings.wait_seconds:.0f} s: {obstacle}")
@@ -197,14 +197,15 @@ def _check_name(settings: DeviceSettings, name: str) -> None:
         )
 
 
-def _give_up(settings: DeviceSettings, obstacle: str, waited: float) -> str:
+def _give_up(settings: DeviceSettings, obstacle: str, waiting_helps: bool, waited: float = 0.0) -> str:
     after = f" after {waited:.0f} s of waiting" if waited >= _ASK_AGAIN_SECONDS else ""
     if settings.otherwise == "cpu":
         _say(f"{settings.device} can't be used{after}, running on the CPU as configured: {obstacle}")
         return "cpu"
+    mend = "Wait longer (device.wait_seconds), free the device" if waiting_helps else "Mend that"
     raise UserError(
-        f"{settings.device} can't be used{after}: {obstacle} Wait longer (wait_seconds), free the device, choose "
-        "another one (device), or allow the CPU (otherwise: cpu)."
+        f"{settings.device} can't be used{after}: {obstacle} {mend}, choose another one (device.device), or allow the "
+        "CPU (device.otherwise: cpu)."
     )
 
 

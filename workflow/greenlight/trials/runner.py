@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -86,38 +87,50 @@ def run_trial_shrinking(
     *,
     folder: Path,
     limits: Limits,
+    sizes: Sequence[str],
     environment: Mapping[str, str] | None = None,
     progress: str = "",
-    key: str = "batch_size",
+    before: Callable[[], object] = lambda: None,
 ) -> dict[str, Any]:
-    """`run_trial`, again with half of `request[key]` as long as memory runs out and it is above 1.
+    """`run_trial`, again with half of each of `sizes` as long as memory runs out and one of them is above 1.
 
-    The last attempt's record is returned, with the earlier ones under `attempts` and the size that was used
-    under `key`; its message says what was tried. The output of attempt n is kept as `output-<n>.log`. Results
-    must not depend on the size: that is the caller's promise.
+    The last attempt's record is returned, with the earlier ones under `attempts` and the sizes that each used under
+    `sizes`; its message says what was tried. The output of attempt n is kept as `output-<n>.log`. Results must not
+    depend on the sizes: that is the caller's promise.
+
+    Args:
+        limits: as for one trial; the time limit is that of all attempts together.
+        sizes: keys of the request that hold batch sizes; one that it lacks is left out.
+        before: called before each attempt, such as to start each from the same files.
     """
-    size = int(request[key])
+    used = {key: int(request[key]) for key in sizes if key in request}
     attempts: list[dict[str, Any]] = []
     while True:
+        before()
+        spent = sum(attempt["seconds"] for attempt in attempts)
         record = run_trial(
             module,
-            {**request, key: size},
+            request | used,
             folder=folder,
-            limits=limits,
+            limits=replace(limits, seconds=max(1.0, limits.seconds - spent)),
             environment=environment,
-            progress=f"{progress or module}, {key} {size}",
+            progress=(progress or module) + (f", {_words(used)}" if attempts else ""),
         )
-        record[key] = size
-        if record["kind"] not in MEMORY_KINDS or size <= 1:
+        record["sizes"] = used
+        if record["kind"] not in MEMORY_KINDS or all(size <= 1 for size in used.values()):
             break
         (Path(folder) / "output.log").replace(Path(folder) / f"output-{len(attempts) + 1}.log")
         attempts.append({name: value for name, value in record.items() if name != "attempts"})
-        size //= 2
+        used = {key: max(1, size // 2) for key, size in used.items()}
     record["attempts"] = attempts
     if attempts:
-        tried = ", ".join(f"{one[key]} ({one['kind']})" for one in attempts)
-        record["message"] = f"{record['message']} with {key} {size}, after {tried}"
+        tried = "; ".join(f"{_words(one['sizes'])} ({one['kind']})" for one in attempts)
+        record["message"] = f"{record['message']} with {_words(used)}, after {tried}"
     return record
+
+
+def _words(sizes: Mapping[str, int]) -> str:
+    return ", ".join(f"{key} {size}" for key, size in sizes.items())
 
 
 def _judge(folder: Path, identity: str, end: End, log: str, limits: Limits) -> dict[str, Any]:

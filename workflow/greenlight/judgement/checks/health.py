@@ -54,7 +54,7 @@ def _healths(subject: Subject) -> list[tuple[str, Health]]:
     """(stage, health) of every process that left one."""
     return [
         (stage, result.health)
-        for stage in (*_STAGES, "probe")
+        for stage in (*_STAGES, "probe", "repeat")
         for result in subject.found.results(stage)
         if result.health is not None
     ]
@@ -152,8 +152,10 @@ def _warm_cache(subject: Subject, compiled: list[Any], predicted: list[Any]) -> 
     share = max(result.first_call_seconds for result in started) / cold if cold > 0 else float("inf")
     reason = f"{count(hits, 'cache hit')} and {misses} missed"
     holds = hits > 0 and misses == 0
+    trials = [t for record in subject.found.records.values() for t in record.document.trials if t.attempts]
     if not holds:
         reason += ": the shipped cache does not spare compilation"
+        reason += f"; memory ran out, and another batch compiles anew: {trials[0].reduced}" if trials else ""
     elif probed and min(probed) < needed:
         holds, reason = False, f"probe found {min(probed)} of {needed} in the cache, and compiled the others again"
     elif share > budget:

@@ -6,14 +6,18 @@ from collections import Counter
 
 from greenlight.judgement.checks.base import Check, Subject, count
 
-STAGES = ("compile", "predict", "probe", "time", "score")
+STAGES = ("compile", "predict", "probe", "repeat", "time", "score")
 
 
 def running_checks(subject: Subject) -> list[Check]:
-    """`trials`: N of N succeeded; `evidence-<stage>`: every expected file and row is there, whole and
-    fresh.
+    """`trials`: N of N succeeded; `smaller-batch`: with the batch that was asked for; `evidence-<stage>`: every
+    expected file and row is there, whole and fresh.
     """
-    return [_trials(subject), *(_stage(subject, stage) for stage in STAGES if _expects(subject, stage))]
+    return [
+        _trials(subject),
+        _smaller_batch(subject),
+        *(_stage(subject, stage) for stage in STAGES if _expects(subject, stage)),
+    ]
 
 
 def _expects(subject: Subject, stage: str) -> bool:
@@ -22,7 +26,7 @@ def _expects(subject: Subject, stage: str) -> bool:
 
 def _trials(subject: Subject) -> Check:
     found = subject.found
-    expected = sum(job.trials for name, job in found.expected.jobs.items() if name != "score")
+    expected = found.expected.trials
     trials = [trial for record in found.records.values() for trial in record.document.trials]
     good = sum(trial.ok for trial in trials)
     failures = Counter(f"{trial.kind}: {trial.message}" for trial in trials if not trial.ok)
@@ -38,6 +42,24 @@ def _trials(subject: Subject) -> Check:
         causes.append(f"{count(unseen, 'trial')} left no usable record")
     reason = f"{max(0, expected - good)} of {expected} trials failed: {'; '.join(causes) or 'more than expected'}"
     return subject.check("trials", "fail", reason, *stages, figure=good, limit=expected)
+
+
+def _smaller_batch(subject: Subject) -> Check:
+    """Forecasts do not depend on the windows in a call, but latency does: that of a smaller batch is another's."""
+    reduced = {
+        record.document.stage: trial.reduced
+        for _, record in sorted(subject.found.records.items())
+        for trial in record.document.trials
+        if trial.reduced
+    }
+    if not reduced:
+        return subject.check("smaller-batch", "pass", "no trial needed a smaller batch than asked for", *STAGES)
+    words = "; ".join(f"{stage}: {text}" for stage, text in reduced.items())
+    if "time" in reduced:
+        reason = f"the latency is that of a smaller batch than asked for: {words}; set timing.windows to what fits"
+        return subject.check("smaller-batch", "inconclusive", reason, *STAGES)
+    reason = f"ran with a smaller batch than asked for: {words}; set evaluation.windows_per_call to what fits"
+    return subject.check("smaller-batch", "warn", reason, *STAGES)
 
 
 def _stage(subject: Subject, stage: str) -> Check:

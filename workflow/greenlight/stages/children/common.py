@@ -65,6 +65,13 @@ def one_window_a_symbol(request: Request, count: int) -> list[Window]:
     return ordered[:count]
 
 
+def practice(request: Request) -> list[Window]:
+    """The windows of the first call of a process that forecasts: real ones, in the size of all later calls."""
+    size = request["windows_per_call"]
+    windows = one_window_a_symbol(request, size)
+    return next(calls_of(windows, size, fill=request["mode"] != "eager"))[0]
+
+
 def calls_of(windows: list[Window], size: int, fill: bool) -> Iterator[tuple[list[Window], int]]:
     """(windows of one call, how many of them count): `size` at a time, the last filled up where `fill` is set.
 

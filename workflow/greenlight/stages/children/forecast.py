@@ -15,15 +15,15 @@ from greenlight.compilation.health import HealthRecorder
 from greenlight.compilation.overwrites import check_overwrites
 from greenlight.data.windows import FEATURES, Window, practice_windows, same_shape
 from greenlight.files import write_parquet
-from greenlight.measures.forecasts import forecast_table, problem_with
+from greenlight.measures.forecasts import forecast_table, paths_hash, problem_with
 from greenlight.measures.memory import MemoryMeter
 from greenlight.models.base import Forecaster
 from greenlight.stages.children.common import (
     Request,
     calls_of,
     load,
-    one_window_a_symbol,
     pin_process,
+    practice,
     windows_of,
 )
 from greenlight.trials.child import serve
@@ -40,15 +40,15 @@ def run(request: Request) -> dict[str, Any]:
     forecaster = load(request, request["implementation"])
     load_seconds = time.perf_counter() - started
     compiled = request["mode"] != "eager"
-    practice = one_window_a_symbol(request, request["windows_per_call"])
-    practice, _ = next(calls_of(practice, request["windows_per_call"], fill=compiled))
+    windows = practice(request)
     with MemoryMeter(request["device"]) as meter, HealthRecorder() as recorder:
         if compiled:
             forecaster.compile(request["mode"])
         before = time.perf_counter()
-        forecaster.forecast(practice, request["samples"], request["seed"])
+        first_call = forecaster.forecast(windows, request["samples"], request["seed"])
         first_call_seconds = time.perf_counter() - before
-        repeats = reproducibility(forecaster, practice, request)
+        first_call_hash = paths_hash(first_call)
+        repeats = reproducibility(forecaster, windows, request)
         recorder.end_of_warm_up()
         before = time.perf_counter()
         forecast_hash = _forecast_all(forecaster, request, meter)
@@ -56,6 +56,7 @@ def run(request: Request) -> dict[str, Any]:
     return {
         "load_seconds": load_seconds,
         "first_call_seconds": first_call_seconds,
+        "first_call_hash": first_call_hash,
         "forecast_seconds": forecast_seconds,
         "forecast_hash": forecast_hash,
         "memory_readings": meter.readings["host_bytes"],

@@ -17,7 +17,7 @@ def run(request: Request) -> dict[str, Any]:
     """Warm both up, then time pairs; each process draws its own order from the seed and its number."""
     pin_process(request)
     timing = request["timing"]
-    windows = one_window_a_symbol(request, timing["windows"])
+    windows = one_window_a_symbol(request, request["timed_windows"])
     reference = load(request, Variant.parse(request["reference"]).implementation)
     started = time.perf_counter()
     variant = load(request, request["implementation"])
@@ -45,6 +45,7 @@ def run(request: Request) -> dict[str, Any]:
         "load_seconds": load_seconds,
         "first_call_seconds": first_call_seconds,
         "warm_up_calls": timing["warm_up_calls"],
+        "windows": len(windows),
         "recompiles_after_warm_up": recorder.record()["recompiles_after_warm_up"],
         "memory_readings": meter.readings["host_bytes"],
         "device_memory_readings": meter.readings["device_bytes"],

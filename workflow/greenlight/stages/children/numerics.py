@@ -26,18 +26,21 @@ def run(request: Request) -> dict[str, Any]:
     same = request["implementation"] == reference.implementation
     uncached = {} if same or request["model"] != "toto" else {"kv_cache": False}
     windows = one_window_a_symbol(request, request["probe_windows"])
-    truth = load(request, reference.implementation, "float64", **uncached).probe(windows)
-    single = load(request, reference.implementation, "float32", **uncached).probe(windows)
+    truth, single = (
+        _probe(load(request, reference.implementation, dtype, **uncached).probe, windows, request, fill=False)
+        for dtype in ("float64", "float32")
+    )
     variant = load(request, request["implementation"])
+    fill = request["mode"] != "eager"
     with HealthRecorder() as recorder:
         if request["mode"] != "eager":
             variant.compile(request["mode"])
-        for filled, _ in calls_of(windows, request["windows_per_call"], fill=request["mode"] != "eager"):
+        for filled, _ in calls_of(windows, request["windows_per_call"], fill=fill):
             # What is probed is then the code, and the shapes, that forecasts run.
             variant.forecast(filled, request["samples"], request["seed"])
-        _probe(variant.probe, windows, request)
+        _probe(variant.probe, windows, request, fill)
         recorder.end_of_warm_up()
-        found = _probe(variant.probe, windows, request)
+        found = _probe(variant.probe, windows, request, fill)
     return {
         "windows": [window.key for window in windows],
         "truth": "reference in float64" + ("" if same else ", without KV cache"),
@@ -46,10 +49,10 @@ def run(request: Request) -> dict[str, Any]:
     }
 
 
-def _probe(probe: Any, windows: list[Window], request: Request) -> dict[str, np.ndarray]:
-    """Probe in the call sizes that were compiled."""
+def _probe(probe: Any, windows: list[Window], request: Request, fill: bool) -> dict[str, np.ndarray]:
+    """Probe in calls of as many windows as a forecast has; filled up where only that size was compiled."""
     parts: list[dict[str, np.ndarray]] = []
-    for filled, count in calls_of(windows, request["windows_per_call"], fill=request["mode"] != "eager"):
+    for filled, count in calls_of(windows, request["windows_per_call"], fill):
         parts.append({name: np.array(values[:count]) for name, values in probe(filled).items()})
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from greenlight.compilation.caches import cache_size
 from greenlight.compilation.health import HealthRecorder
 from greenlight.compilation.modes import same_as
 from greenlight.compilation.readiness import ReadinessRecorder
@@ -20,6 +23,7 @@ from greenlight.trials.kinds import InvalidOutput
 def run(request: Request) -> dict[str, Any]:
     """Load, compile and call with every shape that later stages use; practice windows, no data."""
     pin_process(request)
+    files_before = cache_size(Path(os.environ["TORCHINDUCTOR_CACHE_DIR"]).parent)["files"]
     started = time.perf_counter()
     forecaster = load(request, request["implementation"])
     load_seconds = time.perf_counter() - started
@@ -49,7 +53,7 @@ def run(request: Request) -> dict[str, Any]:
         "cold_seconds": cold_seconds,
         "first_call_seconds": first_calls[0],
         "shapes": [{"windows": size, "first_call_seconds": s} for size, s in zip(sizes, first_calls, strict=True)],
-        "cache_files_before": request["cache_files_before"],
+        "cache_files_before": files_before,
         "finite": all(after),
         "sizes": forecaster.sizes(),
         "same_as": same_as(request["mode"], request["device"]),

@@ -1,0 +1,51 @@
+"""Torch's private parts are touched in the compilation room only, so that a new torch breaks one place."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+PRIVATE = re.compile(r"torch\.(?!ops\.)([A-Za-z]\w*\.)*_(?!_)\w*(\.\w+)*")
+ROOM = Path(__file__).parents[2] / "workflow" / "greenlight"
+
+
+def private_uses(source: str) -> list[int]:
+    """Lines that import or name `torch._something`. `torch.__version__` is public; operators (`torch.ops`) are data."""
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        names = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        elif isinstance(node, ast.Attribute):
+            names = [ast.unparse(node)]
+        if any(PRIVATE.fullmatch(name) for name in names):
+            found.append(node.lineno)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("source", "private"),
+    [
+        ("import torch._dynamo", True),
+        ("from torch import _inductor", True),
+        ("from torch._inductor.utils import x", True),
+        ("torch._dynamo.reset()", True),
+        ("torch.compiler._cache.x", True),
+        ("torch.__version__; torch.compiler.reset(); _torch._x", False),
+    ],
+)
+def test_private_uses_are_seen(source, private):
+    assert bool(private_uses(source)) == private
+
+
+def test_only_the_compilation_room_touches_them():
+    files = [file for file in ROOM.rglob("*.py") if file.relative_to(ROOM).parts[0] != "compilation"]
+    assert len(files) > 50
+    found = {str(file.relative_to(ROOM)): lines for file in files if (lines := private_uses(file.read_text()))}
+    assert found == {}
+    assert any(private_uses(file.read_text()) for file in (ROOM / "compilation").glob("*.py"))

@@ -32,7 +32,8 @@ def test_only_what_runs_it_is_stale_when_its_files_change(folder):
     after = jobs(str(folder))
     own = {name for name in before if before[name].get("published_code") != after[name].get("published_code")}
     timed = {"time/kronos/static-eager", "time/kronos/static-default"}
-    assert own == timed | {"predict/kronos/upstream-eager/0", "probe/kronos/upstream-eager"}
+    upstream = {f"{stage}/kronos/upstream-eager" for stage in ("probe", "repeat")}
+    assert own == timed | upstream | {"predict/kronos/upstream-eager/0"}
     unchanged = {name for name in before if before[name] == after[name]}
     assert {"compile/kronos/static-default", "probe/kronos/static-default", "weights/kronos"} <= unchanged
     expected = [plan["expect"]["models"]["kronos"]["settings"] for plan in (before, after)]

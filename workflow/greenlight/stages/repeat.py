@@ -7,8 +7,9 @@ import argparse
 from greenlight.files import read_json
 from greenlight.layout import Layout
 from greenlight.stages.command import run_stage
-from greenlight.stages.jobs import Job
-from greenlight.stages.trial import run_with_cache, trial_request, write_record
+from greenlight.stages.job import Job
+from greenlight.stages.records import write_record
+from greenlight.stages.trial import run_with_cache, trial_request
 
 
 def repeat(layout: Layout, job: Job, options: argparse.Namespace) -> None:

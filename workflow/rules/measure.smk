@@ -27,7 +27,7 @@ rule repeat:
     message:
         "Running {wildcards.model} {wildcards.variant} in further processes"
     input:
-        unpack(reads(job_of("repeat"), series=FIRST_SERIES, start=weights_and_cache, first=first_forecasts)),
+        unpack(reads(job_of("repeat"), series=[LAYOUT.prepared(0)], start=weights_and_cache, first=first_forecasts)),
     output:
         record=f"{RESULTS}/repeat/model={{model}}/variant={{variant}}/record.json",
     threads: THREADS

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import fcntl
 import json
 import os
@@ -96,6 +97,13 @@ def fresh_clone(project):
 def fresh_clone_and_metric(project):
     fresh_clone(project)
     add_code("measures/accuracy.py")(project)
+
+
+def unfinished_for_snakemake(project):
+    """Snakemake was killed between the end of a job and its own note of it."""
+    folder = project.folder / ".snakemake/incomplete"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / base64.b64encode(b"results/verdict.json").decode()).touch()
 
 
 def results_from_the_future(project):
@@ -225,6 +233,7 @@ EDITS = {
     "every file touched": (touch_everything, set()),
     "a fresh clone with results copied in": (fresh_clone, set()),
     "a fresh clone, and a metric": (fresh_clone_and_metric, SCORED),
+    "a job that only Snakemake takes for unfinished": (unfinished_for_snakemake, set()),
     "results from the future, and a metric": (results_from_the_future, SCORED),
     "a comment": (edit_text(PACKAGE + "files.py", "import json", "import json  # a comment"), set()),
     "a docstring": (edit_text(PACKAGE + "files.py", '"""Write UTF-8', '"""Writes UTF-8'), set()),

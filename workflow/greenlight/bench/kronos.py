@@ -22,6 +22,7 @@ import torch
 
 from greenlight.compilation.health import HealthRecorder
 from greenlight.data.windows import Window
+from greenlight.measures.memory import MemoryMeter
 from greenlight.models.kronos import KronosStatic, KronosUpstream
 from greenlight.models.kronos.config import ModelConfig, Settings, TokenizerConfig
 from greenlight.models.kronos.network import KronosNetwork
@@ -122,6 +123,7 @@ def measure(case: Case, options: argparse.Namespace) -> list[str]:
         pairs = list(in_turn(run_upstream, run_static, options.repeats, options.device))
         # Tokens that differ move a price by far more than rounding does.
         same = np.isclose(run_static()[: len(timed)], run_upstream(), rtol=1e-4).all(axis=-1).mean()
+        beyond = beyond_weights(run_upstream, run_static, static)
     health = recorder.record()
     scale = len(windows) / len(timed)
     published, fast = (statistics.median(pair[side][0] for pair in pairs) for side in (0, 1))
@@ -139,7 +141,24 @@ def measure(case: Case, options: argparse.Namespace) -> list[str]:
         f"{health['graphs']} / {len(health['graph_breaks'])} / {health['recompiles_after_warm_up']}",
         f"{health['compile_seconds']['total']:.0f}" if case.mode != "eager" else "",
         f"{first:.1f}",
+        " / ".join(f"{size / 1e6:.0f}" for size in beyond),
     ]
+
+
+def beyond_weights(
+    run_upstream: Callable[[], Any], run_static: Callable[[], Any], static: KronosStatic
+) -> tuple[int, int]:
+    """Bytes of host memory beyond the weights: the peak of an `upstream` call; static's buffers and a call's peak."""
+    peaks = []
+    for call in (run_upstream, run_static):
+        with MemoryMeter() as meter:
+            call()
+        record = meter.record()
+        peaks.append(record["host_peak_bytes"] - record["host_begin_bytes"])
+    weights = static.weights
+    kept = sum(each.nbytes for each in static.decoder.buffers()) - sum(each.nbytes for each in weights.buffers())
+    kept += sum(table.nbytes for table in (weights.table_s1, weights.table_s2, weights.table_query))
+    return peaks[0], peaks[1] + kept
 
 
 HEADER = (
@@ -155,6 +174,7 @@ HEADER = (
     "graphs / breaks / recompiles after warm-up",
     "compile s",
     "first call s",
+    "MB beyond the weights, upstream / static",
 )
 
 

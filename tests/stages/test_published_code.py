@@ -8,6 +8,8 @@ import pytest
 from pydantic import ValidationError
 
 from greenlight.errors import UserError
+from greenlight.models.kronos.config import Settings as ModelSettings
+from greenlight.models.kronos.config import parse
 from greenlight.settings import KronosSettings, Settings
 from greenlight.stages.jobs import Plan
 
@@ -48,3 +50,11 @@ def test_without_it_nothing_depends_on_it():
 def test_a_folder_that_is_not_there_is_named():
     with pytest.raises((UserError, ValidationError), match=r"models\.kronos\.published_code: .*kronos\.py"):
         jobs("no-such-folder")
+
+
+def test_what_is_set_reaches_the_model():
+    settings = KronosSettings(windows_per_batch=256, series_per_batch=30, capacity=512)
+    own = parse(ModelSettings, settings.model_settings(), "test")
+    assert (own.windows_per_batch, own.series_per_batch, own.capacity) == (256, 30, 512)
+    unset = parse(ModelSettings, KronosSettings().model_settings(), "test")
+    assert (unset.windows_per_batch, unset.series_per_batch, unset.capacity) == (8, 8, None)

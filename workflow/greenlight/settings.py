@@ -200,15 +200,23 @@ class KronosSettings(ModelSettings):
     top_p: float = Field(default=1.0, gt=0, le=1)
     """Keep the likeliest tokens up to this probability."""
 
+    windows_per_batch: int | None = Field(default=None, ge=1)
+    """The most windows that `static` forecasts at once; 8 where it is not set. On a GPU, set it to all."""
+    series_per_batch: int | None = Field(default=None, ge=1)
+    """The most sliding windows that `static` recomputes at once where the context slides; 8 where it is not set."""
+    capacity: int | None = Field(default=None, ge=1)
+    """Context rows that `static` reserves its cache for; as many as the first call needs where it is not set."""
+
     @model_validator(mode="after")
     def _tokenizer_is_pinned(self) -> KronosSettings:
         _check_pinned(self.tokenizer, self.tokenizer_revision, "tokenizer", "tokenizer_revision")
         return self
 
     def model_settings(self) -> dict[str, Any]:
-        """As for every model; without `published_code` where there is none, for then nothing depends on it."""
+        """As for every model; without what is not set and then has no effect on a forecast."""
+        unset = {"published_code", "windows_per_batch", "series_per_batch", "capacity"}
         own = super().model_settings()
-        return {key: value for key, value in own.items() if key != "published_code" or value is not None}
+        return {key: value for key, value in own.items() if key not in unset or value is not None}
 
 
 class Models(_Section):

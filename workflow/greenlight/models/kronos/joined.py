@@ -18,13 +18,18 @@ class Linear(nn.Module):
 
     The parts give up their weights: they become views of the joined ones, or, where these are packed, stand-ins
     without numbers, so that there is one copy of the weights.
+
+    Args:
+        parts: layers of the same input.
+        may_pack: packed products round about twice as coarsely (one running sum). Inside the network that drowns in
+            the rounding of the residual stream; in the heads it would reach the logits.
     """
 
-    def __init__(self, *parts: nn.Linear) -> None:
+    def __init__(self, *parts: nn.Linear, may_pack: bool = True) -> None:
         super().__init__()
         weight = torch.cat([part.weight.detach() for part in parts])
         biases = [part.bias.detach() for part in parts if part.bias is not None]
-        packed = pack(weight, _ROWS)
+        packed = pack(weight, _ROWS) if may_pack else None
         self.is_packed = packed is not None
         self.register_buffer("weight", weight if packed is None else packed, persistent=False)
         self.register_buffer("bias", torch.cat(biases) if biases else None, persistent=False)
@@ -79,4 +84,5 @@ class JoinedNetwork(nn.Module):
         self.cross_heads, self.cross_size = cross.heads, cross.size
         self.cross_kv = Linear(cross.k_proj, cross.v_proj)
         self.cross_out = Linear(cross.out_proj)
-        self.head_s1, self.head_s2 = Linear(network.head.proj_s1), Linear(network.head.proj_s2)
+        self.head_s1 = Linear(network.head.proj_s1, may_pack=False)
+        self.head_s2 = Linear(network.head.proj_s2, may_pack=False)

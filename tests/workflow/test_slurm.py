@@ -145,6 +145,7 @@ def test_a_run_on_slurm_has_the_results_of_a_run_here(cluster, here, tmp_path):
     assert exits == [0 if gate == "pass" else 1 for gate in verdicts], away.stdout
     expected, found = content(here), content(there)
     assert found.keys() == expected.keys()
+    assert [name for name, value in found.items() if value is None] == ([] if verdicts[1] == "pass" else ["gate"])
     assert sum(name.startswith("forecasts/") for name in found) == 2 * len(VARIANTS)
     assert sum(name.startswith("scores/") for name in found) == len(VARIANTS)
     for name in expected:

@@ -30,9 +30,9 @@ def predicted(model, *shards):
 
 
 def measured(model):
-    """Probing of every variant of a model, and timing of those that are timed."""
+    """Probing of every variant of a model, timing of those that are timed, repeats of the one with too few trials."""
     timed = {f"time/{model}/{variant}" for variant in VARIANTS[model] if variant != "upstream-eager"}
-    return {f"probe/{model}/{variant}" for variant in VARIANTS[model]} | timed
+    return {f"probe/{model}/{variant}" for variant in VARIANTS[model]} | timed | {f"repeat/{model}/upstream-eager"}
 
 
 PREPARED = {"prepare/0", "prepare/1"}
@@ -45,7 +45,8 @@ SCORED = TOTO | KRONOS
 TOTO_RUNS = predicted("toto") | measured("toto") | TOTO
 KRONOS_RUNS = predicted("kronos") | measured("kronos") | KRONOS
 RUNS = TOTO_RUNS | KRONOS_RUNS
-EAGER_MEASURES = {name for name in measured("toto") | measured("kronos") if name.endswith("-eager")}
+EAGER_MEASURES = {name for name in measured("toto") | measured("kronos") if re.match("(probe|time)/.*-eager", name)}
+REPEATED = {"repeat/toto/upstream-eager", "repeat/kronos/upstream-eager"}
 FIRST_SHARD = {"prepare/0"} | predicted("toto", 0) | predicted("kronos", 0) | measured("toto") | measured("kronos")
 SECOND_SHARD = {"prepare/1"} | predicted("toto", 1) | predicted("kronos", 1)
 
@@ -257,7 +258,8 @@ EDITS = {
     "new bytes, older time": (change_last_row("SIM_00002", older=True), SECOND_SHARD | SCORED),
     "a symbol added": (symbol("added"), SECOND_SHARD | SCORED),
     "a symbol renamed": (symbol("renamed"), SECOND_SHARD | SCORED),
-    "a symbol removed": (symbol("removed"), SCORED),
+    # One shard less is one trial less of each variant, which repeats fill up.
+    "a symbol removed": (symbol("removed"), SCORED | REPEATED | {"repeat/toto/static-eager"}),
     "how prices are read": (add_code("data/reader.py"), PREPARED | RUNS),
     "a repair rule": (configure("data", "repair", gaps="forward-fill"), PREPARED | RUNS),
     "weights": (change_weights("toto"), {"weights/toto"} | COMPILED | TOTO_RUNS),

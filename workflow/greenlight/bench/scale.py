@@ -29,6 +29,7 @@ from greenlight.data.simulate import write_universe
 from greenlight.files import read_json, write_json
 from greenlight.layout import Layout
 from greenlight.provenance import processor_name
+from greenlight.stages.jobs import TRIAL_STAGES
 
 ROOT = Path(__file__).parents[3]
 ROWS = 400
@@ -109,7 +110,7 @@ def read_run(layout: Layout, wall: float | None = None, nothing: tuple[float, fl
 
 
 def _records(layout: Layout) -> Iterator[Path]:
-    for stage in ("compile", "predict", "probe", "time"):
+    for stage in TRIAL_STAGES:
         yield from sorted((layout.root / stage).rglob("record.json"))
 
 

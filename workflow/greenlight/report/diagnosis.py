@@ -89,7 +89,7 @@ class Step:
                 words.append(f"{health['recompiles_after_warm_up']} recompiles after warm-up")
             words += [f"{graphs['recordings']} CUDA graphs recorded"] if graphs["recordings"] else []
             words += [f"no CUDA graphs: {skip['reason']}" for skip in graphs["skips"]]
-            parts.append(f"{outcome['variant']}: {', '.join(words)}")
+            parts.append(f"{outcome['model']} {outcome['variant']}: {', '.join(words)}")
         return "; ".join(parts)
 
 

@@ -22,7 +22,7 @@ _packed: dict[int, Tensor] = {}
 _numbers = itertools.count()
 
 
-@torch.library.custom_op("greenlight::packed_linear", mutates_args=())
+@torch.library.custom_op("greenlight::toto_packed_linear", mutates_args=())
 def packed_linear(rows: Tensor, bias: Tensor, number: int) -> Tensor:
     """The linear layer `number` of rows [..., inputs]; [..., outputs]."""
     return torch.ops.mkldnn._linear_pointwise(rows, _packed[number], bias, "none", [], "")

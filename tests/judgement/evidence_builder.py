@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from greenlight.files import sha256_of, write_json, write_parquet
+from greenlight.judgement.draws import Differences, band_differences
 from greenlight.judgement.evidence import forecast_file, record_file
 from greenlight.judgement.expected import mode_of
 from greenlight.judgement.seal import seal
@@ -42,8 +43,9 @@ HEALTH = {
     "cuda_graphs": {"available": False, "engaged": None, "recordings": 0, "skips": []},
 }
 REPRODUCIBILITY = {
-    "same_seed_equal": True,
-    "other_seed_differs": True,
+    "same_seed_differing": 0,
+    "other_seed_changed": 1.0,
+    "other_symbol_changed": 1.0,
     "batch_equals_rows": {"max_abs_difference": 1e-6, "tolerance": 0.01},
     "order_irrelevant": {"max_abs_difference": 1e-6, "tolerance": 0.01},
     "a_b_a": True,
@@ -66,6 +68,7 @@ class Effects:
         slow_share, slow_factor: some calls take longer.
         leak: bytes a call.
         device_leak: bytes a call on a device; None where the run has no device.
+        distinct_paths: share of distinct sample paths.
         probe_error: relative error of the probed quantities; the float32 reference has 1e-7.
         health, reproducibility: entries that differ.
         failed: stage -> trial records in place of the good ones.
@@ -82,6 +85,7 @@ class Effects:
     leak: int = 0
     device_leak: int | None = None
     probe_error: float = 1.2e-7
+    distinct_paths: float = 1.0
     health: Mapping[str, Any] = field(default_factory=dict)
     reproducibility: Mapping[str, Any] = field(default_factory=dict)
     failed: Mapping[str, dict[str, Any]] = field(default_factory=dict)
@@ -131,7 +135,7 @@ class Run:
                 if mode_of(variant) != "eager":
                     jobs["compile"] = {}
                 jobs |= {f"predict/{number:04d}": {"symbols": part} for number, part in enumerate(shards)}
-                jobs |= {"probe": {}, "score": {}}
+                jobs |= {"probe": {"windows": 4, "looks": 3}, "score": {}}
                 if variant != "upstream-eager":
                     jobs["time"] = {"trials": self.processes, "pairs": self.pairs, "control_pairs": self.control_pairs}
                 if self.repeats:
@@ -206,23 +210,11 @@ class _Writer:
     def _forecasts(self) -> dict[str, str]:
         """Forecast tables around simulated prices; samples of an uncoupled implementation scatter by 3%."""
         self.tables, self.contexts, outputs = [], {}, {}
-        own = self.variant.startswith("static") and self.run.independent_draws
         for number, (symbol, count) in enumerate(self.run.symbols.items()):
-            rng, noise = self._rng("prices", number), self._rng("static" if own else "upstream", number)
-            rounding = self._rng(self.variant, number)
             scale = 10.0 ** (number % 5 - 2)
-            sigma = 0.01 * scale * np.sqrt(np.arange(1, HORIZON + 1))
-            steps = rng.standard_normal((count, HORIZON)).cumsum(axis=1) * 0.01 * scale
-            center = scale + 0.2 * sigma * rng.standard_normal((count, HORIZON))
-            center += 0.03 * sigma * noise.standard_normal((count, HORIZON))
-            actual = scale + steps
-            center = actual + (center - actual) * self.effects.error.get(symbol, 1.0)
-            center *= 1 + self.effects.rounding * rounding.standard_normal((count, HORIZON))
-            late = np.maximum(np.arange(HORIZON) - self.effects.shift, 0)
-            center, sigma = center[:, late], sigma[late]
             for window in range(count):
                 self.contexts[symbol, window] = WindowContext(scale, 0.0, 0.008 * scale)
-            table = self._table(symbol, actual, center, sigma * self.effects.band)
+            table = self._table(symbol, *self._cells(self.variant, symbol))
             self.tables.append(table)
             if "predict" in self.effects.failed:
                 continue
@@ -230,6 +222,36 @@ class _Writer:
             write_parquet(self.results / name, table)
             outputs[name] = sha256_of(self.results / name)
         return outputs
+
+    def _cells(self, variant: str, symbol: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Outcomes, medians and spreads [windows, horizon] of a variant's forecasts of a symbol."""
+        effects, number = self.run.effects[self.model, variant], list(self.run.symbols).index(symbol)
+        count, scale = self.run.symbols[symbol], 10.0 ** (number % 5 - 2)
+        own = variant.startswith("static") and self.run.independent_draws
+        rng, noise = self._rng("prices", number), self._rng("static" if own else "upstream", number)
+        rounding = self._rng(variant, number)
+        sigma = 0.01 * scale * np.sqrt(np.arange(1, HORIZON + 1))
+        steps = rng.standard_normal((count, HORIZON)).cumsum(axis=1) * 0.01 * scale
+        center = scale + 0.2 * sigma * rng.standard_normal((count, HORIZON))
+        center += 0.03 * sigma * noise.standard_normal((count, HORIZON))
+        actual = scale + steps
+        center = actual + (center - actual) * effects.error.get(symbol, 1.0)
+        center *= 1 + effects.rounding * rounding.standard_normal((count, HORIZON))
+        late = np.maximum(np.arange(HORIZON) - effects.shift, 0)
+        return actual, center[:, late], np.broadcast_to(sigma[late] * effects.band, center.shape)
+
+    def _draws(self) -> dict[str, Any]:
+        """The variant's bands beside the reference's for every window, as the probe draws them again and again."""
+        arms = []
+        for variant in (self.variant, "upstream-eager"):
+            cells = [self._cells(variant, symbol) for symbol in self.run.symbols]
+            center, sigma = (np.concatenate([cell[part] for cell in cells]) for part in (1, 2))
+            arms.append({name: center + z * sigma for name, z in (("q10", -1.2816), ("q50", 0.0), ("q90", 1.2816))})
+        keys = [f"{symbol}/{window}" for symbol, count in self.run.symbols.items() for window in range(count)]
+        draws: dict[str, Any] = {"windows": keys, "replicates": 8, "look": 1, "looks": 3}
+        rng = self._rng("draws")
+        drawn = [part + 0.05 * rng.standard_normal((8, *part.shape)) for part in band_differences(*arms)]
+        return draws | {name: values.tolist() for name, values in vars(Differences.of(*drawn)).items()}
 
     def _table(self, symbol: str, actual: np.ndarray, center: np.ndarray, sigma: np.ndarray) -> pa.Table:
         count = len(actual)
@@ -257,6 +279,7 @@ class _Writer:
     def _predict(self, asked: Any, files: dict[str, str]) -> list[Any]:
         repeats = REPRODUCIBILITY | dict(self.effects.reproducibility)
         result = {"health": self._health(), "first_call_seconds": 0.5, "load_seconds": 0.2, "forecast_hash": "abc"}
+        result["distinct_paths"] = self.effects.distinct_paths
         on_device = None if self.effects.device_leak is None else 40 << 20
         peaks = {"peak_memory_bytes": 300 << 20, "device_peak_bytes": on_device}
         return [result | peaks | {"reproducibility": repeats}]
@@ -268,7 +291,8 @@ class _Writer:
         tokens = exact[..., :3].argmax(-1)
         names = [f"SYM{number}/0" for number in range(4)]
         arrays = ({"logits": exact * (1 + error), "token": tokens}, {"logits": reference, "token": tokens})
-        return [{"quantities": compare(*arrays, {"logits": exact, "token": tokens}, windows=names)}]
+        result = {"quantities": compare(*arrays, {"logits": exact, "token": tokens}, windows=names)}
+        return [result | {"draws": self._draws() if self.variant == "static-eager" else None}]
 
     def _time(self, asked: Any, files: dict[str, str]) -> list[Any]:
         rows = []

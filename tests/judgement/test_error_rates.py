@@ -11,10 +11,9 @@ import pytest
 from scipy.stats import binom
 
 from greenlight.judgement.checks.accuracy import Judged, classify
-from greenlight.judgement.checks.forecasts import judge_steps, step_differences
 from greenlight.judgement.decision import decide
+from greenlight.judgement.draws import band_differences, judge_steps, step_differences
 from greenlight.judgement.expected import ExpectedModel
-from greenlight.judgement.forecasts import Forecasts
 from greenlight.judgement.rules import Rules, SpeedRules
 from greenlight.judgement.speed import correct, measure_speed
 from greenlight.judgement.statistics import compare_log_ratios, excess_p_value, holm, median_interval, needed_units
@@ -40,7 +39,7 @@ def mae_statuses(rng, runs, n, sigma, shift, heavy=False):
     for _ in range(runs):
         noise = rng.standard_t(4, n) / np.sqrt(2) if heavy else rng.standard_normal(n)
         compared = compare_log_ratios(shift + sigma * noise, margin=MARGIN, alpha=ALPHA)
-        judged = Judged(compared, "series", ("A", 0.0), compared.p_pass, compared.p_fail, False)
+        judged = Judged(compared, "series", ("A", 0.0), compared.p_pass, compared.p_fail, 1.0, False)
         found.append(classify(judged, MARGIN, RULES))
     return found
 
@@ -103,8 +102,7 @@ def bands(rng, windows, horizon, samples, scale=1.0, heavy=False):
     steps = rng.standard_t(4, shape) if heavy else rng.standard_normal(shape)
     paths = 100 + scale * steps.cumsum(axis=2)
     names = {"q10": 0.1, "q50": 0.5, "q90": 0.9}
-    values = {name: np.quantile(paths, level, axis=1) for name, level in names.items()}
-    return Forecasts(values, np.ones(windows, dtype=bool))
+    return {name: np.quantile(paths, level, axis=1) for name, level in names.items()}
 
 
 @pytest.mark.parametrize("heavy", [False, True])
@@ -113,7 +111,7 @@ def test_forecasts_that_differ_by_their_draws_alone_raise_no_alarm_and_are_shown
     alpha, limit = ALPHA, RULES.accuracy.step_difference
     for _ in range(runs):
         one, other = (bands(rng, 30, 16, 32, heavy=heavy) for _ in range(2))
-        found = judge_steps(step_differences(one, other), alpha, limit)
+        found = judge_steps(step_differences(*band_differences(one, other)), alpha, limit)
         alarms, agree = alarms + (found == "fail"), agree + (found == "pass")
     assert alarms <= most(runs, alpha)
     assert agree >= least(runs, 0.9)
@@ -122,7 +120,9 @@ def test_forecasts_that_differ_by_their_draws_alone_raise_no_alarm_and_are_shown
 def test_bands_too_narrow_by_a_quarter_are_shown():
     rng, runs = np.random.default_rng(15), 200
     pairs = ((bands(rng, 30, 16, 32, scale=0.75), bands(rng, 30, 16, 32)) for _ in range(runs))
-    found = [judge_steps(step_differences(*pair), ALPHA, RULES.accuracy.step_difference) for pair in pairs]
+    found = [
+        judge_steps(step_differences(*band_differences(*pair)), ALPHA, RULES.accuracy.step_difference) for pair in pairs
+    ]
     assert found.count("fail") >= least(runs, 0.95)
 
 

@@ -52,8 +52,9 @@ HEALTH_DEFECTS = {
     "recompile-limit": {"recompile_limit_hits": [{"function": "forward", "file": "m.py", "line": 3}]},
 }
 REPRODUCIBILITY_DEFECTS = {
-    "same-seed": {"same_seed_equal": False},
-    "other-seed": {"other_seed_differs": False},
+    "same-seed": {"same_seed_differing": 12},
+    "other-seed": {"other_seed_changed": 0.0},
+    "other-symbol": {"other_symbol_changed": 0.1},
     "batch-equals-rows": {"batch_equals_rows": {"max_abs_difference": 0.5, "tolerance": 0.01}},
     "symbol-order": {"order_irrelevant": {"max_abs_difference": 0.5, "tolerance": 0.01}},
     "repeat-after-other": {"a_b_a": False},
@@ -65,6 +66,7 @@ DEFECTS = (
     {name: Effects(latency=0.7, health=health) for name, health in HEALTH_DEFECTS.items()}
     | {name: Effects(latency=0.7, reproducibility=r) for name, r in REPRODUCIBILITY_DEFECTS.items()}
     | {
+        "samples-differ": Effects(latency=0.7, distinct_paths=0.95),
         "numerics": Effects(latency=0.7, probe_error=1e-3),
         "mae-not-worse": Effects(latency=0.7, error=ALL_WORSE),
         "series-difference": Effects(latency=0.7, error={"SYM3": 1.3}),

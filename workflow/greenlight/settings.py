@@ -49,6 +49,15 @@ class EvaluationSettings(_Section):
     """Whether a mode that is identical to another one on this device (reduce-overhead without CUDA) is run too."""
     probe_windows: int = Field(default=4, ge=1)
     """Windows, each of another symbol where there are enough, whose numerics are compared with float64."""
+    replicates: int = Field(default=8, ge=4)
+    """Forecasts of each window, by the reference and by a variant that draws other random numbers, whose distributions
+    are compared. Where they decide nothing, their number is doubled, at most until the last of `looks`."""
+    replicate_windows: int = Field(default=30, ge=4)
+    """Windows that are forecast so, at most."""
+    looks: int = Field(default=5, ge=1, le=6)
+    """How often replicates are looked at; the error rates are split over the looks."""
+    extra_seconds: float = Field(default=20, ge=0)
+    """Seconds that a variant may spend on further replicates; a doubling that does not fit is not begun."""
 
 
 class TimingSettings(_Section):
@@ -60,6 +69,13 @@ class TimingSettings(_Section):
     """Pairs of one reference call and one call of the variant in each process, in random order."""
     control_pairs: int = Field(default=10, ge=3)
     """Pairs of the reference against itself, which show the machine's own noise."""
+    looks: int = Field(default=3, ge=1, le=6)
+    """How often pairs are looked at. Where they leave open whether a variant is slower, the last process doubles their
+    number, at most until the last look; the error rates are split over the looks. 1: the planned pairs only."""
+    extra_seconds: float = Field(default=20, ge=0)
+    """Seconds that a variant may spend on further pairs; a doubling that does not fit is not begun."""
+    fresh_compiles: bool = False
+    """Whether each process after the first compiles anew from an empty cache; else all start from the filled one."""
     warm_up_calls: int = Field(default=3, ge=1)
     """Calls before the first timed one."""
     windows: int = Field(default=2, ge=1)

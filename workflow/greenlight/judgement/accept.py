@@ -20,7 +20,7 @@ from greenlight.judgement.evidence import Evidence, VariantEvidence
 from greenlight.judgement.judge import Verdict
 from greenlight.judgement.rules import Rules
 from greenlight.judgement.seal import seal
-from greenlight.judgement.speed import measure_speed
+from greenlight.judgement.speed import speed_of
 from greenlight.judgement.statistics import Interval
 
 Document = dict[str, Any]
@@ -126,7 +126,7 @@ def _speed(evidence: Evidence, rules: Rules) -> Document:
     for model, entry in evidence.expected.models.items():
         variants = {}
         for variant, found in evidence.of_model(model).items():
-            speed = measure_speed(found.pairs, rules.speed) if found.pairs is not None else None
+            speed = speed_of(found, rules)
             if speed is None or found.problems or not all(map(math.isfinite, _bounds(speed.ratio))):
                 continue
             compiled, predicted = found.results("compile"), found.results("predict")

@@ -25,10 +25,10 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, model_validator
 
 from greenlight.files import read_json, sha256_of
 from greenlight.judgement.expected import Expected
@@ -38,7 +38,7 @@ COMPARED = ("mae", "weighted_quantile_loss")
 
 
 class _Document(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 class Accepted(_Document):
@@ -58,6 +58,9 @@ class BaselineSymbol(_Document):
     data_hash: str
 
 
+NonNegative = Annotated[FiniteFloat, Field(ge=0)]
+
+
 class AccuracyBaseline(_Document):
     """See the module's text; `variants` holds, by error and symbol, one value a window."""
 
@@ -70,7 +73,7 @@ class AccuracyBaseline(_Document):
     samples: int
     reference: str
     symbols: dict[str, BaselineSymbol] = Field(min_length=1)
-    variants: dict[str, dict[str, dict[str, list[FiniteFloat]]]]
+    variants: dict[str, dict[str, dict[str, list[NonNegative]]]]
     incomplete: list[str] = []
     accepted: Accepted
     content_sha256: str
@@ -83,6 +86,12 @@ class BaselineRatio(_Document):
     lower: FiniteFloat
     upper: FiniteFloat
     n: int = Field(ge=1)
+
+    @model_validator(mode="after")
+    def _ordered(self) -> BaselineRatio:
+        if not self.lower <= self.estimate <= self.upper:
+            raise ValueError(f"the estimate {self.estimate} is not within its bounds")
+        return self
 
 
 class BaselineSpeed(_Document):

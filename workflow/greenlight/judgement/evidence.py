@@ -266,6 +266,8 @@ class _Reader:
                 file,
                 f"the record is stale: its key is {document.key!r}, expected {asked.key!r}",
             )
+        for text in document.problems:
+            self._problem("unexpected", stage, file, text)
         count = 0 if stage == "score" else asked.trials
         if len(document.trials) != count:
             kind = "missing" if len(document.trials) < count else "unexpected"

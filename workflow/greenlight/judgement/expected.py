@@ -14,8 +14,8 @@ Judgement walks the rows named here, never the rows that happen to lie on the di
             "jobs": {
                 "compile":      {"key": "<job key hash>"},
                 "predict/0000": {"key": "...", "symbols": ["GOOG", "SIM1"]},
-                "probe":        {"key": "..."},
-                "time":         {"key": "...", "trials": 2, "pairs": 20, "control_pairs": 10},
+                "probe":        {"key": "...", "windows": 4, "looks": 3},
+                "time":         {"key": "...", "trials": 2, "pairs": 20, "control_pairs": 10, "looks": 3},
                 "repeat":       {"key": "...", "trials": 1},   where the others are fewer than `repeats`
                 "score":        {"key": "..."}}}}}},
      "symbols": {"GOOG": {"windows": 5, "data_hash": "..."}},
@@ -79,8 +79,10 @@ class ExpectedJob(_Strict):
         key: the job's key hash, which its record must carry (else it is stale); null: not judged by key.
         trials: number of trials in the record, all of which must succeed.
         symbols: the symbols of a predict shard.
-        pairs: latency pairs in each process of a time job, at least.
+        pairs: latency pairs in each process of a time job; the last may have more, at a later look.
         control_pairs: the same for A/A pairs.
+        looks: how often the pairs of a time job, or the replicates of a probe, may be looked at; see `sequential`.
+        windows: windows of a probe.
     """
 
     key: str | None
@@ -88,6 +90,8 @@ class ExpectedJob(_Strict):
     symbols: tuple[str, ...] = ()
     pairs: int = Field(1, ge=1)
     control_pairs: int = Field(1, ge=1)
+    looks: int = Field(1, ge=1)
+    windows: int = Field(1, ge=1)
 
 
 class ExpectedVariant(_Strict):

@@ -12,8 +12,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet
 
 from greenlight.judgement.expected import Expected
+from greenlight.measures.forecasts import QUANTILE_COLUMNS
 
-VALUES = ("actual", "mean", "q10", "q50", "q90")
+VALUES = ("actual", "mean", *QUANTILE_COLUMNS)
 _NAMES = ("model", "variant", "symbol")
 _COLUMNS = (*_NAMES, "window", "step", *VALUES)
 _SCHEMA = pa.schema(
@@ -65,7 +66,8 @@ def read_forecasts(
         problems += _fill(tables, model, variant, expected, values, counts)
     cells = counts.reshape(len(rows), horizon)
     finite = np.all([np.isfinite(array).all(axis=1) for array in values.values()], axis=0)
-    crossed = ((values["q10"] > values["q50"]) | (values["q50"] > values["q90"])).any(axis=1)
+    ladder = np.stack([values[name] for name in QUANTILE_COLUMNS])
+    crossed = (ladder[:-1] > ladder[1:]).any(axis=(0, 2))
     whole = finite & (cells == 1).all(axis=1) & ~crossed
     for number in np.flatnonzero(~whole):
         symbol, window = rows[number]

@@ -17,7 +17,7 @@ from greenlight.judgement.decision import Decision, break_even_calls, decide, si
 from greenlight.judgement.evidence import Evidence, VariantEvidence
 from greenlight.judgement.expected import ExpectedModel, mode_of
 from greenlight.judgement.rules import DEFAULT_SEVERITY, Rules
-from greenlight.judgement.speed import Speed, correct, measure_speed
+from greenlight.judgement.speed import Speed, correct, speed_of
 
 _ORDER = {name: number for number, name in enumerate(DEFAULT_SEVERITY)}
 
@@ -116,7 +116,7 @@ def _judge_model(
     """Checks, speed and accuracy summary of each variant of one model."""
     expected = evidence.expected
     model = expected.models[next(iter(found.values())).model]
-    raw = {v: measure_speed(e.pairs, rules.speed) if e.pairs is not None else None for v, e in found.items()}
+    raw = {v: speed_of(e, rules) for v, e in found.items()}
     # The reference timed against itself shows the machine, and is no candidate that could win by luck.
     speeds = raw | correct({v: figures for v, figures in raw.items() if v != model.reference})
     summaries = {v: accuracy.summary_of(e, expected, rules) for v, e in found.items()}
@@ -132,10 +132,11 @@ def _judge_model(
             *running.running_checks(subject),
             *health.health_checks(subject),
             *numerics.numerics_checks(subject),
-            *numerics.reproducibility_checks(subject),
+            *numerics.reproducibility_checks(subject, found[model.reference]),
             *accuracy.paired_checks(subject, paired),
             *forecasts.agreement_check(subject, found),
             *forecasts.reference_check(subject, found, steps),
+            *forecasts.draws_check(subject),
             *accuracy.truth_checks(subject, summaries[variant]),
             *speed.speed_checks(subject, speeds[variant]),
             speed.start_check(subject),

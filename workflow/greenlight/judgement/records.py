@@ -6,6 +6,7 @@ Every record is a JSON object, sealed (`judgement.seal.seal`) before it is writt
      "trials": [trial record, ...],        one, or one per process for `time` and `repeat`; none for `score`
      "inputs":  {"forecasts/model=…/part-0.parquet": sha256},    files read, relative to the results folder
      "outputs": {"forecasts/model=…/part-0.parquet": sha256},    files written (predict, time, score)
+     "problems": ["…"],                    what score found wrong with the forecasts
      "provenance": {...}, "content_sha256": "..."}
 
 `trial` may stand for a list of one. What a trial's `result` holds, by stage, is written at the classes below.
@@ -15,15 +16,20 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
 
 Seconds = Annotated[FiniteFloat, Field(ge=0)]
 Bytes = Annotated[int, Field(ge=0)]
 Count = Annotated[int, Field(ge=0)]
+Share = Annotated[FiniteFloat, Field(ge=0, le=1)]
+# Not strict: NaN and infinities stand as text in JSON, and the checks tell where they are.
+Figure = Annotated[float, Field(strict=False)]
 
 
 class _Read(BaseModel):
-    model_config = ConfigDict(extra="ignore", frozen=True)
+    """Strict: text is no number, and a number no truth value."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True, strict=True)
 
 
 class CudaGraphs(_Read):
@@ -78,9 +84,10 @@ class Difference(_Read):
 
 
 class Affine(_Read):
-    """f(ax+b) against a f(x)+b, where the model normalises its input (`applies`)."""
+    """f(ax+b) against a f(x)+b, where the model normalises its input (`applies`); `shifted`: b is not 0."""
 
     applies: bool
+    shifted: bool = False
     max_relative_difference: FiniteFloat | None = None
     tolerance: FiniteFloat | None = None
 
@@ -89,8 +96,9 @@ class Reproducibility(_Read):
     """Metamorphic facts about the forecasts of one process.
 
     Attributes:
-        same_seed_equal: the same windows and seed gave the same bytes.
-        other_seed_differs: another seed gave other samples.
+        same_seed_differing: values that differed when the same windows were forecast with the same seed again.
+        other_seed_changed, other_symbol_changed: share of sample paths that another seed, or the same prices under
+            another symbol's name, changed; that of the window with the smallest.
         batch_equals_rows: windows together against each alone.
         order_irrelevant: windows in another order.
         a_b_a: A, then B, then A gave the first A again.
@@ -98,8 +106,9 @@ class Reproducibility(_Read):
         affine: behaviour under a change of unit.
     """
 
-    same_seed_equal: bool
-    other_seed_differs: bool
+    same_seed_differing: Count
+    other_seed_changed: Share
+    other_symbol_changed: Share
     batch_equals_rows: Difference
     order_irrelevant: Difference
     a_b_a: bool
@@ -111,6 +120,7 @@ class PredictResult(_Read):
     """`predict`: forecasts from the filled cache. At least one shard of a variant carries `reproducibility`.
 
     first_call_seconds: from the loaded model to its first forecast (a warm start where compiled).
+    distinct_paths: share of distinct sample paths among those of a window, the smallest of all windows.
     memory_readings: bytes in use by the process after each call, in order.
     peak_memory_bytes, device_peak_bytes: most of the process, and on the device; the latter null on a CPU.
     """
@@ -119,6 +129,7 @@ class PredictResult(_Read):
     first_call_seconds: Seconds
     load_seconds: Seconds
     forecast_hash: str
+    distinct_paths: Share
     peak_memory_bytes: Bytes | None = None
     device_peak_bytes: Bytes | None = None
     memory_readings: list[Bytes] = []
@@ -139,8 +150,8 @@ class Worst(_Read):
 
     window: str | int
     step: int
-    value: float | None
-    expected: float | None
+    value: Figure | None
+    expected: Figure | None
 
 
 class ProbeQuantity(_Read):
@@ -153,20 +164,49 @@ class ProbeQuantity(_Read):
     elements: Count
     finite: bool
     problem: str
-    scale: float
-    error_variant: float
-    error_reference: float
-    max_abs: float
-    max_abs_reference: float
+    scale: Figure
+    error_variant: Figure
+    error_reference: Figure
+    max_abs: Figure
+    max_abs_reference: Figure
     mismatches: Count
     worst: Worst | None
     batch_size: int | None = None
+
+
+class Draws(_Read):
+    """Paths that a variant and its reference drew for the same windows, each with numbers of its own.
+
+    Attributes:
+        windows: keys of the windows.
+        replicates: forecasts of each window in each arm, each of as many samples as the run's.
+        look, looks: at which of how many looks the drawing ended; see `sequential`.
+        moved, wider, and those of their windows: see `draws.Differences`.
+    """
+
+    windows: list[str]
+    replicates: Count
+    look: Annotated[int, Field(ge=1)]
+    looks: Annotated[int, Field(ge=1)]
+    moved: list[list[Figure]]
+    wider: list[list[Figure]]
+    moved_windows: list[list[Figure]]
+    moved_errors: list[list[Figure]]
+    wider_windows: list[list[Figure]]
+    wider_errors: list[list[Figure]]
+
+    @model_validator(mode="after")
+    def _a_look_of_them(self) -> Draws:
+        if self.look > self.looks:
+            raise ValueError(f"look {self.look} of {self.looks}")
+        return self
 
 
 class ProbeResult(_Read):
     """`probe`: {"quantities": [...]}, the reference's own probe among the variants."""
 
     quantities: list[ProbeQuantity] = Field(min_length=1)
+    draws: Draws | None = None
     health: Health | None = None
 
 
@@ -229,4 +269,5 @@ class RecordDocument(_Read):
     trials: list[Trial] = []
     inputs: dict[str, str] = {}
     outputs: dict[str, str] = {}
+    problems: list[str] = []
     provenance: dict[str, Any] = {}

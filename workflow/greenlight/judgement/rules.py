@@ -42,6 +42,8 @@ DEFAULT_SEVERITY: dict[str, Severity] = {
     "exact-quantities": "block",
     "same-seed": "block",
     "other-seed": "block",
+    "other-symbol": "block",
+    "samples-differ": "block",
     "batch-equals-rows": "block",
     "symbol-order": "block",
     "repeat-after-other": "block",
@@ -51,12 +53,13 @@ DEFAULT_SEVERITY: dict[str, Severity] = {
     "mae-not-worse": "block",
     "quantile-loss-not-worse": "block",
     "forecasts-agree": "block",
-    "mae-improvement": "warn",
+    "mae-improvement": "block",
     "series-difference": "block",
     "pairing-anchor": "block",
     "mae-against-reference": "block-on-fail",
     "quantile-loss-against-reference": "block-on-fail",
     "forecasts-against-reference": "block-on-fail",
+    "draws-as-reference": "block",
     # Does it forecast well at all?
     "naive-ratio": "block",
     "coverage": "block",
@@ -157,6 +160,17 @@ class AccuracyRules(Strict):
         description="Where the reference draws other numbers: medians may move by this share of the band's width, "
         "and log widths by as much, at any step. Half of it, shown beyond chance, is a failure.",
     )
+    draws_difference: Positive = Field(
+        0.15,
+        description="The same where many paths are drawn beside the reference's for this comparison.",
+    )
+    changed_paths: Share = Field(
+        0.5, description="Share of a window's sample paths that another seed, or another symbol, must change, at least."
+    )
+    distinct_paths: Share = Field(
+        0.99,
+        description="Share of distinct paths among a window's samples, as a share of the reference's own, at least.",
+    )
     minimum_series: int = Field(
         5, ge=2, description="With fewer series than this, windows are the unit of comparison in their place."
     )
@@ -224,6 +238,7 @@ class SpeedRules(Strict):
         description="Median seconds against the baseline's, at most; a shared machine moves by itself.",
     )
     alpha: Rate = Field(0.01, description="Rate in each tail of the intervals of median ratios.")
+    power: Annotated[float, Field(ge=0.5, lt=1)] = Field(0.9, description="Power of the stated needed number of pairs.")
     minimum_pairs: int = Field(10, ge=8, description="Fewer pairs than this are inconclusive.")
     minimum_control_pairs: int = Field(10, ge=8, description="The same for A/A pairs (eager against eager).")
     noise: float = Field(0.10, gt=0, description="A/A bound, as a share, above which the machine is too noisy.")

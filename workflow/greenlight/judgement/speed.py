@@ -9,7 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from greenlight.judgement.rules import SpeedRules
+from greenlight.judgement.evidence import VariantEvidence
+from greenlight.judgement.expected import ExpectedJob
+from greenlight.judgement.rules import Rules, SpeedRules
+from greenlight.judgement.sequential import NOISE_RATE, look_of, rate_at
 from greenlight.judgement.statistics import (
     Interval,
     excess_p_value,
@@ -21,8 +24,6 @@ from greenlight.judgement.statistics import (
     trend,
 )
 from greenlight.judgement.tables import Pairs
-
-NOISE_RATE = 0.025
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,9 @@ class Speed:
             `slow_p_value`, corrected over the variants of a model by `correct`.
         drift: change from the first to the last pair, as log ratios: of the reference's seconds (the machine)
             and of the ratio (the variant itself), the largest over processes.
+        jitter: standard deviation of the log ratios (robust, 1.4826 MAD).
+        look, looks: at which look of how many the pairs were enough, or time ran out; alpha: the rate of that look,
+            at which all bounds here stand and p-values are judged.
     """
 
     ratio: Interval
@@ -56,6 +60,10 @@ class Speed:
     p_pass: float
     p_fail: float
     drift: tuple[float, float]
+    jitter: float
+    look: int
+    looks: int
+    alpha: float
 
     @property
     def noise_bound(self) -> float:
@@ -71,6 +79,9 @@ class Speed:
         return {
             "speedup": {"value": 1 / ratio.estimate, "lower": _inverse(ratio.upper), "upper": _inverse(ratio.lower)},
             "pairs": ratio.n,
+            "look": self.look,
+            "looks": self.looks,
+            "alpha": self.alpha,
             "process_speedups": [math.exp(-value) for value in self.processes],
             "noise": None if noise is None else {**noise.__dict__},
             "variant_seconds": self.variant,
@@ -86,16 +97,23 @@ def _inverse(value: float) -> float:
     return 0.0 if math.isinf(value) else 1 / value
 
 
-def measure_speed(pairs: Pairs, rules: SpeedRules) -> Speed | None:
-    """Figures of all pairs of a variant; None where there is no pair of variant and reference."""
+def measure_speed(pairs: Pairs, rules: SpeedRules, asked: ExpectedJob | None = None) -> Speed | None:
+    """Figures of all pairs of a variant; None where there is no pair of variant and reference.
+
+    Args:
+        asked: the time job that the pairs are of; without one they were to be looked at once.
+    """
     measured, control = pairs.select(control=False), pairs.select(control=True)
     if len(measured.pair) == 0:
         return None
     logs = np.log(measured.variant_seconds / measured.reference_seconds)
-    ratio, processes = log_ratio_interval(logs, measured.process, rules.alpha)
+    look, looks = _look(measured, asked)
+    share = rate_at(1.0, look, looks)
+    alpha = rules.alpha * share
+    ratio, processes = log_ratio_interval(logs, measured.process, alpha)
     noise = None
     if len(control.pair):
-        noise = median_interval(np.log(control.variant_seconds / control.reference_seconds), NOISE_RATE)
+        noise = median_interval(np.log(control.variant_seconds / control.reference_seconds), NOISE_RATE * share)
     half = _halves(measured.process)
     eager = np.r_[measured.reference_seconds, control.reference_seconds, control.variant_seconds]
     slow = _slow(measured.variant_seconds, rules.slow_call), _slow(eager, rules.slow_call)
@@ -111,8 +129,8 @@ def measure_speed(pairs: Pairs, rules: SpeedRules) -> Speed | None:
         ratio=ratio,
         processes=tuple(processes),
         noise=noise,
-        choosing=median_interval(logs[half], rules.alpha),
-        confirming=median_interval(logs[~half], rules.alpha),
+        choosing=median_interval(logs[half], alpha),
+        confirming=median_interval(logs[~half], alpha),
         variant=_describe(measured.variant_seconds),
         reference=_describe(eager),
         slow=(slow[0][0] / slow[0][1], slow[1][0] / slow[1][1]),
@@ -120,7 +138,24 @@ def measure_speed(pairs: Pairs, rules: SpeedRules) -> Speed | None:
         p_pass=sign_p_value(logs, math.log(rules.slower), above=False),
         p_fail=sign_p_value(logs, math.log(rules.slower_shown), above=True),
         drift=(max((d[0] for d in drifts), key=abs), max((d[1] for d in drifts), key=abs)),
+        jitter=1.4826 * float(np.median(np.abs(logs - np.median(logs)))),
+        look=look,
+        looks=looks,
+        alpha=alpha,
     )
+
+
+def _look(measured: Pairs, asked: ExpectedJob | None) -> tuple[int, int]:
+    """(look, looks) of the pairs; pairs that fit no look, which is a problem of the evidence, are of the last."""
+    if asked is None:
+        return 1, 1
+    found = int((measured.process == asked.trials - 1).sum())
+    return look_of(found, asked.pairs, asked.trials, asked.looks) or asked.looks, asked.looks
+
+
+def speed_of(found: VariantEvidence, rules: Rules) -> Speed | None:
+    """Figures of a variant's latency pairs; None where there are none to be used."""
+    return None if found.pairs is None else measure_speed(found.pairs, rules.speed, found.expected.jobs.get("time"))
 
 
 def correct(speeds: Mapping[str, Speed | None]) -> dict[str, Speed | None]:

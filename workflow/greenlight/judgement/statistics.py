@@ -118,6 +118,15 @@ def median_interval(values: np.ndarray, alpha: float) -> Interval:
     return Interval(float(np.median(ordered)), float(lower), float(upper), n)
 
 
+def needed_pairs(jitter: float, distance: float, alpha: float, power: float) -> int:
+    """Pairs at which a median is shown to be beyond a limit that is `distance` away, above 0.
+
+    A median of n values with standard deviation `jitter` has 1.2533 times the standard error of a mean (normal values).
+    """
+    reach = special.ndtri(1 - alpha) + special.ndtri(power)
+    return max(8, math.ceil((reach * 1.2533 * jitter / distance) ** 2))
+
+
 def sign_p_value(values: np.ndarray, limit: float, *, above: bool) -> float:
     """One-sided p-value of the sign test that the median is above (or below) `limit`; values at it count half."""
     values = np.asarray(values, dtype=np.float64)

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet
 
 from greenlight.judgement.expected import Expected, ExpectedJob
+from greenlight.judgement.sequential import look_of
 from greenlight.measures.accuracy import METRICS
 
 UNDEFINED = ("mase",)
@@ -106,6 +107,8 @@ def read_pairs(path: Path, model: str, variant: str, asked: ExpectedJob) -> tupl
     keys = np.stack([process, control, pair], axis=1)
     if len(np.unique(keys, axis=0)) < len(keys):
         return None, [("duplicate", "there are pairs that occur twice")]
+    if len(np.unique(seconds, axis=1).T) < len(keys):
+        return None, [("duplicate", "there are pairs whose seconds are those of another pair")]
     sort = np.lexsort((pair, control, process))
     pairs = Pairs(
         process[sort],
@@ -119,14 +122,19 @@ def read_pairs(path: Path, model: str, variant: str, asked: ExpectedJob) -> tupl
 
 
 def _pair_counts(pairs: Pairs, asked: ExpectedJob) -> list[tuple[str, str]]:
-    """Problems where a process, or some of its pairs, is missing."""
-    problems = []
+    """Problems where a process, or some of its pairs, is missing, or there are more than any look has."""
+    problems, looks = [], set()
     for process in range(asked.trials):
         for control, wanted in ((False, asked.pairs), (True, asked.control_pairs)):
             found = int(((pairs.process == process) & (pairs.control == control)).sum())
-            if found < wanted:
-                kind = "control pairs" if control else "pairs"
-                problems.append(("missing", f"process {process} has {found} of {wanted} {kind}"))
+            look = look_of(found, wanted, asked.trials, asked.looks if process == asked.trials - 1 else 1)
+            looks |= {look} if process == asked.trials - 1 else set()
+            if look is None:
+                kind = "missing" if found < wanted else "unexpected"
+                name = "control pairs" if control else "pairs"
+                problems.append((kind, f"process {process} has {found} of {wanted} {name}"))
+    if len(looks - {None}) > 1:
+        problems.append(("missing", "pairs and control pairs are not those of the same look"))
     strange = sorted(set(pairs.process.tolist()) - set(range(asked.trials)))
     if strange:
         problems.append(("unexpected", f"there are pairs of process {strange[0]}, of {asked.trials} processes"))

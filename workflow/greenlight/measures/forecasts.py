@@ -82,12 +82,14 @@ def problem_with(samples: np.ndarray, windows: Sequence[Window], count: int) -> 
         samples: what a forecaster returned for `windows`.
         count: sample paths that were asked for.
 
-    Found are a wrong shape, values that are not finite, all values equal although the contexts are not, and
-    sample paths that are all the same although the context varies (one draw used for every sample).
+    Found are a wrong shape or number format, values that are not finite, all values equal although the contexts are
+    not, and sample paths that are all the same although the context varies (one draw used for every sample).
     """
     expected = (len(windows), count, windows[0].horizon)
     if np.shape(samples) != expected:
         return f"the forecast has the shape {np.shape(samples)}, expected {expected} (windows, samples, horizon)"
+    if np.asarray(samples).dtype != np.float64:
+        return f"the forecast is {np.asarray(samples).dtype}, expected float64"
     finite = np.isfinite(samples)
     if not finite.all():
         window, _, step = (int(i) for i in np.argwhere(~finite)[0])

@@ -36,37 +36,45 @@ class Pair:
 
 
 def interleaved_pairs(
-    reference: Callable[[], Any],
-    variant: Callable[[], Any],
+    reference: Callable[[int], Any],
+    variant: Callable[[int], Any],
     *,
     pairs: int,
     control_pairs: int,
     seed: int,
-    after_pair: Callable[[], None] = lambda: None,
+    first: int = 0,
+    after_pair: Callable[[Any], None] = lambda output: None,
 ) -> list[dict[str, Any]]:
     """Time two calls in turn, with the order within each pair and the place of control pairs drawn at random.
 
     Calls must return only when their work is done (forecasts come back as host arrays, so they do). Interleaving
     keeps drift of the machine out of the ratios (Kalibera and Jones, arXiv 2007.10899; facts in the docs).
+
+    Args:
+        reference, variant: get the number of their pair, so that no pair asks for what an earlier one was given and
+            a remembered answer is not taken for a fast one.
+        first: number of the first pair.
+        after_pair: gets what the second arm of the pair returned; outside the timed part.
     """
-    random = np.random.default_rng(seed)
+    random = np.random.default_rng([seed, first])
     controls = random.permutation([False] * pairs + [True] * control_pairs)
     measured = []
-    for number, control in enumerate(controls):
+    for number, control in enumerate(controls, start=first):
         second = reference if control else variant
-        if random.integers(2):
-            variant_seconds, reference_seconds, order = _seconds(second), _seconds(reference), "variant-first"
-        else:
-            reference_seconds, variant_seconds, order = _seconds(reference), _seconds(second), "reference-first"
+        variant_first = bool(random.integers(2))
+        calls = (second, reference) if variant_first else (reference, second)
+        timed = [_timed(call, number) for call in calls]
+        (variant_seconds, output), (reference_seconds, _) = timed if variant_first else timed[::-1]
+        order = "variant-first" if variant_first else "reference-first"
         measured.append(asdict(Pair(number, order, reference_seconds, variant_seconds, bool(control))))
-        after_pair()
+        after_pair(output)
     return measured
 
 
-def _seconds(call: Callable[[], Any]) -> float:
+def _timed(call: Callable[[int], Any], number: int) -> tuple[float, Any]:
     started = time.perf_counter()
-    call()
-    return time.perf_counter() - started
+    output = call(number)
+    return time.perf_counter() - started, output
 
 
 def pairs_table(model: str, variant: str, processes: list[list[dict[str, Any]]]) -> pa.Table:

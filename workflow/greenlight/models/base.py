@@ -72,6 +72,8 @@ class Forecaster(ABC):
     implementation: ClassVar[str]
     scales_with_prices: ClassVar[bool] = True
     """Whether prices in another unit give the same forecast in that unit (the model normalises)."""
+    shifts_with_prices: ClassVar[bool] = True
+    """Whether prices that are all higher by an amount give forecasts that are higher by it."""
 
     @classmethod
     @abstractmethod

@@ -26,7 +26,7 @@ from greenlight.report.findings import (
 )
 from greenlight.report.reading import Reader, at, trials_of
 from greenlight.report.symbols import SymbolRow, SymbolScores, extremes, symbol_rows, symbol_scores
-from greenlight.report.variants import VariantRow, gate_word, variant_row
+from greenlight.report.variants import Comparison, VariantRow, comparisons, gate_word, variant_row
 
 Records = dict[tuple[str, str, str], list[dict[str, Any]]]
 
@@ -55,6 +55,7 @@ class ModelFacts:
     deployed: str | None
     reference: str
     rows: tuple[VariantRow, ...]
+    comparisons: tuple[Comparison, ...]
     shown: str
     compared: str
     scores: Mapping[str, SymbolScores]
@@ -139,7 +140,8 @@ class Facts:
         verdict: pass, fail, inconclusive, or unknown where there is no verdict to show.
         reasons: why not pass.
         changes: the checks against the baselines; baselines: what differs, number by number.
-        blocking, warnings: the checks that stop a variant, and those that warn.
+        blocking, warnings, undecided: the checks that stop a variant, those that warn, and those that are inconclusive
+            and stop nothing.
         provenance: (label, value) pairs; versions, weights: the same for packages and checkpoints.
         problems: what could not be read.
     """
@@ -154,6 +156,7 @@ class Facts:
     baselines: tuple[BaselineChanges, ...]
     blocking: tuple[CheckRow, ...]
     warnings: tuple[CheckRow, ...]
+    undecided: tuple[CheckRow, ...]
     checks: tuple[CheckRow, ...]
     failed: tuple[FailedTrial, ...]
     same: tuple[str, ...]
@@ -193,6 +196,7 @@ def gather(layout: Layout) -> Facts:
         baselines=tuple(_baselines(difference)),
         blocking=tuple(together(check for check in checks if check.blocking)),
         warnings=tuple(together(check for check in checks if check.status == "warn")),
+        undecided=tuple(check for check in checks if check.status == "inconclusive" and not check.blocking),
         checks=checks,
         failed=tuple(failed_trials(records, files)),
         same=tuple(same_modes(expected, _results_of(records, "compile"))),
@@ -298,6 +302,7 @@ def _model(
         deployed=at(entry, "deployed", kind=str),
         reference=reference,
         rows=rows,
+        comparisons=tuple(found for variant in names for found in comparisons(verdict, model, variant, reference)),
         shown=shown,
         compared=compared,
         scores=scores,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -10,10 +9,6 @@ from typing import Any
 from greenlight.report.reading import at, number
 
 Checks = list[Mapping[str, Any]]
-# `describe` in the accuracy checks: "MAE +0.12% against static-eager [...".
-_AGAINST = re.compile(r"^MAE (?P<estimate>[+-]\S+%|unbounded) against (?P<other>\S+)")
-_EQUAL = re.compile(r"^MAE equal to the bit to that of (?P<other>\S+)")
-_BANDS = ("excellent", "good", "acceptable", "to investigate")
 
 
 @dataclass(frozen=True)
@@ -81,6 +76,52 @@ class VariantRow:
     device_peak: int | None
 
 
+@dataclass(frozen=True)
+class Comparison:
+    """A check that rests on an estimate with bounds; changes as shares.
+
+    Attributes:
+        against: the variant that it is compared with.
+        n, unit: pairs, series, windows or replicates that there were; needed: about how many would decide.
+    """
+
+    variant: str
+    check: str
+    status: str
+    against: str
+    estimate: float | None
+    lower: float | None
+    upper: float | None
+    n: int
+    unit: str
+    needed: int | None
+
+
+def comparisons(verdict: Mapping[str, Any], model: str, variant: str, reference: str) -> list[Comparison]:
+    """The comparisons of a variant, in the order of the checks."""
+    found = []
+    for check in checks_of(verdict, model, variant):
+        details = at(check, "details", kind=dict, default={})
+        count = at(details, "n", kind=int)
+        if count is None:
+            continue
+        found.append(
+            Comparison(
+                variant=variant,
+                check=str(check.get("name")),
+                status=str(check.get("status")),
+                against=at(details, "against", kind=str, default=reference),
+                estimate=number(details, "estimate"),
+                lower=number(details, "lower"),
+                upper=number(details, "upper"),
+                n=count,
+                unit=at(details, "unit", kind=str, default=""),
+                needed=at(details, "needed", kind=int),
+            )
+        )
+    return found
+
+
 def verdict_word(gate: str | None, blocking: Iterable[Mapping[str, Any]]) -> str:
     """`pass`, `fail`, `inconclusive` (fails, and all that blocks is inconclusive), `not measured` or `unknown`."""
     if gate != "fail":
@@ -122,8 +163,8 @@ def variant_row(verdict: Mapping[str, Any], model: str, variant: str, reference:
     checks = {str(check.get("name")): check for check in checks_of(verdict, model, variant)}
     overall = at(entry, "accuracy", "overall", kind=dict, default={})
     speed = at(entry, "speed", kind=dict, default={})
-    reason = at(checks, "mae-not-worse", "reason", kind=str, default="")
-    against, equal = _AGAINST.match(reason), _EQUAL.match(reason)
+    paired = at(checks, "mae-not-worse", "details", kind=dict, default={})
+    identical = paired.get("identical") is True
     bounds = _noise(speed)
     seconds = at(speed, "variant_seconds", kind=dict) or (_reference_seconds(verdict, model) if is_reference else {})
     return VariantRow(
@@ -139,11 +180,11 @@ def variant_row(verdict: Mapping[str, Any], model: str, variant: str, reference:
         mase=_estimate(overall, "mase"),
         quantile_loss=_estimate(overall, "weighted_quantile_loss"),
         coverage=_estimate(overall, "coverage_80"),
-        band=_band(at(checks, "mae-band", "reason", kind=str, default="")),
-        against=(against or equal)["other"] if against or equal else "",
-        against_estimate=_share(against["estimate"]) if against else None,
-        against_bound=number(checks, "mae-not-worse", "figure") if against else None,
-        identical=equal is not None,
+        band=at(checks, "mae-band", "details", "band", kind=str, default=""),
+        against=at(paired, "against", kind=str, default=""),
+        against_estimate=None if identical else number(paired, "estimate"),
+        against_bound=None if identical else number(paired, "upper"),
+        identical=identical,
         numerics=number(checks, "numerics", "figure"),
         numerics_limit=number(checks, "numerics", "limit"),
         speedup=_estimate(speed, "speedup"),
@@ -205,19 +246,6 @@ def _reference_seconds(verdict: Mapping[str, Any], model: str) -> Mapping[str, A
         if found := at(variants, variant, "speed", "reference_seconds", kind=dict):
             return found
     return {}
-
-
-def _share(text: str) -> float | None:
-    """`+0.12%` as 0.0012."""
-    try:
-        return float(text.rstrip("%")) / 100
-    except ValueError:
-        return None
-
-
-def _band(reason: str) -> str:
-    word = reason.rpartition(": ")[2]
-    return word if word in _BANDS else ""
 
 
 def _engaged(checks: Mapping[str, Any]) -> bool | None:

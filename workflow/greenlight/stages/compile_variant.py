@@ -13,17 +13,17 @@ from greenlight.layout import Layout
 from greenlight.stages.command import run_stage
 from greenlight.stages.job import Job
 from greenlight.stages.records import write_record
-from greenlight.stages.trial import TRACE, run_with_cache, trial_request
+from greenlight.stages.trial import TRACE, Runner, run_with_cache, trial_request
 
 PAGES_SECONDS = 300
 
 
-def compile_variant(layout: Layout, job: Job, options: argparse.Namespace) -> None:
+def compile_variant(layout: Layout, job: Job, options: argparse.Namespace, run: Runner = run_with_cache) -> None:
     """Compile from an empty cache; whatever happens is recorded, and the stage succeeds."""
     cache = layout.cache(job["model"], job["variant"])
     trace = layout.trial("compile", job["model"], job["variant"]) / TRACE
     request = trial_request(layout, job)
-    trial = run_with_cache(layout, job, "greenlight.stages.children.warm_up", request, cache=cache)
+    trial = run(layout, job, "greenlight.stages.children.warm_up", request, cache=cache)
     write_record(
         layout.record("compile", job["model"], job["variant"]),
         job,

@@ -92,7 +92,13 @@ def _jobs(job: Job, model: str, variant: str) -> dict[str, Any]:
         f"predict/{shard:04d}": {"key": keys[f"predict/{model}/{variant}/{shard}"], "symbols": symbols}
         for shard, symbols in enumerate(job["shards"])
     }
-    jobs["probe"] = {"key": keys[f"probe/{model}/{variant}"]}
+    evaluation = job["evaluation"]
+    windows = min(evaluation["probe_windows"], evaluation["windows"] * len(job["shards"][0]))
+    jobs["probe"] = {
+        "key": keys[f"probe/{model}/{variant}"],
+        "windows": windows,
+        "looks": evaluation["looks"],
+    }
     if repeats := job["models"][model]["repeats"][variant]:
         jobs["repeat"] = {"key": keys[f"repeat/{model}/{variant}"], "trials": repeats}
     if variant != job["models"][model]["reference"]:
@@ -101,6 +107,7 @@ def _jobs(job: Job, model: str, variant: str) -> dict[str, Any]:
             "trials": timing["processes"],
             "pairs": timing["pairs"],
             "control_pairs": timing["control_pairs"],
+            "looks": timing["looks"],
         }
     jobs["score"] = {"key": job["models"][model]["score_key"]}
     if Variant.parse(variant).compiled:

@@ -44,6 +44,8 @@ STAGE_MODULES = {
     "archive": ("greenlight.stages.archive",),
     "gate": ("greenlight.stages.gate",),
 }
+# The rules that decide whether more pairs are measured.
+SLOWDOWN = ("slower", "slower_shown", "alpha")
 
 
 def modules_of(job: Job) -> tuple[tuple[str, ...], list[str]]:
@@ -252,15 +254,31 @@ class Plan:
             "windows": self.settings.evaluation.windows,
             "probe_windows": self.settings.evaluation.probe_windows,
             "windows_per_call": self.settings.evaluation.windows_per_call,
+            "timed_windows": self.settings.timing.windows,
+            "draws": self._draws(model, variant),
             "seconds": self.settings.trials.probe_seconds,
             "before": self._before(model, variant, shard=0),
         }
+
+    def _draws(self, model: str, variant: str) -> dict[str, Any] | None:
+        """How many paths are drawn beside the reference's; None where forecasts are compared number by number.
+
+        The compiled modes of an implementation are compared with its eager mode, so that one alone needs it.
+        """
+        settings, own = self.model(model), f"{Variant.parse(variant).implementation}-eager"
+        if draws_alike(model, variant, settings.reference) or (own != variant and own in settings.variants):
+            return None
+        names = ("replicates", "replicate_windows", "looks", "extra_seconds")
+        chosen = {name: getattr(self.settings.evaluation, name) for name in names}
+        accuracy = self.settings.rules.accuracy
+        return chosen | {"limit": accuracy.draws_difference, "alpha": accuracy.alpha}
 
     @once
     def time(self, model: str, variant: str) -> Job:
         """Latency pairs against the reference."""
         return self._trial("time", model, variant) | {
             "timing": self.settings.timing.model_dump(mode="json"),
+            "slowdown": {name: getattr(self.settings.rules.speed, name) for name in SLOWDOWN},
             "windows": self.settings.evaluation.windows,
             "seconds": self.settings.trials.time_seconds,
             "before": self._before(model, variant, shard=0),

@@ -13,17 +13,17 @@ from greenlight.measures.forecasts import forecast_table
 from greenlight.stages.command import run_stage
 from greenlight.stages.job import Job
 from greenlight.stages.records import provenance_of, write_record
-from greenlight.stages.trial import run_with_cache, trial_request
+from greenlight.stages.trial import Runner, run_with_cache, trial_request
 
 
-def predict(layout: Layout, job: Job, options: argparse.Namespace) -> None:
+def predict(layout: Layout, job: Job, options: argparse.Namespace, run: Runner = run_with_cache) -> None:
     """Run the trial; a symbol without a forecast gets a file of no rows, which no judge takes for evidence."""
     model, variant, shard = job["model"], job["variant"], job["shard"]
     name = f"shard={shard:04d}"
     made = layout.trial("predict", model, variant, name) / "forecasts"
     shutil.rmtree(made, ignore_errors=True)
     request = trial_request(layout, job, options.symbols) | {"forecasts": str(made)}
-    trial = run_with_cache(layout, job, "greenlight.stages.children.forecast", request, name=name)
+    trial = run(layout, job, "greenlight.stages.children.forecast", request, name=name)
     for symbol in options.symbols:
         source, target = made / f"symbol={symbol}" / "part-0.parquet", layout.forecast(model, variant, symbol)
         if trial["kind"] == "ok" and source.is_file():

@@ -8,13 +8,13 @@ from greenlight.layout import Layout
 from greenlight.stages.command import run_stage
 from greenlight.stages.job import Job
 from greenlight.stages.records import write_record
-from greenlight.stages.trial import run_with_cache, trial_request
+from greenlight.stages.trial import Runner, run_with_cache, trial_request
 
 
-def probe(layout: Layout, job: Job, options: argparse.Namespace) -> None:
+def probe(layout: Layout, job: Job, options: argparse.Namespace, run: Runner = run_with_cache) -> None:
     """Run the trial and record it."""
     request = trial_request(layout, job, options.symbols)
-    trial = run_with_cache(layout, job, "greenlight.stages.children.numerics", request)
+    trial = run(layout, job, "greenlight.stages.children.numerics", request)
     write_record(layout.record("probe", job["model"], job["variant"]), job, trials=[trial])
 
 

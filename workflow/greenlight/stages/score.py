@@ -42,14 +42,11 @@ def _score_variant(layout: Layout, job: Job, prices: Prices) -> dict[str, Any]:
     files = [layout.forecast(model, variant, symbol) for symbol in job["symbols"]]
     tables = [pyarrow.parquet.ParquetFile(file).read() for file in files]
     forecasts = pa.concat_tables([table.replace_schema_metadata() for table in tables])
-    problems: list[str] = []
-    if forecasts.num_rows:
-        honest, problems = _that_fit(forecasts, prices)
-        contexts = _contexts(honest, prices, job["context_length"])
-        scores, found = score_windows(honest, contexts, job["horizon"])
+    honest, problems = _that_fit(forecasts, prices) if forecasts.num_rows else (forecasts, ["there are no forecasts"])
+    scores = SCORES_SCHEMA.empty_table()
+    if honest.num_rows:
+        scores, found = score_windows(honest, _contexts(honest, prices, job["context_length"]), job["horizon"])
         problems += found
-    else:
-        scores, problems = SCORES_SCHEMA.empty_table(), ["there are no forecasts"]
     target = layout.window_scores(model, variant)
     write_parquet(target, scores)
     job = {key: value for key, value in job.items() if key != "variant"}

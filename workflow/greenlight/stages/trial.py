@@ -9,7 +9,7 @@ import socket
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from greenlight.compilation.caches import cache_environment, clear_cache, copy_cache
 from greenlight.errors import UserError
@@ -44,6 +44,24 @@ def trial_request(layout: Layout, job: Job, symbols: Sequence[str] = ()) -> dict
     }
 
 
+class Runner(Protocol):
+    """What runs a child for a stage: `run_with_cache`, in a process of its own with limits and a private cache."""
+
+    def __call__(
+        self,
+        layout: Layout,
+        job: Job,
+        module: str,
+        request: dict[str, Any],
+        *,
+        name: str = "",
+        cache: Path | None = None,
+        at_most: Mapping[str, int] | None = None,
+        filled: bool = True,
+    ) -> dict[str, Any]:
+        """The trial's record."""
+
+
 def run_with_cache(
     layout: Layout,
     job: Job,
@@ -53,6 +71,7 @@ def run_with_cache(
     name: str = "",
     cache: Path | None = None,
     at_most: Mapping[str, int] | None = None,
+    filled: bool = True,
 ) -> dict[str, Any]:
     """Run a child with a private compile cache and return the trial's record; where memory runs out, again smaller.
 
@@ -62,10 +81,11 @@ def run_with_cache(
     Args:
         module: the child's module.
         name: tells trials of one stage and variant apart.
-        cache: the cache to fill, emptied before each attempt; None for a copy of the variant's filled cache, a new one
-            for each attempt, deleted afterwards.
+        cache: the cache to fill, emptied before each attempt; None for one of its own, a new one for each attempt,
+            deleted afterwards.
         at_most: sizes to begin with, where they are smaller than the request's; None for those that the variant's
             cache was filled for.
+        filled: whether its own cache begins as a copy of the variant's filled one.
     """
     folder = layout.trial(job["stage"], job["model"], job["variant"], name)
     scratch = scratch_folder()
@@ -76,7 +96,7 @@ def run_with_cache(
 
     def begin() -> None:
         shutil.rmtree(folder / TRACE, ignore_errors=True)
-        if cache is None and Variant.parse(job["variant"]).compiled:
+        if cache is None and filled and Variant.parse(job["variant"]).compiled:
             copy_cache(layout.cache(job["model"], job["variant"]), own)
         else:
             clear_cache(own)  # what an interrupted compile, or a larger attempt, left would make this one warm

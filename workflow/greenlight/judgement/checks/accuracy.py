@@ -67,6 +67,7 @@ class Judged:
     Attributes:
         d: [units] log ratios, units being series or windows as `unit` says; series: names of the series.
         worst: (series, log ratio) that differs most.
+        p_better: for the hypothesis "not better"; small where better.
     """
 
     comparison: Comparison
@@ -74,6 +75,7 @@ class Judged:
     worst: tuple[str, float]
     p_pass: float
     p_fail: float
+    p_better: float
     identical: bool
 
 
@@ -129,9 +131,10 @@ def compare_variants(
         family = [key for key in results if key[1] == error]
         passing = holm([results[key][0].p_pass for key in family])
         failing = holm([results[key][0].p_fail for key in family])
-        for key, p_pass, p_fail in zip(family, passing, failing, strict=True):
+        better = holm([1.0 - results[key][0].p_fail for key in family])
+        for key, p_pass, p_fail, p_better in zip(family, passing, failing, better, strict=True):
             compared, unit, worst, identical = results[key]
-            judged[key] = Judged(compared, unit, worst, p_pass, p_fail, identical)
+            judged[key] = Judged(compared, unit, worst, p_pass, p_fail, p_better, identical)
     return judged
 
 
@@ -178,6 +181,15 @@ def describe(judged: Judged, error: str, other: str, margin: float, status: Stat
     return text
 
 
+def details_of(judged: Judged, other: str, rules: Rules) -> dict[str, Any]:
+    """The figures of `describe` as fields; changes are shares, not log ratios."""
+    interval = judged.comparison.interval
+    shares = {name: math.expm1(getattr(interval, name)) for name in ("estimate", "lower", "upper")}
+    needed = max(judged.comparison.needed, rules.accuracy.minimum_units)
+    counts = {"n": interval.n, "unit": judged.unit, "needed": needed}
+    return {"against": other, **shares, **counts, "identical": judged.identical}
+
+
 def paired_checks(subject: Subject, judged: Mapping[tuple[str, str], Judged]) -> list[Check]:
     """Non-inferiority under common random numbers, its opposite, and the series that differs most."""
     names = [*PAIRED_CHECKS.values(), "mae-improvement", "series-difference"]
@@ -195,8 +207,9 @@ def paired_checks(subject: Subject, judged: Mapping[tuple[str, str], Judged]) ->
         found = judged[subject.found.variant, error]
         status = classify(found, margin, rules)
         reason = describe(found, error, partner, margin, status, rules)
-        upper = math.expm1(found.comparison.interval.upper)
-        checks.append(subject.check(name, status, reason, "score", figure=upper, limit=margin))
+        details = details_of(found, partner, rules)
+        figures = {"figure": details["upper"], "limit": margin, "details": details}
+        checks.append(subject.check(name, status, reason, "score", **figures))
     checks.append(_improvement(subject, judged[subject.found.variant, "mae"], partner))
     checks.append(_series_difference(subject, judged, partner))
     return checks
@@ -205,7 +218,9 @@ def paired_checks(subject: Subject, judged: Mapping[tuple[str, str], Judged]) ->
 def _improvement(subject: Subject, found: Judged, partner: str) -> Check:
     """A win that compiling can't explain is a change too."""
     interval, margin = found.comparison.interval, subject.rules.accuracy.margin
-    better = interval.upper < 0 and interval.estimate < -math.log1p(margin) / 2
+    enough = interval.n >= subject.rules.accuracy.minimum_units
+    shown = enough and found.p_better <= subject.rules.accuracy.alpha
+    better = shown and interval.estimate < -math.log1p(margin) / 2
     reason = f"MAE {percent(interval.estimate)} against {partner}"
     reason += ": better than the same mathematics can explain" if better else ": no unexplained improvement"
     figure = math.expm1(interval.estimate)
@@ -245,8 +260,9 @@ def reference_checks(subject: Subject, judged: Mapping[tuple[str, str], Judged],
             continue
         status = classify(found, margin, rules)
         reason = describe(found, error, model.reference, margin, status, rules) + ", other random numbers"
-        upper = math.expm1(found.comparison.interval.upper)
-        checks.append(subject.check(name, status, reason, "score", figure=upper, limit=margin, severity=severity))
+        details = details_of(found, model.reference, rules)
+        figures = {"figure": details["upper"], "limit": margin, "details": details}
+        checks.append(subject.check(name, status, reason, "score", severity=severity, **figures))
     return checks
 
 
@@ -293,8 +309,8 @@ def _band(subject: Subject, summary: Mapping[str, Any]) -> Check:
     band = next((name for name, top in bands.items() if entry["value"] < top), "to investigate")
     holds = entry["value"] <= rules.mae_percent_investigate
     reason = f"MAE is {_between(entry)}% of the mean price: {band}"
-    limit = rules.mae_percent_investigate
-    return subject.holds("mae-band", holds, reason, "score", figure=entry["value"], limit=limit)
+    figures = {"figure": entry["value"], "limit": rules.mae_percent_investigate, "details": {"band": band}}
+    return subject.holds("mae-band", holds, reason, "score", **figures)
 
 
 ANCHORED_ON = (
@@ -307,6 +323,7 @@ ANCHORED_ON = (
     "mae-against-reference",
     "quantile-loss-against-reference",
     "forecasts-against-reference",
+    "draws-as-reference",
 )
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from greenlight.judgement.evidence import VariantEvidence
@@ -27,6 +27,8 @@ class Check:
             such hardware, no limit set, no baseline), which is never counted as a pass.
         figure, limit: what was found and what it was held against; None where there is no single one.
         reason: one sentence.
+        details: further figures by name, such as the variant that this one is compared with, the estimate and its
+            bounds, the number of units and how many would be needed.
         evidence: (file relative to the results folder, SHA-256 or None where missing).
         severity: the configured severity.
         blocking: whether this result stops the variant.
@@ -42,11 +44,13 @@ class Check:
     evidence: tuple[tuple[str, str | None], ...]
     severity: Severity
     blocking: bool
+    details: Mapping[str, Figure | bool] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
         plain = dict(self.__dict__)
         plain["evidence"] = [{"file": file, "sha256": digest} for file, digest in self.evidence]
+        plain["details"] = dict(self.details)
         return plain
 
 
@@ -62,6 +66,7 @@ def make_check(
     limit: Figure = None,
     evidence: Iterable[tuple[str, str | None]] = (),
     severity: Severity | None = None,
+    details: Mapping[str, Figure | bool] | None = None,
 ) -> Check:
     """A check with its severity applied: `warn` turns a failure into a warning, `off` leaves it unjudged."""
     severity = severity or rules.severity_of(name)
@@ -71,7 +76,8 @@ def make_check(
         status = "warn"
     stopping = {"block": ("fail", "inconclusive"), "block-on-fail": ("fail",)}.get(severity, ())
     blocking = status in stopping
-    return Check(name, model, variant, status, figure, limit, reason, tuple(evidence), severity, blocking)
+    figures = (figure, limit, reason, tuple(evidence))
+    return Check(name, model, variant, status, *figures, severity, blocking, details or {})
 
 
 @dataclass(frozen=True)
@@ -96,6 +102,7 @@ class Subject:
         figure: Figure = None,
         limit: Figure = None,
         severity: Severity | None = None,
+        details: Mapping[str, Figure | bool] | None = None,
     ) -> Check:
         """A check of this variant, resting on the files of some stages."""
         return make_check(
@@ -109,13 +116,12 @@ class Subject:
             limit=limit,
             evidence=sorted(self.found.stage_files(*stages).items()),
             severity=severity,
+            details=details,
         )
 
-    def holds(
-        self, name: str, holds: bool, reason: str, *stages: str, figure: Figure = None, limit: Figure = None
-    ) -> Check:
-        """A check that passes or fails."""
-        return self.check(name, "pass" if holds else "fail", reason, *stages, figure=figure, limit=limit)
+    def holds(self, name: str, holds: bool, reason: str, *stages: str, **figures: Any) -> Check:
+        """A check that passes or fails; `figures` as for `check`."""
+        return self.check(name, "pass" if holds else "fail", reason, *stages, **figures)
 
     def missing(self, names: Sequence[str], what: str, *stages: str) -> list[Check]:
         """Failures of checks whose evidence is not there."""

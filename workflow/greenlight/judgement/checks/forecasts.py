@@ -9,18 +9,25 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import fields
 
 import numpy as np
-from scipy import special
 
 from greenlight.judgement.checks.accuracy import pairing
-from greenlight.judgement.checks.base import Check, Status, Subject
+from greenlight.judgement.checks.base import Check, Subject
+from greenlight.judgement.draws import (
+    BAND,
+    Differences,
+    StepDifferences,
+    band_differences,
+    describe_steps,
+    judge_draws,
+    judge_steps,
+    step_differences,
+)
 from greenlight.judgement.evidence import VariantEvidence
 from greenlight.judgement.forecasts import Forecasts
-from greenlight.judgement.statistics import holm
-
-BAND = ("q10", "q50", "q90")
+from greenlight.judgement.sequential import rate_at
 
 
 def agreement_check(subject: Subject, found: Mapping[str, VariantEvidence]) -> list[Check]:
@@ -60,33 +67,6 @@ def window_differences(own: Forecasts, other: Forecasts) -> np.ndarray:
         return np.where(difference == 0, 0.0, difference / width)
 
 
-@dataclass(frozen=True)
-class StepDifferences:
-    """Differences from a reference with other random numbers, by quantity ("median", "width") and step.
-
-    Attributes:
-        mean, error: [2, horizon] mean over windows and its standard error: of the median's difference as a share
-            of the reference's width, and of the log ratio of the widths.
-        df: degrees of freedom.
-    """
-
-    mean: np.ndarray
-    error: np.ndarray
-    df: int
-
-
-def step_differences(own: Forecasts, other: Forecasts) -> StepDifferences:
-    """Compare two sets of bands step by step over [rows] windows, which draw independently."""
-    width = {name: np.abs(f.values["q90"] - f.values["q10"]) for name, f in (("own", own), ("other", other))}
-    # A band without width is compared at a billionth of the price: equal to another such, far from any other.
-    floor = 1e-9 * np.abs(other.values["q50"]) + np.finfo(float).tiny
-    moved = (own.values["q50"] - other.values["q50"]) / (width["other"] + floor)
-    wider = np.log((width["own"] + floor) / (width["other"] + floor))
-    both = np.stack([moved, wider])
-    rows = both.shape[1]
-    return StepDifferences(both.mean(axis=1), both.std(axis=1, ddof=1) / math.sqrt(rows), rows - 1)
-
-
 def reference_check(
     subject: Subject, found: Mapping[str, VariantEvidence], judged: Mapping[str, StepDifferences]
 ) -> list[Check]:
@@ -99,50 +79,16 @@ def reference_check(
     if differences is None:
         what = f"too few forecasts of it and of {model.reference} can be compared"
         return subject.missing([name], what, *stages)
+    own, other = (entry.forecasts.values for entry in (subject.found, found[model.reference]))
+    if all(np.array_equal(own[band], other[band]) for band in BAND):
+        reason = f"equal to the bit to those of {model.reference}, which draws other numbers: it was run in its place"
+        return [subject.check(name, "fail", reason, *stages, figure=0.0)]
     limit = subject.rules.accuracy.step_difference
-    status = judge_steps(differences, subject.rules.accuracy.alpha, limit)
-    bound = float(_bounds(differences, subject.rules.accuracy.alpha).max())
-    size = np.abs(differences.mean)
-    if status == "fail":
-        size = size * _shown(differences, subject.rules.accuracy.alpha, limit / 2)
-    quantity, step = np.unravel_index(int(np.argmax(size)), size.shape)
-    value = float(differences.mean[quantity, step])
-    what = f"the band is {math.exp(value):.2f} times as wide"
-    if quantity == 0:
-        what = f"the median moves by {value:+.2f} band widths"
-    reason = (
-        f"{what} at step {step + 1} against {model.reference}, {differences.df + 1} windows, bounded by {bound:.2f}"
-    )
+    alpha = subject.rules.accuracy.alpha
+    status = judge_steps(differences, alpha, limit)
+    what, bound = describe_steps(differences, alpha, limit, status)
+    reason = f"{what} against {model.reference}, {differences.df + 1} windows, bounded by {bound:.2f}"
     return [subject.check(name, status, reason, *stages, figure=bound, limit=limit)]
-
-
-def judge_steps(differences: StepDifferences, alpha: float, limit: float) -> Status:
-    """fail: a difference above half the limit is shown; pass: all are bounded below the limit; else inconclusive."""
-    if _shown(differences, alpha, limit / 2).any():
-        return "fail"
-    return "pass" if (_bounds(differences, alpha) < limit).all() else "inconclusive"
-
-
-def _bounds(differences: StepDifferences, alpha: float) -> np.ndarray:
-    """[2, horizon] bounds of the sizes, each at rate alpha.
-
-    All of them must hold for a pass, so none needs correction (an intersection-union test, Berger 1982).
-    """
-    return np.abs(differences.mean) + special.stdtrit(differences.df, 1 - alpha) * differences.error
-
-
-def _significance(differences: StepDifferences) -> np.ndarray:
-    """[2, horizon] t statistics; 0 where nothing differs."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        t = np.abs(differences.mean) / differences.error
-    return np.where(differences.mean == 0, 0.0, t)
-
-
-def _shown(differences: StepDifferences, alpha: float, floor: float) -> np.ndarray:
-    """[2, horizon] where a difference above the floor is shown, corrected by Holm over quantities and steps."""
-    p = 2 * special.stdtr(differences.df, -_significance(differences))
-    adjusted = np.array(holm(p.ravel())).reshape(p.shape)
-    return (adjusted <= alpha) & (np.abs(differences.mean) > floor)
 
 
 def compare_steps(found: Mapping[str, VariantEvidence], reference: str, minimum: int) -> dict[str, StepDifferences]:
@@ -151,7 +97,56 @@ def compare_steps(found: Mapping[str, VariantEvidence], reference: str, minimum:
     if not other.whole.all() or len(other.whole) < minimum:
         return {}
     return {
-        variant: step_differences(entry.forecasts, other)
+        variant: step_differences(*band_differences(entry.forecasts.values, other.values))
         for variant, entry in found.items()
         if variant != reference and entry.forecasts.whole.all()
     }
+
+
+def draws_check(subject: Subject) -> list[Check]:
+    """`draws-as-reference`: many paths for the same windows, drawn in one process until the bounds decide.
+
+    For a variant that is held to the reference without its random numbers, and is not paired with one that is.
+    """
+    name = "draws-as-reference"
+    model = subject.expected.models[subject.found.model]
+    chosen = None if subject.is_reference else pairing(model, subject.found.variant)
+    if chosen is None or not chosen.against_reference:
+        return []
+    if chosen.partner not in (None, model.reference):
+        reason = f"paired with {chosen.partner}, whose own check this is"
+        return [subject.check(name, "not-measured", reason, "probe")]
+    found = [result.draws for result in subject.found.results("probe") if result.draws is not None]
+    if not found or min(found[0].replicates, len(found[0].windows)) < 2:
+        return subject.missing([name], f"the probe drew too few paths beside those of {model.reference}", "probe")
+    draws, rules = found[0], subject.rules.accuracy
+    shape = (draws.replicates, subject.expected.horizon)
+    if draws.looks != subject.found.expected.jobs["probe"].looks:
+        return subject.missing([name], f"the probe had {draws.looks} looks, not those that were asked for", "probe")
+    if len({tuple(row) for row in draws.moved}) < draws.replicates:
+        return subject.missing([name], "the probe has the same replicate twice", "probe")
+    parts = {field.name: getattr(draws, field.name) for field in fields(Differences)}
+    shapes = {name: shape if name in ("moved", "wider") else (len(draws.windows), shape[1]) for name in parts}
+    if any(_shape(part) != shapes[name] for name, part in parts.items()):
+        return subject.missing([name], "the probe's differences are not those of its replicates and windows", "probe")
+    if not all(np.isfinite(part).all() for part in parts.values()):
+        return subject.missing([name], "the probe drew paths that are not finite", "probe")
+    differences = Differences(**{name: np.array(part) for name, part in parts.items()})
+    alpha = rate_at(rules.alpha, draws.look, draws.looks)
+    judged = judge_draws(differences, alpha, rules.draws_difference)
+    status, bound = judged.outcome, judged.bound
+    reason = f"{judged.reason} against {model.reference}, {draws.replicates} replicates of {len(draws.windows)} windows"
+    reason += f", bounded by {bound:.3f}"
+    needed = math.ceil(draws.replicates * (bound / rules.draws_difference) ** 2)
+    if status == "inconclusive":
+        reason += f"; about {needed} replicates would be needed"
+    details = {"against": model.reference, "windows": len(draws.windows), "n": draws.replicates, "needed": needed}
+    details |= {"unit": "replicates", "upper": bound, "look": draws.look, "looks": draws.looks}
+    figures = {"figure": bound, "limit": rules.draws_difference, "details": details}
+    return [subject.check(name, status, reason, "probe", **figures)]
+
+
+def _shape(rows: list[list[float]]) -> tuple[int, ...]:
+    """(rows, columns); empty where the rows are not of one length."""
+    lengths = {len(row) for row in rows}
+    return (len(rows), *lengths) if len(lengths) == 1 else ()

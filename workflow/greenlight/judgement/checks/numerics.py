@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from greenlight.judgement.checks.base import Check, Status, Subject
-from greenlight.judgement.records import ProbeQuantity, Reproducibility
+from greenlight.judgement.evidence import VariantEvidence
+from greenlight.judgement.records import PredictResult, ProbeQuantity, Reproducibility
 from greenlight.judgement.rules import NumericsRules
 from greenlight.measures.numerics import FIGURES
 
@@ -15,6 +15,8 @@ NUMERICS_CHECKS = ("numerics", "exact-quantities")
 REPRODUCIBILITY_CHECKS = (
     "same-seed",
     "other-seed",
+    "other-symbol",
+    "samples-differ",
     "batch-equals-rows",
     "symbol-order",
     "repeat-after-other",
@@ -31,6 +33,10 @@ def numerics_checks(subject: Subject) -> list[Check]:
     if not results:
         return subject.missing(NUMERICS_CHECKS, "probe left no usable result", "probe")
     quantities = [quantity for result in results for quantity in result.quantities]
+    wanted = subject.found.expected.jobs["probe"].windows
+    few = next((q for q in quantities if not q.problem and q.windows < wanted), None)
+    if few is not None:
+        return subject.missing(NUMERICS_CHECKS, f"{few.quantity} of {few.windows} windows, expected {wanted}", "probe")
     return [_numerics(subject, quantities), _exact(subject, [q for q in quantities if q.kind == "exact"])]
 
 
@@ -39,7 +45,8 @@ def _place(quantity: ProbeQuantity) -> str:
     if worst is None:
         return quantity.quantity
     step = "the prefill" if worst.step == 0 else f"decode step {worst.step}"
-    return f"{quantity.quantity}, window {worst.window}, {step}"
+    size = f", {quantity.batch_size} in a call" if quantity.batch_size is not None else ""
+    return f"{quantity.quantity}, window {worst.window}, {step}{size}"
 
 
 @dataclass(frozen=True)
@@ -106,45 +113,67 @@ def _exact(subject: Subject, quantities: list[ProbeQuantity]) -> Check:
     return subject.holds("exact-quantities", holds, reason, "probe", figure=total, limit=limit)
 
 
-def reproducibility_checks(subject: Subject) -> list[Check]:
+def reproducibility_checks(subject: Subject, reference: VariantEvidence) -> list[Check]:
     """Metamorphic checks, each judged on every process that measured them."""
-    found = [r.reproducibility for r in subject.found.results("predict") if r.reproducibility is not None]
+    results = subject.found.results("predict")
+    found = [result.reproducibility for result in results if result.reproducibility is not None]
     if not found:
         return subject.missing(REPRODUCIBILITY_CHECKS, "no predict trial measured reproducibility", "predict")
-
-    def all_of(name: str, holds: Callable[[Reproducibility], bool], good: str, bad: str) -> Check:
-        passed = all(holds(entry) for entry in found)
-        return subject.holds(name, passed, good if passed else bad, "predict")
-
     return [
-        all_of(
-            "same-seed",
-            lambda entry: entry.same_seed_equal,
-            "the same seed gives the same bytes",
-            "the same seed gives other bytes",
-        ),
-        all_of(
-            "other-seed",
-            lambda entry: entry.other_seed_differs,
-            "another seed gives other samples",
-            "another seed gives the same samples: the seed is ignored",
-        ),
+        _same_seed(subject, found),
+        _changed(subject, "other-seed", "another seed", min(entry.other_seed_changed for entry in found)),
+        _changed(subject, "other-symbol", "another symbol's name", min(entry.other_symbol_changed for entry in found)),
+        _samples_differ(subject, results, reference.results("predict")),
         _difference(subject, "batch-equals-rows", "a batch against its rows", "batch_equals_rows", found),
         _difference(subject, "symbol-order", "windows in another order", "order_irrelevant", found),
-        all_of(
+        _never(
+            subject,
             "repeat-after-other",
-            lambda entry: entry.a_b_a,
+            [not entry.a_b_a for entry in found],
             "A, B, A gives the first A again",
             "A, B, A does not give the first A again: a call leaves something behind",
         ),
-        all_of(
+        _never(
+            subject,
             "output-kept",
-            lambda entry: not entry.output_overwritten,
+            [entry.output_overwritten for entry in found],
             "an earlier output stays as it was while later calls run",
             "an earlier output is overwritten by later calls",
         ),
         _affine(subject, found),
     ]
+
+
+def _never(subject: Subject, name: str, happened: list[bool], good: str, bad: str) -> Check:
+    """The figure is the number of processes in which it happened."""
+    count = sum(happened)
+    return subject.holds(name, count == 0, bad if count else good, "predict", figure=count, limit=0)
+
+
+def _same_seed(subject: Subject, found: list[Reproducibility]) -> Check:
+    differing = max(entry.same_seed_differing for entry in found)
+    reason = "the same seed gives the same bytes"
+    if differing:
+        reason = f"the same seed gives other bytes: {differing} forecast values differ"
+    return subject.holds("same-seed", differing == 0, reason, "predict", figure=differing, limit=0)
+
+
+def _changed(subject: Subject, name: str, what: str, share: float) -> Check:
+    limit = subject.rules.accuracy.changed_paths
+    reason = f"{what} changes {share:.0%} of a window's sample paths, at least"
+    if share == 0:
+        reason = f"{what} gives the same samples: the {'seed' if name == 'other-seed' else 'symbol'} is ignored"
+    return subject.holds(name, share > 0 and share >= limit, reason, "predict", figure=share, limit=limit)
+
+
+def _samples_differ(subject: Subject, own: list[PredictResult], reference: list[PredictResult]) -> Check:
+    """Repeated paths narrow no band and move no median, so that no other check sees them."""
+    if not reference:
+        return subject.missing(["samples-differ"], "the reference left no usable forecasts", "predict")[0]
+    share, expected = (min(result.distinct_paths for result in results) for results in (own, reference))
+    limit = subject.rules.accuracy.distinct_paths * expected
+    reason = f"{share:.0%} of a window's sample paths are distinct, at least; of the reference's {expected:.0%}"
+    return subject.holds("samples-differ", share >= limit, reason, "predict", figure=share, limit=limit)
 
 
 def _difference(subject: Subject, name: str, what: str, field: str, found: list[Reproducibility]) -> Check:
@@ -165,5 +194,6 @@ def _affine(subject: Subject, found: list[Reproducibility]) -> Check:
     worst = max(entries, key=lambda entry: entry.max_relative_difference - entry.tolerance)
     figure, limit = worst.max_relative_difference, worst.tolerance
     status: Status = "pass" if 0 <= figure <= limit else "fail"
-    reason = f"in another unit of price the forecasts differ by {figure:.3g}, tolerance {limit:.3g}"
+    what = "in another unit of price, and shifted," if worst.shifted else "in another unit of price"
+    reason = f"{what} the forecasts differ by {figure:.3g}, tolerance {limit:.3g}"
     return subject.check("affine", status, reason, "predict", figure=figure, limit=limit)

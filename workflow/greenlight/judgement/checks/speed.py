@@ -8,7 +8,7 @@ import math
 
 from greenlight.judgement.checks.base import Check, Status, Subject, count, percent
 from greenlight.judgement.speed import Speed
-from greenlight.judgement.statistics import trend
+from greenlight.judgement.statistics import needed_pairs, trend
 
 SPEED_CHECKS = (
     "not-slower",
@@ -46,28 +46,36 @@ def noise_carries(speed: Speed, distance: float) -> bool:
 def _not_slower(subject: Subject, speed: Speed) -> Check:
     rules, ratio = subject.rules.speed, speed.ratio
     tolerable, shown = math.log(rules.slower), math.log(rules.slower_shown)
+    # Where the estimate is right: how many pairs would show that it is below the one limit, or above the other.
+    distance = max(tolerable - ratio.estimate, ratio.estimate - shown)
+    needed = max(needed_pairs(speed.jitter, distance, speed.alpha, rules.power), rules.minimum_pairs)
     status: Status = "inconclusive"
-    shown_fast = ratio.upper < tolerable and speed.p_pass <= rules.alpha
-    shown_slow = ratio.lower > shown and speed.p_fail <= rules.alpha
+    shown_fast = ratio.upper < tolerable and speed.p_pass <= speed.alpha
+    shown_slow = ratio.lower > shown and speed.p_fail <= speed.alpha
     if shown_fast and noise_carries(speed, ratio.estimate - tolerable):
         status = "pass"
     elif shown_slow and noise_carries(speed, ratio.estimate):
         status = "fail"
     speedup = f"{math.exp(-ratio.estimate):.3g} times as fast as the reference"
     reason = f"{speedup}, latency {percent(ratio.estimate)} [{percent(ratio.lower)}, {percent(ratio.upper)}]"
-    reason += f", {ratio.n} pairs"
+    reason += f", {ratio.n} pairs" + (f" at look {speed.look} of {speed.looks}" if speed.look > 1 else "")
     controls = speed.noise.n if speed.noise is not None else 0
     if ratio.n < rules.minimum_pairs or controls < rules.minimum_control_pairs:
         wanted = f"at least {rules.minimum_pairs} and {rules.minimum_control_pairs} are needed"
         status, reason = "inconclusive", f"{count(ratio.n, 'pair')} and {controls} A/A pairs, {wanted}"
     elif status == "inconclusive":
         reason += f"; the A/A pairs show noise up to {percent(speed.noise_bound)}: more pairs are needed"
-    figure = math.expm1(ratio.upper)
-    return subject.check("not-slower", status, reason, "time", figure=figure, limit=rules.slower - 1)
+        reason += f", about {needed}"
+    shares = {name: math.expm1(getattr(ratio, name)) for name in ("estimate", "lower", "upper")}
+    counts = {"n": ratio.n, "unit": "pairs", "needed": needed, "look": speed.look, "looks": speed.looks}
+    reference = subject.expected.models[subject.found.model].reference
+    details = {"against": reference, **shares, **counts, "noise": math.expm1(speed.noise_bound)}
+    figures = {"figure": math.expm1(ratio.upper), "limit": rules.slower - 1, "details": details}
+    return subject.check("not-slower", status, reason, "time", **figures)
 
 
 def _slow_calls(subject: Subject, speed: Speed) -> Check:
-    alpha, times = subject.rules.speed.alpha, subject.rules.speed.slow_call
+    alpha, times = speed.alpha, subject.rules.speed.slow_call
     own, other = speed.slow
     reason = f"{own:.0%} of calls above {times:g} medians, {other:.0%} of the reference's (p {speed.slow_p_value:.2g})"
     holds = speed.slow_p_value > alpha

@@ -41,6 +41,8 @@ class KronosForecaster(Forecaster):
     """
 
     model: ClassVar[str] = "kronos"
+    # The amount of a candle is volume times price: its normalised course changes where prices are shifted.
+    shifts_with_prices: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -148,3 +150,9 @@ def as_array(steps: Sequence[Tensor]) -> np.ndarray:
     """Steps of [windows, classes] as [windows, steps, classes], in float64 where the model runs in it."""
     stacked = torch.stack(list(steps), dim=1).cpu()
     return stacked.to(torch.promote_types(stacked.dtype, torch.float32)).numpy()
+
+
+def probed(s1_logits: np.ndarray, s2_logits: np.ndarray) -> dict[str, np.ndarray]:
+    """What a probe returns: logits [windows, steps, classes], and the likeliest tokens [windows, steps] int64."""
+    logits = {"s1_logits": s1_logits, "s2_logits": s2_logits}
+    return logits | {name.replace("logits", "token"): values.argmax(-1) for name, values in logits.items()}

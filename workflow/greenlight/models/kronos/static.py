@@ -15,7 +15,7 @@ from greenlight.data.windows import Window
 from greenlight.models.kronos.candles import Candles, prepare
 from greenlight.models.kronos.config import CLOSE
 from greenlight.models.kronos.decoder import REPLAYED, Shape, StaticDecoder
-from greenlight.models.kronos.forecaster import KronosForecaster, as_array
+from greenlight.models.kronos.forecaster import KronosForecaster, as_array, probed
 from greenlight.models.kronos.joined import JoinedNetwork
 from greenlight.models.kronos.sampling import fill_noise
 from greenlight.models.kronos.static_tokenizer import decode_paths
@@ -122,7 +122,7 @@ class KronosStatic(KronosForecaster):
 
     @torch.no_grad()
     def probe(self, windows: Sequence[Window]) -> dict[str, np.ndarray]:
-        """Logits at each step, fed the truth: "s1_logits", "s2_logits", both [windows, steps, classes].
+        """Logits at each step, fed the truth, and the likeliest tokens; see `probed`.
 
         The logits of s2 are given the true s1 of the same step. The decoder has the samples of the latest
         forecast, all fed the same, so that the graphs are those that `forecast` runs.
@@ -140,7 +140,7 @@ class KronosStatic(KronosForecaster):
             steps = self._loop(decoder, plan, candles, tuple(tokens[:, :context] for tokens in truth), keep=True)
             logits_s1.append(as_array([step[0][: len(batch)] for step in steps]))
             logits_s2.append(as_array([step[1][: len(batch)] for step in steps]))
-        return {"s1_logits": np.concatenate(logits_s1), "s2_logits": np.concatenate(logits_s2)}
+        return probed(np.concatenate(logits_s1), np.concatenate(logits_s2))
 
     def _loop(
         self, decoder: StaticDecoder, plan: Plan, candles: Candles, known: Tokens, keep: bool = False

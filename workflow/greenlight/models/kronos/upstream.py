@@ -13,7 +13,7 @@ from greenlight.data.windows import Window
 from greenlight.models.base import LoadOptions
 from greenlight.models.kronos.candles import prepare
 from greenlight.models.kronos.config import CLOSE
-from greenlight.models.kronos.forecaster import KronosForecaster, as_array
+from greenlight.models.kronos.forecaster import KronosForecaster, as_array, probed
 from greenlight.models.kronos.sampling import draw, fill_noise, noise_size, probabilities, sound, split_noise
 
 
@@ -95,7 +95,7 @@ class KronosUpstream(KronosForecaster):
 
     @torch.no_grad()
     def probe(self, windows: Sequence[Window]) -> dict[str, np.ndarray]:
-        """Logits at each step, fed the truth: "s1_logits", "s2_logits", both [windows, steps, classes].
+        """Logits at each step, fed the truth, and the likeliest tokens; see `probed`.
 
         The logits of s2 are given the true s1 of the same step.
         """
@@ -112,4 +112,4 @@ class KronosUpstream(KronosForecaster):
             # Cloned: the next call of a compiled function may overwrite what this one returned.
             logits_s1.append(logits[:, -1].clone())
             logits_s2.append(self.network.decode_s2(hidden, s1[:, last : last + 1])[:, -1].clone())
-        return {"s1_logits": as_array(logits_s1), "s2_logits": as_array(logits_s2)}
+        return probed(as_array(logits_s1), as_array(logits_s2))

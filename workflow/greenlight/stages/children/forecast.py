@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ import numpy as np
 
 from greenlight.compilation.health import HealthRecorder
 from greenlight.compilation.overwrites import check_overwrites
-from greenlight.data.windows import FEATURES, Window, practice_windows, same_shape
+from greenlight.data.windows import CLOSE, FEATURES, Window, practice_windows, same_shape
 from greenlight.files import write_parquet
 from greenlight.measures.forecasts import forecast_table, paths_hash, problem_with
 from greenlight.measures.memory import MemoryMeter
@@ -51,7 +51,7 @@ def run(request: Request) -> dict[str, Any]:
         repeats = reproducibility(forecaster, windows, request)
         recorder.end_of_warm_up()
         before = time.perf_counter()
-        forecast_hash = _forecast_all(forecaster, request, meter)
+        forecast_hash, distinct_paths = _forecast_all(forecaster, request, meter)
         forecast_seconds = time.perf_counter() - before
     return {
         "load_seconds": load_seconds,
@@ -59,6 +59,7 @@ def run(request: Request) -> dict[str, Any]:
         "first_call_hash": first_call_hash,
         "forecast_seconds": forecast_seconds,
         "forecast_hash": forecast_hash,
+        "distinct_paths": distinct_paths,
         "memory_readings": meter.readings["host_bytes"],
         "device_memory_readings": meter.readings["device_bytes"],
         "peak_memory_bytes": meter.record()["host_peak_bytes"],
@@ -69,14 +70,15 @@ def run(request: Request) -> dict[str, Any]:
     }
 
 
-def _forecast_all(forecaster: Forecaster, request: Request, meter: MemoryMeter) -> str:
+def _forecast_all(forecaster: Forecaster, request: Request, meter: MemoryMeter) -> tuple[str, float]:
     """Forecast symbol after symbol; a file is written once all windows of its symbol are done.
 
-    Returns a hash over all sampled paths.
+    Returns a hash over all sampled paths, and the smallest share of distinct paths among those of a window.
     """
     due = {symbol: windows_of(request, symbol) for symbol in sorted(request["series"])}
     done: dict[str, list[np.ndarray]] = {symbol: [] for symbol in due}
     digest = hashlib.sha256()
+    distinct = 1.0
     every = [window for windows in due.values() for window in windows]
     for windows, count in calls_of(every, request["windows_per_call"], fill=request["mode"] != "eager"):
         samples = forecaster.forecast(windows, request["samples"], request["seed"])
@@ -85,12 +87,13 @@ def _forecast_all(forecaster: Forecaster, request: Request, meter: MemoryMeter) 
             raise InvalidOutput(problem)
         for window, paths in zip(windows[:count], samples[:count], strict=True):
             digest.update(np.ascontiguousarray(paths).tobytes())
+            distinct = min(distinct, len(np.unique(paths, axis=0)) / len(paths))
             finished = done[window.symbol]
             finished.append(paths)
             if len(finished) == len(due[window.symbol]):
                 _write(request, window.symbol, due[window.symbol], finished)
                 done[window.symbol] = []
-    return digest.hexdigest()
+    return digest.hexdigest(), distinct
 
 
 def _write(request: Request, symbol: str, windows: list[Window], samples: list[np.ndarray]) -> None:
@@ -111,31 +114,55 @@ def reproducibility(forecaster: Forecaster, windows: list[Window], request: Requ
 
     first = forecast(windows)
     spread = np.maximum(first.std(axis=1).mean(axis=-1), np.finfo(float).tiny)[:, None, None]
-    size = request["timed_windows"]
-    calls = [next(calls_of(windows[i : i + size], size, fill=True)) for i in range(0, len(windows), size)]
-    rows = np.concatenate([forecast(part)[:kept] for part, kept in calls])
+    # Each window alone; a compiled variant has the shapes that it was compiled for, so the call is filled with it.
+    size, fill = request["timed_windows"], request["mode"] != "eager"
+    rows = np.concatenate([forecast(next(calls_of([window], size, fill=fill))[0])[:1] for window in windows])
     overwritten = check_overwrites(forecast, [windows, practice_windows(len(windows), *same_shape(windows), seed)])
-    unit = 4.0
-    scaled = forecast([replace(w, context=w.context * _in_unit(unit), future=w.future) for w in windows]) / unit
     return {
-        "same_seed_equal": bool(np.array_equal(first, forecast(windows))),
-        "other_seed_differs": not np.array_equal(first, forecast(windows, seed + 1)),
+        "same_seed_differing": int((first != forecast(windows)).sum()),
+        "other_seed_changed": _changed_paths(first, forecast(windows, seed + 1)),
+        "other_symbol_changed": _changed_paths(first, forecast([replace(w, symbol=f"{w.symbol}+") for w in windows])),
         "batch_equals_rows": _difference(first, rows, spread),
         "order_irrelevant": _difference(first, forecast(windows[::-1])[::-1], spread),
         "a_b_a": overwritten["same_input_same_output"],
         "output_overwritten": not overwritten["kept_output_unchanged"],
         "overwrites": overwritten,
-        "affine": {
-            "applies": forecaster.scales_with_prices,
-            "max_relative_difference": float((np.abs(first - scaled) / spread).max()),
-            "tolerance": TOLERANCE,
-        },
+        "affine": _affine(forecaster, forecast, windows, first, spread),
     }
 
 
-def _in_unit(factor: float) -> np.ndarray:
-    """Factors of the FEATURES when prices are given in another unit; volumes stay."""
-    return np.array([1.0 if name == "volume" else factor for name in FEATURES])
+def _changed_paths(first: np.ndarray, second: np.ndarray) -> float:
+    """Share of sample paths that differ, of the window with the smallest."""
+    return float((first != second).any(axis=-1).mean(axis=-1).min())
+
+
+def _affine(
+    forecaster: Forecaster,
+    forecast: Callable[[Sequence[Window]], np.ndarray],
+    windows: Sequence[Window],
+    first: np.ndarray,
+    spread: np.ndarray,
+) -> dict[str, Any]:
+    """f(ax + b) against a f(x) + b: a is a power of two, which rounds nothing; b is each context's own spread."""
+    unit = 4.0
+    shifts = np.zeros(len(windows))
+    if forecaster.shifts_with_prices:
+        shifts = np.array([unit * float(window.context[:, CLOSE].std()) for window in windows])
+    moved = forecast([_in_unit(window, unit, shift) for window, shift in zip(windows, shifts, strict=True)])
+    back = (moved - shifts[:, None, None]) / unit
+    return {
+        "applies": forecaster.scales_with_prices,
+        "shifted": forecaster.shifts_with_prices,
+        "max_relative_difference": float((np.abs(first - back) / spread).max()),
+        "tolerance": TOLERANCE,
+    }
+
+
+def _in_unit(window: Window, factor: float, shift: float) -> Window:
+    """The window with its prices times `factor` plus `shift`; volumes stay."""
+    prices = np.array([name != "volume" for name in FEATURES])
+    factors, shifts = np.where(prices, factor, 1.0), np.where(prices, shift, 0.0)
+    return replace(window, context=window.context * factors + shifts)
 
 
 def _difference(first: np.ndarray, second: np.ndarray, spread: np.ndarray) -> dict[str, float]:

@@ -11,6 +11,7 @@ from greenlight.data.windows import Window
 from greenlight.measures.numerics import compare
 from greenlight.models.base import Variant
 from greenlight.stages.children.common import Request, calls_of, load, one_window_a_symbol, pin_process
+from greenlight.stages.children.draws import draw_beside
 from greenlight.trials.child import serve
 
 
@@ -27,7 +28,12 @@ def run(request: Request) -> dict[str, Any]:
     uncached = {} if same or request["model"] != "toto" else {"kv_cache": False}
     windows = one_window_a_symbol(request, request["probe_windows"])
     truth, single = (
-        _probe(load(request, reference.implementation, dtype, **uncached).probe, windows, request, fill=False)
+        _probe(
+            load(request, reference.implementation, dtype, **uncached).probe,
+            windows,
+            request["windows_per_call"],
+            fill=False,
+        )
         for dtype in ("float64", "float32")
     )
     variant = load(request, request["implementation"])
@@ -38,21 +44,33 @@ def run(request: Request) -> dict[str, Any]:
         for filled, _ in calls_of(windows, request["windows_per_call"], fill=fill):
             # What is probed is then the code, and the shapes, that forecasts run.
             variant.forecast(filled, request["samples"], request["seed"])
-        _probe(variant.probe, windows, request, fill)
+        for size in _sizes(request):
+            _probe(variant.probe, windows, size, fill)
         recorder.end_of_warm_up()
-        found = _probe(variant.probe, windows, request, fill)
+        found = {size: _probe(variant.probe, windows, size, fill) for size in _sizes(request)}
+        draws = draw_beside(request, variant) if request["draws"] else None
+    keys = [window.key for window in windows]
     return {
-        "windows": [window.key for window in windows],
+        "windows": keys,
         "truth": "reference in float64" + ("" if same else ", without KV cache"),
-        "quantities": compare(found, single, truth, windows=[window.key for window in windows]),
+        "quantities": [
+            entry for size, own in found.items() for entry in compare(own, single, truth, windows=keys, batch_size=size)
+        ],
+        "draws": draws,
         "health": recorder.record(),
     }
 
 
-def _probe(probe: Any, windows: list[Window], request: Request, fill: bool) -> dict[str, np.ndarray]:
-    """Probe in calls of as many windows as a forecast has; filled up where only that size was compiled."""
+def _sizes(request: Request) -> list[int]:
+    """Windows in a call: those that forecasts are made with, and one; a compiled variant has its own shapes only."""
+    sizes = {request["windows_per_call"], request["timed_windows"]}
+    return sorted(sizes | {1}) if request["mode"] == "eager" else sorted(sizes)
+
+
+def _probe(probe: Any, windows: list[Window], size: int, fill: bool) -> dict[str, np.ndarray]:
+    """Probe `size` windows in a call; filled up where only that size was compiled."""
     parts: list[dict[str, np.ndarray]] = []
-    for filled, count in calls_of(windows, request["windows_per_call"], fill):
+    for filled, count in calls_of(windows, size, fill):
         parts.append({name: np.array(values[:count]) for name, values in probe(filled).items()})
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 

@@ -1,0 +1,136 @@
+"""A small run whose variants can be given a defect: an edit of the package, and the same gate on what it leaves."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from greenlight.bench.quick_run import QuickRun, sizes_of
+from greenlight.data.simulate import write_universe
+from greenlight.files import write_parquet
+from greenlight.judgement.checks.base import Check
+from greenlight.judgement.judge import Verdict
+from greenlight.layout import Layout
+from greenlight.measures.forecasts import forecast_table
+from greenlight.stages.job import Job
+from greenlight.stages.trial import trial_environment
+
+PACKAGE = Path(__file__).parents[2] / "workflow" / "greenlight"
+# A tiny evaluation says nothing about how good a model is: what a defect changes is what is looked at.
+LENIENT = {
+    "accuracy": {"coverage": [0.0, 1.0], "naive_ratio": 10.0, "mae_percent_investigate": 100.0, "draws_difference": 0.3}
+}
+
+
+@dataclass(frozen=True)
+class Edit:
+    """A defect: in `file` of the package, `old`, which stands there once, becomes `new`."""
+
+    file: str
+    old: str
+    new: str
+
+
+class Server:
+    """The process that runs children in forks."""
+
+    def __init__(self) -> None:
+        script = Path(__file__).with_name("server.py")
+        environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+        self.process = subprocess.Popen(
+            [sys.executable, str(script)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+        )
+
+    def run(
+        self, package: Path, module: str, request: dict[str, Any], environment: Mapping[str, str]
+    ) -> dict[str, Any]:
+        """A trial record of a child of a stage."""
+        task = {"package": str(package), "module": module, "request": request, "environment": dict(environment)}
+        print(json.dumps(task), file=self.process.stdin, flush=True)
+        answer = json.loads(self.process.stdout.readline())
+        record = {"message": answer.get("error", ""), "attempts": [], "result": answer.get("result")}
+        if "error" not in answer:
+            return {"kind": "ok", **record}
+        return {"kind": "invalid-output" if "InvalidOutput" in answer["error"] else "other", **record}
+
+    def close(self) -> None:
+        self.process.stdin.close()
+        self.process.wait()
+
+
+class Gate(QuickRun):
+    """A run whose children come from a package that may have a defect."""
+
+    def __init__(self, folder: Path, server: Server, config: Mapping[str, Any]) -> None:
+        own = {"results_folder": str(folder / "results"), "baselines_folder": str(folder / "baselines")}
+        super().__init__({**config, **own, "rules": LENIENT}, self.trial)
+        self.folder, self.server, self.config = folder, server, config
+        self.package = PACKAGE.parent
+
+    @classmethod
+    def make(cls, folder: Path, server: Server, config: Mapping[str, Any], symbols: int, rows: int) -> Gate:
+        """A run of simulated prices that has begun."""
+        write_universe(folder / "prices", symbols, rows=rows, seed=3)
+        gate = cls(folder, server, {**config, "data_folder": str(folder / "prices")})
+        gate.begin()
+        return gate
+
+    def trial(
+        self,
+        layout: Layout,
+        job: Job,
+        module: str,
+        request: dict[str, Any],
+        *,
+        name: str = "",
+        cache: Path | None = None,
+        at_most: Mapping[str, int] | None = None,
+        filled: bool = True,
+    ) -> dict[str, Any]:
+        """Run a child in a fork of the server; a compiled variant works in its own cache, not in a copy."""
+        own = cache or layout.cache(job["model"], job["variant"])
+        record = self.server.run(self.package, module, request, trial_environment(own, 1))
+        return record | {"sizes": sizes_of(request), "reduced": ""}
+
+    def judge(self) -> Verdict:
+        """Judge; a variant that was not measured has forecasts of no rows, as after a failed trial."""
+        for model, variant in self.plan.variants:
+            for symbol in self.symbols:
+                path = self.layout.forecast(model, variant, symbol)
+                if not path.exists():
+                    write_parquet(path, forecast_table(model, variant, [], [], {}))
+        return super().judge()
+
+    def copy(self, folder: Path, *edits: Edit) -> Gate:
+        """The same evidence, and a copy of the package with a defect."""
+        shutil.copytree(self.layout.root, folder / "results", ignore=shutil.ignore_patterns("cache", "trials"))
+        gate = Gate(folder, self.server, self.config)
+        gate.package = folder / "package"
+        for source in PACKAGE.rglob("*.py"):
+            target = gate.package / "greenlight" / source.relative_to(PACKAGE)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source, target)
+        (gate.package / "greenlight/models/checkpoints").symlink_to(PACKAGE / "models/checkpoints")
+        for edit in edits:
+            path = gate.package / "greenlight" / edit.file
+            text = path.read_text()
+            assert text.count(edit.old) == 1, f"{edit.file} has {text.count(edit.old)} times {edit.old!r}"
+            path.write_text(text.replace(edit.old, edit.new))
+        return gate
+
+
+def checks_of(verdict: Verdict, model: str, variant: str) -> dict[str, Check]:
+    """The checks of a variant by name."""
+    return {check.name: check for check in verdict.checks if (check.model, check.variant) == (model, variant)}
+
+
+def blocking(verdict: Verdict, model: str, variant: str) -> dict[str, str]:
+    """Reasons of the checks that stop a variant, by name."""
+    return {check.name: check.reason for check in verdict.blocking(model, variant)}

@@ -1,0 +1,148 @@
+"""Real defects, each an edit of one place of the package, caught by the gate with the reason that names it.
+
+Nothing is mocked: the children of the stages run from an edited copy of the package, and the gate judges what they
+leave beside the evidence of the untouched variants.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from tests.defects.gate import Edit, Gate, Server, blocking, checks_of
+
+pytestmark = pytest.mark.slow
+CONFIG = {
+    "seed": 7,
+    "threads": 1,
+    "trials": {"repeats": 1},
+    "evaluation": {
+        "context_length": 64,
+        "horizon": 12,
+        "windows": 1,
+        "samples": 8,
+        "windows_per_call": 2,
+        "probe_windows": 4,
+        "replicates": 24,
+        "looks": 1,
+    },
+    "timing": {"processes": 1, "pairs": 20, "control_pairs": 10, "warm_up_calls": 1, "looks": 1, "windows": 2},
+    "models": {
+        "toto": {"variants": ["upstream-eager", "host-index-eager", "static-eager", "static-default"]},
+        "kronos": {"variants": ["upstream-eager", "static-eager"], "temperature": 1.1, "top_p": 0.98},
+    },
+}
+GOOD = {
+    "toto": {"upstream-eager": ("predict", "probe"), "static-eager": ("predict", "probe", "time")},
+    "kronos": {"upstream-eager": ("predict", "probe"), "static-eager": ("predict", "probe")},
+}
+CATALOGUE = tomllib.loads(Path(__file__).with_name("catalogue.toml").read_text())
+
+
+@pytest.fixture(scope="module")
+def server():
+    server = Server()
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="module")
+def good(server, tmp_path_factory):
+    """The evidence of the untouched reference and static variants."""
+    gate = Gate.make(tmp_path_factory.mktemp("good"), server, CONFIG, symbols=6, rows=160)
+    for model, variants in GOOD.items():
+        for variant, stages in variants.items():
+            gate.measure(model, variant, stages)
+    return gate
+
+
+def test_without_a_defect_none_of_these_checks_stops_a_variant(good, tmp_path):
+    gate = good.copy(tmp_path)
+    verdict = gate.judge()
+
+    assert blocking(verdict, "toto", "upstream-eager") == blocking(verdict, "kronos", "upstream-eager") == {}
+    for model in GOOD:
+        stopped = set(blocking(verdict, model, "static-eager"))
+        # What no stage here measured, and what a machine's noise may hide, is of no interest to the other tests.
+        assert stopped.isdisjoint(
+            {defect["check"] for defect in CATALOGUE.values() if defect["model"] == model} - {"trials"}
+        )
+
+
+@pytest.mark.parametrize("name", CATALOGUE)
+def test_a_defect_is_caught_for_the_right_reason(good, tmp_path, name):
+    defect = CATALOGUE[name]
+    gate = good.copy(tmp_path, Edit(defect["file"], defect["old"], defect["new"]))
+    gate.measure(defect["model"], "static-eager", defect["stages"])
+    verdict = gate.judge()
+
+    stopped = blocking(verdict, defect["model"], "static-eager")
+    assert defect["check"] in stopped, stopped
+    assert checks_of(verdict, defect["model"], "static-eager")[defect["check"]].status == "fail"
+    assert defect["words"] in stopped[defect["check"]]
+
+
+def test_compiling_that_never_engages(good, tmp_path):
+    gate = good.copy(
+        tmp_path, Edit("models/toto/static/engine.py", "        self._mode = mode\n", "        self._mode = None\n")
+    )
+    gate.measure("toto", "static-default", ("compile", "predict"))
+
+    reason = blocking(gate.judge(), "toto", "static-default")["compile-engaged"]
+    assert "no compiled graph ran" in reason and "compile" in reason and "predict" in reason
+
+
+def test_a_recompile_at_every_call(good, tmp_path):
+    """The number of a call is a Python integer, on which compiled code depends; the backend compiles nothing slow."""
+    engine, wrapper = "models/toto/static/engine.py", "models/toto/static/forecaster.py"
+    counted = (
+        "@torch.compile(backend='eager', dynamic=False)\n"
+        "def _counted(paths, calls):\n    return paths + 0 * calls\n\n\nclass TotoStatic(Forecaster):"
+    )
+    gate = good.copy(
+        tmp_path,
+        Edit(engine, "        self._mode = mode\n", "        self._mode = None\n"),
+        Edit(wrapper, "class TotoStatic(Forecaster):", counted),
+        Edit(
+            wrapper,
+            "        return quoting.prices(paths[:, 0]",
+            "        self.calls = getattr(self, 'calls', 0) + 1\n"
+            "        paths = _counted(paths, self.calls)\n"
+            "        return quoting.prices(paths[:, 0]",
+        ),
+    )
+    gate.measure("toto", "static-default", ("compile", "predict"))
+
+    stopped = blocking(gate.judge(), "toto", "static-default")
+    assert "compile-engaged" not in stopped
+    assert "after warm-up in compile" in stopped["recompiles-after-warm-up"]
+    assert "reached the recompile limit" in stopped["recompile-limit"]
+
+
+SLOW = {
+    "10% slower": ("not-slower", "time.sleep(0.1 * (time.perf_counter() - started))"),
+    "four times slower in every third call": (
+        "slow-calls",
+        "self.calls = getattr(self, 'calls', 0) + 1\n"
+        "        time.sleep(5 * (time.perf_counter() - started) * (self.calls % 3 == 0))",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SLOW)
+def test_a_variant_that_is_slow_is_not_called_as_fast_as_the_reference(good, tmp_path, name):
+    """A pass is refused whatever the machine does; how surely a slowdown is shown, error rates tell."""
+    check, delay = SLOW[name]
+    edit = Edit(
+        "models/toto/host_index.py",
+        '    implementation: ClassVar[str] = "host-index"\n',
+        '    implementation: ClassVar[str] = "host-index"\n\n'
+        "    def forecast(self, *arguments):\n        import time\n\n        started = time.perf_counter()\n"
+        f"        found = super().forecast(*arguments)\n        {delay}\n        return found\n",
+    )
+    gate = good.copy(tmp_path, edit)
+    gate.measure("toto", "host-index-eager", ("time",))
+
+    assert check in blocking(gate.judge(), "toto", "host-index-eager")

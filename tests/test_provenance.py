@@ -12,7 +12,7 @@ import pytest
 
 import greenlight
 from greenlight import provenance
-from greenlight.stages.jobs import STAGE_MODULES
+from greenlight.stages.modules import STAGE_MODULES
 
 PACKAGE = Path(greenlight.__file__).parent
 

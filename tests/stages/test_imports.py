@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from greenlight.stages.jobs import STAGE_MODULES
+from greenlight.stages.modules import STAGE_MODULES
 
 MODULES = ["greenlight.stages.planning", *(modules[0] for modules in STAGE_MODULES.values())]
 

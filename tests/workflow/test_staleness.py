@@ -16,7 +16,7 @@ from copy import deepcopy
 
 import pytest
 
-from greenlight.stages.jobs import STAGE_MODULES
+from greenlight.stages.modules import STAGE_MODULES
 from tests.workflow.project import SMALL, copy_of
 
 pytestmark = pytest.mark.slow

@@ -20,7 +20,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from greenlight.files import write_json
+from greenlight.files import sha256_of, write_json
 
 PACKAGE = "greenlight"
 _ROOT = Path(__file__).resolve().parent
@@ -170,6 +170,12 @@ def digest(value: Any) -> str:
     """SHA-256 of the canonical JSON of a value, shortened to 16 hexadecimal digits."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def tree_digest(folder: Path, pattern: str = "*") -> str:
+    """One hash over the names and contents of the files of some names below a folder, which need not exist."""
+    files = sorted(path for path in folder.rglob(pattern) if path.is_file() and not path.name.startswith("."))
+    return digest({path.relative_to(folder).as_posix(): sha256_of(path) for path in files})
 
 
 def file_digests(files: Iterable[Path]) -> str:

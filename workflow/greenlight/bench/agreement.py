@@ -12,7 +12,6 @@ state but torch's import; the evaluation is smaller than the default, so that a 
 from __future__ import annotations
 
 import argparse
-import importlib
 import json
 import multiprocessing
 import os
@@ -32,10 +31,14 @@ from greenlight.judgement.evidence import load_evidence
 from greenlight.judgement.expected import load_expected
 from greenlight.judgement.judge import Verdict, judge
 from greenlight.layout import Layout
+from greenlight.models.toto import upstream as _forks_have_imported_it  # noqa: F401
 from greenlight.provenance import utc_now
+from greenlight.stages.children import forecast, latency, numerics
 from greenlight.stages.job import Job
 from greenlight.stages.trial import trial_environment
 
+# What the stages start by name; imported once, before the first fork.
+CHILDREN = {child.__name__: child for child in (forecast, latency, numerics)}
 CONFIG: dict[str, Any] = {
     "threads": 1,
     "trials": {"repeats": 1},
@@ -71,7 +74,7 @@ def _child(module: str, request: dict[str, Any], environment: dict[str, str]) ->
     os.environ.update(environment)
     record: dict[str, Any] = {"kind": "ok", "message": "", "attempts": [], "result": None}
     try:
-        record["result"] = json.loads(json_text(importlib.import_module(module).run(request)))
+        record["result"] = json.loads(json_text(CHILDREN[module].run(request)))
     except Exception as error:
         record |= {"kind": "other", "message": f"{type(error).__name__}: {error}"}
     return record
@@ -112,8 +115,6 @@ def counts_of(verdict: Verdict) -> dict[str, Any]:
 
 def measure(runs: int, first_seed: int, prices: str, out: Path) -> None:
     """Run so often, and write what was found after each."""
-    importlib.import_module("greenlight.stages.children.latency")
-    importlib.import_module("greenlight.models.toto.upstream")
     found: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder:
         baselines = Path(folder) / "baselines"

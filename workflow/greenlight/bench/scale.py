@@ -29,7 +29,7 @@ from greenlight.data.simulate import write_universe
 from greenlight.files import read_json, write_json
 from greenlight.layout import Layout
 from greenlight.provenance import processor_name
-from greenlight.stages.jobs import TRIAL_STAGES
+from greenlight.stages.modules import TRIAL_STAGES
 
 ROOT = Path(__file__).parents[3]
 ROWS = 400

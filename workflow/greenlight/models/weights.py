@@ -198,6 +198,13 @@ def weights_hash(folder: Path) -> str:
     return digest.hexdigest()
 
 
+def content_of(source: str, revision: str | None, name: str) -> str:
+    """A checkpoint's content in few characters: a hash of its files, or the pinned commit where they are the hub's."""
+    if revision is not None:
+        return f"{source}@{revision}"
+    return weights_hash(resolve_checkpoint(source, revision, embedded=name))[:16]
+
+
 def published_files(folder: str, setting: str) -> list[Path]:
     """The Python files of Kronos' published code in a folder: `model/*.py`, kronos.py first.
 

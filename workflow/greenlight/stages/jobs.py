@@ -19,39 +19,14 @@ from greenlight import provenance
 from greenlight.compilation.modes import same_as
 from greenlight.files import sha256_of
 from greenlight.models.base import Variant
-from greenlight.models.registry import MODELS, draws_alike
-from greenlight.models.weights import published_hash, resolve_checkpoint, weights_hash
+from greenlight.models.registry import draws_alike
+from greenlight.models.weights import content_of, published_hash
 from greenlight.settings import ModelSettings, Settings
 from greenlight.stages.job import Job, job_name
+from greenlight.stages.modules import modules_of
 
-TRIAL_STAGES = ("compile", "predict", "probe", "repeat", "time")
-SUPERVISOR = "greenlight.trials.supervisor"
-# The modules that a stage runs, what it starts by name included; their imports are followed.
-STAGE_MODULES = {
-    "prepare": ("greenlight.stages.prepare",),
-    "weights": ("greenlight.stages.weights",),
-    "clear": ("greenlight.stages.clear",),
-    "compile": ("greenlight.stages.compile_variant", "greenlight.stages.children.warm_up", SUPERVISOR),
-    "predict": ("greenlight.stages.predict", "greenlight.stages.children.forecast", SUPERVISOR),
-    "probe": ("greenlight.stages.probe", "greenlight.stages.children.numerics", SUPERVISOR),
-    "repeat": ("greenlight.stages.repeat", "greenlight.stages.children.repetition", SUPERVISOR),
-    "time": ("greenlight.stages.time_variant", "greenlight.stages.children.latency", SUPERVISOR),
-    "score": ("greenlight.stages.score",),
-    "expect": ("greenlight.stages.expect",),
-    "diff": ("greenlight.stages.diff",),
-    "judge": ("greenlight.stages.judge",),
-    "report": ("greenlight.stages.report",),
-    "archive": ("greenlight.stages.archive",),
-    "gate": ("greenlight.stages.gate",),
-}
 # The rules that decide whether more pairs are measured.
 SLOWDOWN = ("slower", "slower_shown", "alpha")
-
-
-def modules_of(job: Job) -> tuple[tuple[str, ...], list[str]]:
-    """(modules that a job runs, packages left out because they are a model's that the job does not run)."""
-    others = [f"greenlight.models.{name}" for name in MODELS if name != job.get("model")]
-    return STAGE_MODULES[job["stage"]], others
 
 
 def once(method: Callable[..., Any]) -> Callable[..., Any]:
@@ -179,7 +154,7 @@ class Plan:
     @once
     def _checkpoints(self, model: str) -> dict[str, str]:
         """Content of each checkpoint of a model: a hash, or the pinned commit of a Hugging Face id."""
-        return {name: _content(*source, name) for name, source in self._sources(model).items()}
+        return {name: content_of(*source, name) for name, source in self._sources(model).items()}
 
     def _published(self, model: str) -> dict[str, str]:
         """Content of the published code that a model's `upstream` is run by; empty where none is named."""
@@ -369,7 +344,7 @@ class Plan:
     def _judging(self, stage: str) -> Job:
         return self._start(stage) | {
             "rules": self.settings.rules.model_dump(mode="json"),
-            "baselines": _tree(Path(self.settings.baselines_folder)),
+            "baselines": provenance.tree_digest(Path(self.settings.baselines_folder)),
             "versions": provenance.package_versions(provenance.JUDGE_PACKAGES),
             "expected": self._key("expect"),
         }
@@ -389,7 +364,7 @@ class Plan:
         """The report and its figures."""
         templates = Path(__file__).parents[1] / "report" / "templates"
         return self._start("report") | {
-            "templates": _tree(templates, "report*"),
+            "templates": provenance.tree_digest(templates, "report*"),
             "versions": provenance.package_versions(provenance.REPORT_PACKAGES),
             "before": {"judge": self._key("judge")},
         }
@@ -417,16 +392,3 @@ class Plan:
         jobs += [getattr(self, s)() for s in ("expect", "diff", "judge", "report", "archive", "gate")]
         for job in jobs:
             yield job_name(job), job
-
-
-def _content(source: str, revision: str | None, name: str) -> str:
-    """A hash of the checkpoint's files, or the pinned commit where they are the hub's."""
-    if revision is not None:
-        return f"{source}@{revision}"
-    return weights_hash(resolve_checkpoint(source, revision, embedded=name))[:16]
-
-
-def _tree(folder: Path, pattern: str = "*") -> str:
-    """One hash over the names and contents of the files of some names below a folder, which need not exist."""
-    files = sorted(path for path in folder.rglob(pattern) if path.is_file() and not path.name.startswith("."))
-    return provenance.digest({path.relative_to(folder).as_posix(): sha256_of(path) for path in files})

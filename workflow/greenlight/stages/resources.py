@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from greenlight.settings import Settings
-from greenlight.stages.jobs import TRIAL_STAGES
+from greenlight.stages.modules import TRIAL_STAGES
 
 # Beside a trial run two Snakemakes and the stage itself (measured: 0.4 GB together); a trial of the embedded models
 # takes at most 1.1 GB on a CPU, and CUDA's libraries and the compiler's processes several more.

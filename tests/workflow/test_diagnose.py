@@ -54,7 +54,9 @@ def test_a_broken_compiler(fresh):
     broken = fresh.folder / "broken-compiler"
     broken.write_text("#!/bin/sh\necho 'this compiler is broken' >&2; exit 1\n")
     broken.chmod(0o755)
-    record, page, said = diagnose(fresh, "upstream-eager", "static-default", environment={"CXX": str(broken)})
+    record, page, said = diagnose(
+        fresh, "upstream-eager", "static-eager", "static-default", environment={"CXX": str(broken)}
+    )
     kinds = {step["name"]: step["kind"] for step in record["steps"]}
     assert kinds["toto upstream-eager alone"] == kinds["toto static-eager alone"] == "ok"
     failed = kinds["toto static-default alone"]

@@ -22,16 +22,17 @@ pytestmark = pytest.mark.slow
 VARIANTS = ("upstream-eager", "static-eager")
 # Jobs of rules with a number or a model in their name count as one rule.
 RULES = {
-    "weights", "prepare", "clear", "compile", "predict", "probe", "time", "score", "expect", "diff", "judge",
+    "weights", "prepare", "clear", "compile", "predict", "probe", "repeat", "time", "score", "expect", "diff", "judge",
     "report", "archive", "gate",
 }  # fmt: skip
-TRIALS = {"compile", "predict", "probe", "time"}
+TRIALS = {"compile", "predict", "probe", "repeat", "time"}
 
 
 def tiny(**changes):
     config = deepcopy(SMALL)
     config["evaluation"] |= {"windows": 1, "probe_windows": 1}
     config["symbols_per_job"] = 100
+    config["trials"] = {"repeats": 1}
     config["models"] = {"toto": {"variants": list(VARIANTS)}, "kronos": None}
     return config | changes
 

@@ -45,7 +45,7 @@ SCORED = TOTO | KRONOS
 TOTO_RUNS = predicted("toto") | measured("toto") | TOTO
 KRONOS_RUNS = predicted("kronos") | measured("kronos") | KRONOS
 RUNS = TOTO_RUNS | KRONOS_RUNS
-EAGER_MEASURES = {name for name in measured("toto") | measured("kronos") if re.match("(probe|time)/.*-eager", name)}
+EAGER_PROBES = {name for name in measured("toto") | measured("kronos") if re.match("probe/.*-eager", name)}
 REPEATED = {"repeat/toto/upstream-eager", "repeat/kronos/upstream-eager"}
 FIRST_SHARD = {"prepare/0"} | predicted("toto", 0) | predicted("kronos", 0) | measured("toto") | measured("kronos")
 SECOND_SHARD = {"prepare/1"} | predicted("toto", 1) | predicted("kronos", 1)
@@ -244,7 +244,7 @@ EDITS = {
     "an unknown environment variable": (unknown_variable, set()),
     "the KV cache of one model": (add_code("models/toto/repair.py"), COMPILED | TOTO_RUNS),
     "the network of the other": (add_code("models/kronos/network.py"), KRONOS_RUNS),
-    "how forecasts are tabled": (add_code("measures/forecasts.py"), COMPILED | RUNS - EAGER_MEASURES),
+    "how forecasts are tabled": (add_code("measures/forecasts.py"), COMPILED | RUNS - EAGER_PROBES),
     "a metric": (add_code("measures/accuracy.py"), SCORED),
     "how checks decide": (add_code("judgement/decision.py"), JUDGED),
     "a check's threshold": (configure("rules", "accuracy", margin=0.02), JUDGED),

@@ -39,6 +39,15 @@ def test_full_configuration_names_every_implementation_in_every_mode():
         assert len(model.variants) == 4 * len(model.known())
 
 
+@pytest.mark.parametrize("key", ["pairs", "control_pairs"])
+def test_fewer_pairs_than_a_verdict_needs_are_refused(key):
+    """With them no variant but the reference could ever pass, and a run would say so only at its end."""
+    few = merged(shipped(), {"timing": {"processes": 2, key: 4}})
+    with pytest.raises(UserError, match=rf"timing.{key}.* 8.*rules.speed.minimum_{key} asks for 10"):
+        load_settings(few, ["config/config.yaml"])
+    load_settings(merged(few, {"timing": {"processes": 3}}), ["config/config.yaml"])
+
+
 def test_production_is_refused_until_revisions_are_pinned():
     production = merged(shipped(), shipped("production.yaml"))
     with pytest.raises(UserError, match="revision must pin its commit"):

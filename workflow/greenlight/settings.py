@@ -293,6 +293,18 @@ class Settings(_Section):
             raise ValueError("names no symbol; write `all` or at least one name")
         return value
 
+    @model_validator(mode="after")
+    def _pairs_that_can_decide(self) -> Settings:
+        for key in ("pairs", "control_pairs"):
+            planned, needed = (self.timing.processes * getattr(self.timing, key), f"minimum_{key}")
+            least = getattr(self.rules.speed, needed)
+            if planned < least:
+                raise ValueError(
+                    f"timing.{key} in {self.timing.processes} processes are {planned}, and rules.speed.{needed} asks "
+                    f"for {least}, so that no variant could pass; raise timing.{key} or timing.processes"
+                )
+        return self
+
 
 def load_settings(config: Mapping[str, Any], files: Sequence[str | Path]) -> Settings:
     """Check a configuration as Snakemake merged it.

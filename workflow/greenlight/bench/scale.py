@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from greenlight.data.simulate import write_universe
+from greenlight.errors import UserError
 from greenlight.files import read_json, write_json
 from greenlight.layout import Layout
 from greenlight.provenance import processor_name
@@ -98,6 +99,8 @@ def read_run(layout: Layout, wall: float | None = None, nothing: tuple[float, fl
     records = {path: read_json(path) for path in _records(layout)}
     predicted = [record for path, record in records.items() if path.is_relative_to(layout.root / "predict")]
     trials = [trial for record in records.values() for trial in record["trials"]]
+    if sum(trial["seconds"] for trial in trials) > wall:
+        raise UserError(f"{layout.root}: its last run made a part of it only; expected the results of one whole run")
     return Run(
         symbols=sum(len(entry["job"]["symbols"]) for name, entry in entries.items() if name.startswith("prepare/")),
         wall=wall,
@@ -165,7 +168,10 @@ def main() -> None:
     parser.add_argument("--of", type=Path, help="print the figures of this results folder instead")
     options = parser.parse_args()
     if options.of is not None:
-        print(table([read_run(Layout(options.of))]))
+        try:
+            print(table([read_run(Layout(options.of))]))
+        except UserError as error:
+            sys.exit(f"greenlight: {error}")
         return
     versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in ("torch", "snakemake"))
     print(f"{datetime.date.today()}, {processor_name()}, {os.cpu_count()} CPU, {platform.machine()}, {versions}")

@@ -63,6 +63,16 @@ def test_a_winner_that_other_processes_do_not_confirm_gives_way_to_the_next():
     assert "does not clear 1.05" in decision.losers["static-max-autotune"]
 
 
+def test_the_only_variant_that_passes_is_one_that_no_other_passes_beside():
+    others = ["static-eager", "static-reduce-overhead", "static-max-autotune"]
+    unconfirmed = EQUAL | {"static-default": (0.5, 1.0)}
+    alone = choose(unconfirmed, blocked=[*others, "static-default"])
+    assert (alone.chosen, alone.reason) == ("upstream-eager", "the only variant that passes")
+    beside = choose(unconfirmed, blocked=others)
+    assert beside.chosen == "upstream-eager" and "does not clear" in beside.losers["static-default"]
+    assert beside.reason == "no more complex variant is faster by the margin"
+
+
 def test_a_blocked_variant_is_never_chosen_and_its_line_says_why():
     decision = choose(EQUAL | {"static-default": (0.5, 0.5), "static-max-autotune": (0.8, 0.8)}, ["static-default"])
     assert decision.chosen == "static-max-autotune"

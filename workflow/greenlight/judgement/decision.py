@@ -71,11 +71,11 @@ def decide(
             losers[variant] = "its speed is not known"
         else:
             candidates.append(variant)
-    chosen, reason = None, "no variant passes"
+    chosen, reason, passing = None, "no variant passes", len(candidates)
     while candidates:
         chosen, runner_up = _fastest(model, candidates, speeds, rules)
         if runner_up is None:
-            reason = _only(chosen, candidates, model)
+            reason = _only(passing, model)
             break
         confirmed = _over(model, chosen, runner_up, speeds, "confirming")
         speedup = _words(confirmed)
@@ -90,8 +90,8 @@ def decide(
     return Decision(chosen, reason, losers, model.deployed, judged)
 
 
-def _only(chosen: str, candidates: Sequence[str], model: ExpectedModel) -> str:
-    if len(candidates) == 1 and len(model.variants) > 1:
+def _only(passing: int, model: ExpectedModel) -> str:
+    if passing == 1 and len(model.variants) > 1:
         return "the only variant that passes"
     return "no more complex variant is faster by the margin"
 

@@ -203,6 +203,8 @@ def test_descendants_in_other_sessions_are_ended_too(tmp_path, hang):
 def test_nothing_is_left_when_the_runner_is_ended(tmp_path, number):
     pid_file = tmp_path / "pid"
     code = (
+        # A shell's background jobs, this test run perhaps among them, hand down an ignored SIGINT.
+        "import signal\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "from pathlib import Path\nfrom greenlight.trials.runner import Limits, run_trial\n"
         f"run_trial('endings', {{'end': 'orphans', 'pid_file': {str(pid_file)!r}, 'hang': True}},"
         f" folder=Path({str(tmp_path)!r}), limits=Limits(seconds=60), environment={CHILDREN!r})"

@@ -20,11 +20,11 @@ _LIBRARY.define("packed_linear(Tensor x, Tensor stand_in, Tensor? bias) -> Tenso
 _TOLERANCE = 1e-4
 
 
-def pack(weight: Tensor, rows: int) -> Tensor | None:
+def pack(weight: Tensor, rows: int | None = None) -> Tensor | None:
     """A stand-in for a weight [out, in] that `packed_linear` takes; None where packing is not to be had.
 
     Args:
-        rows: how many rows a product will mostly have.
+        rows: how many rows a product will mostly have; None where that is not known.
     """
     if weight.device.type != "cpu" or weight.dtype != torch.float32 or not torch.backends.mkldnn.is_available():
         return None

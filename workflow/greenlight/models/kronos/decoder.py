@@ -77,13 +77,13 @@ class Cache(nn.Module):
         return parts if series is None else tuple(part.index_select(0, series) for part in parts)
 
 
-def attend(query: Tensor, cached: tuple[Tensor, Tensor, Tensor, Tensor], known: Tensor, drawn: Tensor) -> Tensor:
+def attend(query: Tensor, cached: tuple[Tensor, Tensor, Tensor, Tensor], known: Tensor | None, drawn: Tensor) -> Tensor:
     """Attention of drawn tokens over the shared prefix and their own sample's suffix, in one softmax.
 
     Args:
         query: [series, samples, tokens, heads, size].
         cached: see `Cache.read`.
-        known: [series, prefix] bool, which prefix slots count.
+        known: [series, prefix] bool, which prefix slots count; None for all.
         drawn: [tokens, suffix] bool, which suffix slots count.
 
     Returns:
@@ -94,7 +94,8 @@ def attend(query: Tensor, cached: tuple[Tensor, Tensor, Tensor, Tensor], known: 
     by_head = query.permute(0, 3, 1, 2, 4)
     rows = by_head.shape[2:4]
     shared = (by_head.flatten(2, 3) @ prefix_key.transpose(-1, -2)).unflatten(2, rows)
-    shared = shared.masked_fill(~known[:, None, None, None], float("-inf"))
+    if known is not None:
+        shared = shared.masked_fill(~known[:, None, None, None], float("-inf"))
     if rows[1] > 1:
         own = query.transpose(2, 3) @ suffix_key.transpose(-1, -2)
     else:
@@ -119,28 +120,18 @@ class StaticBlock(nn.Module):
 
     def prefill(self, x: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
         """[series, prefix, width] to the same; cosine and sine [prefix, size]."""
-        query, key, value = self._split(x).permute(2, 0, 3, 1, 4).unbind(0)
+        query, key, value = self.weights.split(x).permute(2, 0, 3, 1, 4).unbind(0)
         query, key = rotate(query, cosine, sine), rotate(key, cosine, sine)
         self.cache.keep_prefix(key, value)
         mixed = functional.scaled_dot_product_attention(query, key, value, is_causal=True)
-        return self._finish(x, mixed.transpose(1, 2).flatten(2))
+        return self.weights.finish(x, mixed.transpose(1, 2).flatten(2))
 
     def advance(self, x: Tensor, cosine: Tensor, sine: Tensor, slots: Tensor, known: Tensor, drawn: Tensor) -> Tensor:
         """Drawn tokens: [series, samples, tokens, width]; cosine and sine [series, 1, tokens, 1, size]."""
-        query, key, value = self._split(x).unbind(3)
+        query, key, value = self.weights.split(x).unbind(3)
         self.cache.keep_tokens(rotate(key, cosine, sine), value, slots)
         mixed = attend(rotate(query, cosine, sine), self.cache.read(None), known, drawn)
-        return self._finish(x, mixed)
-
-    def _split(self, x: Tensor) -> Tensor:
-        weights = self.weights
-        return weights.qkv(weights.norm1(x)).unflatten(-1, (3, weights.heads, -1))
-
-    def _finish(self, x: Tensor, mixed: Tensor) -> Tensor:
-        weights = self.weights
-        x = x + weights.out(mixed)
-        gate, value = weights.gates(weights.norm2(x)).chunk(2, dim=-1)
-        return x + weights.down(functional.silu(gate) * value)
+        return self.weights.finish(x, mixed)
 
 
 class StaticDecoder(nn.Module):
@@ -165,7 +156,7 @@ class StaticDecoder(nn.Module):
         shape, width = self.shape, self.weights.width
         whole = {"device": weight.device, "dtype": torch.int64}
         numbers = noise_size(shape.samples, self.classes)
-        cosine, sine = rotary_table(self.weights.frequencies, shape.prefix + shape.suffix)
+        cosine, sine = rotary_table(self.weights.blocks[0].frequencies, shape.prefix + shape.suffix)
         return {
             # Inputs. `asked`: which slide of each window is asked for the token of a step.
             "prefix_s1": torch.zeros(shape.series, shape.prefix, **whole),

@@ -44,17 +44,28 @@ class Linear(nn.Module):
 
 
 class JoinedBlock(nn.Module):
-    """The weights of a transformer block."""
+    """A transformer block without its attention, of which it has the weights."""
 
     def __init__(self, block: nn.Module) -> None:
         super().__init__()
         attention = block.self_attn
         self.heads, self.size = attention.heads, attention.size
+        self.frequencies = attention.rotary.inv_freq
         self.norm1, self.norm2 = block.norm1, block.norm2
         self.qkv = Linear(attention.q_proj, attention.k_proj, attention.v_proj)
         self.out = Linear(attention.out_proj)
         self.gates = Linear(block.ffn.w1, block.ffn.w3)
         self.down = Linear(block.ffn.w2)
+
+    def split(self, x: Tensor) -> Tensor:
+        """Query, key and value of normalised x [..., width]: [..., 3, heads, size]."""
+        return self.qkv(self.norm1(x)).unflatten(-1, (3, self.heads, -1))
+
+    def finish(self, x: Tensor, mixed: Tensor) -> Tensor:
+        """The rest of the block: x and what its attention mixed, both [..., width]."""
+        x = x + self.out(mixed)
+        gate, value = self.gates(self.norm2(x)).chunk(2, dim=-1)
+        return x + self.down(functional.silu(gate) * value)
 
 
 class JoinedNetwork(nn.Module):
@@ -69,7 +80,6 @@ class JoinedNetwork(nn.Module):
         super().__init__()
         embedding, cross = network.embedding, network.dep_layer.cross_attn
         self.classes, self.width = network.config.classes, network.config.d_model
-        self.frequencies = network.transformer[0].self_attn.rotary.inv_freq
         first, second = embedding.fusion_proj.weight.chunk(2, dim=-1)
         s1, s2 = embedding.emb_s1.weight, embedding.emb_s2.weight
         tables = {

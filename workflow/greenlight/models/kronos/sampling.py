@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import torch
@@ -64,8 +65,19 @@ def fill_noise(noise: Tensor, windows: Sequence[Window], seed: int) -> None:
     coarse draws of all samples and then the fine ones, which is how sequential draws by torch.multinomial
     would consume it. The generator is the device's: the numbers differ between devices.
     """
-    for row, window in zip(noise, windows, strict=True):
+
+    def fill(pair: tuple[Tensor, Window]) -> None:
+        row, window = pair
         row.exponential_(generator=torch.Generator(noise.device).manual_seed(window_seed(seed, window)))
+
+    pairs = list(zip(noise, windows, strict=True))
+    if noise.is_cuda or len(pairs) == 1:
+        for pair in pairs:
+            fill(pair)
+        return
+    # On a CPU the numbers of a generator come one after the other, on one thread; those of several need not wait.
+    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+        list(pool.map(fill, pairs))
 
 
 def split_noise(noise: Tensor, samples: int, classes: tuple[int, int]) -> tuple[Tensor, Tensor]:

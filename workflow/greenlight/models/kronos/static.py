@@ -18,7 +18,7 @@ from greenlight.models.kronos.decoder import REPLAYED, Shape, StaticDecoder
 from greenlight.models.kronos.forecaster import KronosForecaster, as_array, probed
 from greenlight.models.kronos.joined import JoinedNetwork
 from greenlight.models.kronos.sampling import fill_noise
-from greenlight.models.kronos.static_tokenizer import decode_paths
+from greenlight.models.kronos.static_tokenizer import PathDecoder
 
 Tokens = tuple[Tensor, ...]
 PROGRAMS = ("prefill", "replay", "step")
@@ -72,6 +72,7 @@ class KronosStatic(KronosForecaster):
         super().__init__(*arguments, **named)
         self.mode: str | None = None
         self.weights: JoinedNetwork | None = None
+        self.path_decoder: PathDecoder | None = None
         self.decoder: StaticDecoder | None = None
         self.programs: dict[str, Callable[[], Any]] = {}
         self.samples = 1
@@ -90,13 +91,14 @@ class KronosStatic(KronosForecaster):
         context, horizon = self.check(windows)
         first = max(0, context + horizon - self.settings.max_context)
         self.samples = samples
+        self.path_decoder = self.path_decoder or PathDecoder(self.tokenizer)
         paths = []
         for batch in self._batches(windows):
             candles = prepare(batch)
             known, drawn = self.sample(batch, samples, seed)
             seen = tuple(tokens[:, first:] for tokens in known)
             usable = self.decoder.usable[: len(batch), :, None]
-            values = decode_paths(self.tokenizer, seen, drawn)[..., CLOSE].to(torch.float32)
+            values = self.path_decoder(seen, drawn)[..., CLOSE].to(torch.float32)
             values = values.masked_fill(~usable, torch.nan)
             paths.append(candles.restore(values.cpu().numpy(), CLOSE))
             if not np.isfinite(paths[-1]).all():

@@ -3,59 +3,51 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
-from greenlight.models.kronos.layers import Block, SelfAttention, rotary_table, rotate
+from greenlight.models.kronos.decoder import attend
+from greenlight.models.kronos.joined import JoinedBlock
+from greenlight.models.kronos.layers import rotary_table, rotate
 from greenlight.models.kronos.tokenizer import KronosTokenizer
 
 
-def decode_paths(tokenizer: KronosTokenizer, known: tuple[Tensor, Tensor], drawn: tuple[Tensor, Tensor]) -> Tensor:
-    """What `tokenizer.decode` gives for the drawn tokens, with the known ones computed once for all samples.
+class PathDecoder(nn.Module):
+    """What a tokenizer's `decode` gives for drawn tokens, with the known ones computed once for all samples.
 
-    Args:
-        known: s1 and s2 [windows, length].
-        drawn: s1 and s2 [windows, samples, steps].
-
-    Returns:
-        Normalised candles [windows, samples, steps, 6].
+    It takes over the weights of the tokenizer's decoder, which is not to be used on its own afterwards.
     """
-    quantizer, dtype = tokenizer.tokenizer, tokenizer.head.weight.dtype
-    prefix = tokenizer.post_quant_embed(quantizer.codes(*known, dtype))
-    paths = tokenizer.post_quant_embed(quantizer.codes(*drawn, dtype)).flatten(0, 1)
-    length, steps = prefix.shape[1], paths.shape[1]
-    for number, block in enumerate(tokenizer.decoder, start=1):
-        cosine, sine = rotary_table(block.self_attn.rotary.inv_freq, length + steps)
-        query, key, value = _project(block, prefix, cosine[:length], sine[:length])
-        paths = _continue(block, paths, key, value, cosine[length:], sine[length:])
-        if number < len(tokenizer.decoder):
-            mixed = functional.scaled_dot_product_attention(query, key, value, is_causal=True)
-            prefix = _finish(block, prefix, mixed)
-    return tokenizer.head(paths).unflatten(0, (len(prefix), -1))
+
+    def __init__(self, tokenizer: KronosTokenizer) -> None:
+        super().__init__()
+        self.quantizer, self.embed, self.head = tokenizer.tokenizer, tokenizer.post_quant_embed, tokenizer.head
+        self.blocks = nn.ModuleList(JoinedBlock(block) for block in tokenizer.decoder)
+
+    def forward(self, known: tuple[Tensor, Tensor], drawn: tuple[Tensor, Tensor]) -> Tensor:
+        """Normalised candles [windows, samples, steps, 6].
+
+        Args:
+            known: s1 and s2 [windows, length].
+            drawn: s1 and s2 [windows, samples, steps].
+        """
+        dtype = self.head.weight.dtype
+        prefix = self.embed(self.quantizer.codes(*known, dtype))
+        paths = self.embed(self.quantizer.codes(*drawn, dtype))
+        length, steps = prefix.shape[1], paths.shape[2]
+        so_far = torch.ones(steps, steps, dtype=torch.bool, device=paths.device).tril()
+        for number, block in enumerate(self.blocks, start=1):
+            cosine, sine = (table[:, None] for table in rotary_table(block.frequencies, length + steps))
+            query, key, value = _rotated(block.split(prefix), cosine[:length], sine[:length])
+            own_query, own_key, own_value = _rotated(block.split(paths), cosine[length:], sine[length:])
+            shared, own = ([part.transpose(-3, -2) for part in each] for each in ((key, value), (own_key, own_value)))
+            paths = block.finish(paths, attend(own_query, (*shared, *own), None, so_far))
+            if number < len(self.blocks):
+                mixed = functional.scaled_dot_product_attention(query.transpose(1, 2), *shared, is_causal=True)
+                prefix = block.finish(prefix, mixed.transpose(1, 2).flatten(2))
+        return self.head(paths)
 
 
-def _continue(block: Block, x: Tensor, key: Tensor, value: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
-    """A block over the drawn tokens [windows * samples, steps, width], after keys and values of the prefix."""
-    samples, steps, length = len(x) // len(key), x.shape[1], key.shape[2]
-    query, own_key, own_value = _project(block, x, cosine, sine)
-    keys, values = (
-        torch.cat((shared.repeat_interleave(samples, dim=0), own), dim=2)
-        for shared, own in ((key, own_key), (value, own_value))
-    )
-    seen = torch.ones(steps, length + steps, dtype=torch.bool, device=x.device).tril(length)
-    return _finish(block, x, functional.scaled_dot_product_attention(query, keys, values, attn_mask=seen))
-
-
-def _project(block: Block, x: Tensor, cosine: Tensor, sine: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Rotated query and key, and value: [batch, heads, length, size] each."""
-    attention: SelfAttention = block.self_attn
-    x = block.norm1(x)
-    query, key, value = (
-        attention.split(project(x)) for project in (attention.q_proj, attention.k_proj, attention.v_proj)
-    )
+def _rotated(parts: Tensor, cosine: Tensor, sine: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Rotated query and key, and value, [..., length, heads, size] each, of [..., length, 3, heads, size]."""
+    query, key, value = parts.unbind(-3)
     return rotate(query, cosine, sine), rotate(key, cosine, sine), value
-
-
-def _finish(block: Block, x: Tensor, mixed: Tensor) -> Tensor:
-    x = x + block.self_attn.out_proj(mixed.transpose(1, 2).flatten(2))
-    return x + block.ffn(block.norm2(x))

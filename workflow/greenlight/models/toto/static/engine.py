@@ -18,9 +18,9 @@ from greenlight.compilation.modes import isolation
 from greenlight.errors import UserError
 from greenlight.models.toto.checkpoint import read_dimensions, read_tensors
 from greenlight.models.toto.static.decode import Decode, PathShape
+from greenlight.models.toto.static.linear import arrange
 from greenlight.models.toto.static.mixture import UNIFORMS, Mixture
 from greenlight.models.toto.static.network import Network, published_names
-from greenlight.models.toto.static.packed import pack
 from greenlight.models.toto.static.prefill import Buffers, ContextShape, Prefill
 from greenlight.models.weights import CONFIG, WEIGHTS, check_keys, read_config
 
@@ -45,7 +45,7 @@ class TotoEngine:
         windows_per_batch: int = 16,
         samples_per_batch: int = 256,
     ) -> None:
-        """Take over a network that is already on its device; on a CPU its large weights are packed in place.
+        """Take over a network that is already on its device; its linear layers are arranged for it in place.
 
         Args:
             dtype: of series and results: float64, or float32 (also with a network in bfloat16).
@@ -54,7 +54,7 @@ class TotoEngine:
             samples_per_batch: most paths of a window that are decoded at once.
         """
         self.parameters = sum(parameter.numel() for parameter in network.parameters())
-        self.network = pack(network)
+        self.network = arrange(network)
         self.dimensions = network.dimensions
         self._dtype = dtype
         self._device = network.device
@@ -201,22 +201,25 @@ class TotoEngine:
         self, series: Tensor, horizon: int, observed: Tensor | None, groups: Tensor | None
     ) -> Iterator[tuple[Prefill, range]]:
         """Prefill batch by batch; yields what is to be decoded from, and the rows that it holds."""
-        series, observed, groups, finite = self._checked(series, horizon, observed, groups)
+        series, observed, groups = self._checked(series, horizon, observed, groups)
         count, variates, length = series.shape
         windows = min(1 << (count - 1).bit_length(), self._windows_per_batch)
         shape = ContextShape(windows, variates, length // self.dimensions.patch_size)
         if shape not in self._prefills:
             self._prefills[shape] = self._wrapped(Prefill(self.network, shape, self._dtype), ("run",))
         prefill = self._prefills[shape]
+        finite = []
         for first in range(0, count, windows):
             rows = range(first, min(first + windows, count))
-            # A batch that is not full keeps whatever finite series the rest of the buffers hold.
-            for name, values in (("series", series), ("observed", observed), ("groups", groups)):
-                getattr(prefill, name)[: len(rows)] = values[rows.start : rows.stop]
+            # A batch that is not full keeps whatever the rest of the buffers holds: windows do not see each other.
+            prefill.series[: len(rows)] = series[rows.start : rows.stop]
+            prefill.observed[: len(rows)] = True if observed is None else observed[rows.start : rows.stop]
+            prefill.groups[: len(rows)] = 0 if groups is None else groups[rows.start : rows.stop]
             prefill.run()
+            finite.append(prefill.finite[: len(rows)].all())
             yield prefill, rows
         # Asked only now: an answer from the device is waited for, and until here the device had other work to do.
-        if not finite:
+        if not all(finite):
             raise ValueError(
                 "the series hold values that are not finite numbers, which poison every forecast even where they "
                 "are marked as missing; put a number in their place and False into `observed`"
@@ -290,27 +293,24 @@ class TotoEngine:
 
     def _checked(
         self, series: Tensor, horizon: int, observed: Tensor | None, groups: Tensor | None
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Series, mask and groups on the device, the series padded to whole patches as the published code does.
-
-        The last of the four says whether all values of the series are finite.
-        """
+    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """Series, mask and groups on the device, the series padded to whole patches as the published code does."""
         series = series.to(self._device, self._dtype)
         if series.ndim != 3 or 0 in series.shape:
             raise ValueError(f"expected series [windows, variates, length], found {tuple(series.shape)}")
         if horizon < 1:
             raise ValueError(f"horizon is {horizon}; expected 1 or more")
-        finite = torch.isfinite(series).all()
-        observed = torch.ones_like(series, dtype=torch.bool) if observed is None else observed.to(self._device)
-        if observed.shape != series.shape or observed.dtype != torch.bool:
-            raise ValueError(f"expected observed {tuple(series.shape)} bool, found {tuple(observed.shape)}")
-        groups = series.new_zeros(series.shape[:2]) if groups is None else groups
-        if groups.shape != series.shape[:2]:
+        if observed is not None and (observed.shape != series.shape or observed.dtype != torch.bool):
+            raise ValueError(
+                f"expected observed {tuple(series.shape)} bool, found {tuple(observed.shape)} {observed.dtype}"
+            )
+        if groups is not None and groups.shape != series.shape[:2]:
             raise ValueError(f"expected groups {tuple(series.shape[:2])}, found {tuple(groups.shape)}")
         missing = -series.shape[-1] % self.dimensions.patch_size
         if missing:
+            observed = torch.ones_like(series, dtype=torch.bool) if observed is None else observed
             series, observed = (torch.nn.functional.pad(values, (missing, 0)) for values in (series, observed))
-        return series, observed, groups.to(self._device, torch.int64), finite
+        return series, observed, groups
 
 
 def _joined(parts: list[Tensor], dim: int) -> Tensor:

@@ -74,7 +74,8 @@ class PrefixCache(nn.Module):
 class Prefill(Buffers):
     """The context's keys, values and scaler sums, and the distribution of the first patch after it.
 
-    Reads the buffers `series`, `observed` [W, V, n * p] and `groups` [W, V]; writes the rest.
+    Reads the buffers `series`, `observed` [W, V, n * p] and `groups` [W, V]; writes the rest, among it `finite` [W]:
+    whether all numbers of a window are.
     """
 
     def __init__(self, network: Network, shape: ContextShape, dtype: torch.dtype) -> None:
@@ -88,6 +89,7 @@ class Prefill(Buffers):
         self.allocate("series", *batch, length, dtype=dtype, device=device)
         self.allocate("observed", *batch, length, dtype=torch.bool, device=device)
         self.allocate("groups", *batch, dtype=torch.int64, device=device)
+        self.allocate("finite", shape.windows, dtype=torch.bool, device=device)
         self.allocate("bounds", 2, *batch, 1, dtype=torch.float64, device=device)
         self.allocate_running("running_", *batch, 1, device=device)
         parameters = (dimensions.patch_size, dimensions.k_components)
@@ -106,6 +108,7 @@ class Prefill(Buffers):
     def run(self) -> None:
         """Fill the caches and the distribution of the first patch."""
         patch = self.network.dimensions.patch_size
+        self.finite.copy_(torch.isfinite(self.series).flatten(1).all(-1))
         scaled, loc, scale, running, bounds = scaler.scale_context(self.series, self.observed, patch, self._exponent)
         self.store("running_", scaler.Running(*(value[..., None] for value in running)))
         self.bounds.copy_(torch.stack(bounds)[..., None])

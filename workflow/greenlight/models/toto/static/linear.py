@@ -16,7 +16,7 @@ MOST_SUMMED_ROWS = 16
 
 @torch.library.custom_op("greenlight::stored", mutates_args=())
 def stored(tensor: Tensor) -> Tensor:
-    """A copy. Compiled code would compute what is cheap again for every reader: here a normalised row, for every sum."""
+    """A copy: compiled code would compute what is cheap again for every reader, here a normalised row for every sum."""
     return tensor.clone(memory_format=torch.contiguous_format)
 
 

@@ -197,12 +197,13 @@ def test_speed_of_another_platform_is_not_compared(accepted, tmp_path):
     assert verdict.decisions["kronos"].chosen == "upstream-eager"
 
 
-def test_a_speed_gain_is_reported(accepted, tmp_path):
+def test_a_speed_gain_stops_a_variant_as_a_loss_does(accepted, tmp_path):
     effects = {("kronos", VARIANT): Effects(latency=0.5)}
     verdict = verdict_against(accepted, evidence_of(tmp_path / "now", Run(models=MODELS, effects=effects)))
 
     gain = check_of(verdict, "baseline-speed-gain")
-    assert gain.status == "warn" and "nothing explains" in gain.reason and verdict.passed
+    assert gain.status == "fail" and gain.blocking and "nothing explains" in gain.reason
+    assert verdict.decisions["kronos"].chosen == "upstream-eager"
 
 
 def test_acceptance_refuses_incomplete_evidence_unless_forced_with_a_reason(tmp_path):

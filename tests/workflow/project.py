@@ -26,8 +26,9 @@ SMALL = {
         "samples": 8,
         "windows_per_call": 2,
         "probe_windows": 2,
+        "extra_seconds": 4,
     },
-    "timing": {"processes": 1, "pairs": 10, "control_pairs": 10, "warm_up_calls": 1},
+    "timing": {"processes": 1, "pairs": 10, "control_pairs": 10, "warm_up_calls": 1, "extra_seconds": 4},
     "trials": {"repeats": 4},
     "models": {
         "toto": {"variants": ["upstream-eager", "static-eager", "static-default"]},

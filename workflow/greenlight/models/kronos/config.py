@@ -107,7 +107,7 @@ class Settings(BaseModel):
     top_k: Annotated[int, Field(ge=0)] = 0
     top_p: Annotated[float, Field(gt=0, le=1)] = 0.9
     windows_per_batch: _Size = 8
-    series_per_batch: _Size = 8
+    series_per_batch: _Size = 16
     capacity: _Size | None = None
 
 

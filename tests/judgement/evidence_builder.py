@@ -10,11 +10,12 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet
 
 from greenlight.files import sha256_of, write_json, write_parquet
 from greenlight.judgement.draws import Differences, band_differences
 from greenlight.judgement.evidence import forecast_file, record_file
-from greenlight.judgement.expected import mode_of
+from greenlight.judgement.expected import implementation_of, mode_of
 from greenlight.judgement.seal import seal
 from greenlight.measures.accuracy import WindowContext, score_windows
 from greenlight.measures.forecasts import QUANTILE_COLUMNS
@@ -22,6 +23,7 @@ from greenlight.measures.numerics import compare
 
 SYMBOLS = {f"SYM{number}": 5 for number in range(6)}
 HORIZON = 8
+LOOKS = 5
 TOTO = {
     "upstream-eager": {"coupled_with_reference": True},
     "static-eager": {"coupled_with_reference": False},
@@ -72,6 +74,9 @@ class Effects:
         probe_error: relative error of the probed quantities; the float32 reference has 1e-7.
         health, reproducibility: entries that differ.
         failed: stage -> trial records in place of the good ones.
+        flipped: factor on the forecast errors of a symbol's first window, by symbol: paths that sampled another token.
+        replicated: (look, shift, scatter) of errors with further seeds as log ratios to the partner's, of a variant
+            whose first look was inconclusive; None for a record that says that it was not.
     """
 
     error: Mapping[str, float] = field(default_factory=dict)
@@ -89,6 +94,8 @@ class Effects:
     health: Mapping[str, Any] = field(default_factory=dict)
     reproducibility: Mapping[str, Any] = field(default_factory=dict)
     failed: Mapping[str, dict[str, Any]] = field(default_factory=dict)
+    flipped: Mapping[str, float] = field(default_factory=dict)
+    replicated: tuple[int, float, float] | None = None
 
 
 @dataclass
@@ -118,9 +125,15 @@ class Run:
         """Write everything below `results`; returns it."""
         manifest = self.manifest()
         write_json(results / "expected.json", manifest)
-        for model, variants in manifest["models"].items():
-            for variant, entry in variants["variants"].items():
-                _Writer(self, results, model, variant, entry["jobs"]).write()
+        written = [
+            _Writer(self, results, model, variant, entry["jobs"])
+            for model, variants in manifest["models"].items()
+            for variant, entry in variants["variants"].items()
+        ]
+        for writer in written:
+            writer.write()
+        for writer in written:
+            writer.write_replicates()  # of the scores of two variants
         return results
 
     def manifest(self) -> dict[str, Any]:
@@ -138,6 +151,9 @@ class Run:
                 jobs |= {"probe": {"windows": 4, "looks": 3}, "score": {}}
                 if variant != "upstream-eager":
                     jobs["time"] = {"trials": self.processes, "pairs": self.pairs, "control_pairs": self.control_pairs}
+                partner = partner_of(variant, options)
+                if partner is not None:
+                    jobs["replicate"] = {"looks": LOOKS}
                 if self.repeats:
                     jobs["repeat"] = {"trials": self.repeats}
                 for job, asked in jobs.items():
@@ -162,6 +178,14 @@ class Run:
         return manifest
 
 
+def partner_of(variant: str, options: Mapping[str, Any]) -> str | None:
+    """The variant that draws the same random numbers."""
+    if variant == "upstream-eager" or (variant == "static-eager" and not options["coupled_with_reference"]):
+        return options.get("paired_with")
+    own = "upstream-eager" if options["coupled_with_reference"] else f"{implementation_of(variant)}-eager"
+    return options.get("paired_with") or own
+
+
 def reseal(path: Path, change: Callable[[dict[str, Any]], None]) -> None:
     """Change a record and seal it again, as a job that wrote other content would have."""
     import json
@@ -184,10 +208,44 @@ class _Writer:
         outputs = self._forecasts()
         for job, asked in self.jobs.items():
             stage = job.split("/")[0]
+            if stage == "replicate":
+                continue
             files = {name: outputs[name] for name in self._files_of(job, asked) if name in outputs}
             inputs = outputs if stage == "score" else {}
             results = getattr(self, f"_{stage}")(asked, files)
             self._record(job, asked["key"], results, files, inputs)
+
+    def write_replicates(self) -> None:
+        """The record of `replicate`, which holds the hashes of the scores that were looked at first."""
+        if "replicate" not in self.jobs:
+            return
+        partner = partner_of(self.variant, self.run.models[self.model][self.variant])
+        names = (record_file("score", self.model, name) for name in (self.variant, partner))
+        tables = [name.replace("record.json", "windows.parquet") for name in names]
+        inputs = {name: sha256_of(self.results / name) for name in tables}
+        results = [] if self.effects.replicated is None else [self._replicates(partner, self.results / tables[1])]
+        self._record("replicate", self.jobs["replicate"]["key"], results, {}, inputs)
+
+    def _replicates(self, partner: str, scores: Path) -> dict[str, Any]:
+        """Errors around those of the partner's scores, other ones with each seed."""
+        look, shift, scatter = self.effects.replicated
+        table, rng = pyarrow.parquet.read_table(scores), self._rng(f"replicates {self.variant}")
+        seeds = [self.run.seed + number for number in range(1, 2 ** (look - 1))]
+        other = {
+            name: np.array(table.column(name).to_pylist()) * np.exp(0.3 * rng.standard_normal((len(seeds), len(table))))
+            for name in ("mae", "weighted_quantile_loss")
+        }
+        own = {name: rows * np.exp(shift + scatter * rng.standard_normal(rows.shape)) for name, rows in other.items()}
+        arms = {"own": own, "other": other}
+        return {
+            "partner": partner,
+            "windows": [f"{symbol}/{n}" for symbol, count in self.run.symbols.items() for n in range(count)],
+            "seeds": seeds,
+            "look": look,
+            "looks": self.jobs["replicate"]["looks"],
+            **{arm: {name: rows.tolist() for name, rows in errors.items()} for arm, errors in arms.items()},
+            "health": self._health(),
+        }
 
     def _files_of(self, job: str, asked: Mapping[str, Any]) -> list[str]:
         return [forecast_file(self.model, self.variant, symbol) for symbol in asked.get("symbols", [])]
@@ -236,6 +294,7 @@ class _Writer:
         center += 0.03 * sigma * noise.standard_normal((count, HORIZON))
         actual = scale + steps
         center = actual + (center - actual) * effects.error.get(symbol, 1.0)
+        center[0] = actual[0] + (center[0] - actual[0]) * effects.flipped.get(symbol, 1.0)
         center *= 1 + effects.rounding * rounding.standard_normal((count, HORIZON))
         late = np.maximum(np.arange(HORIZON) - effects.shift, 0)
         return actual, center[:, late], np.broadcast_to(sigma[late] * effects.band, center.shape)

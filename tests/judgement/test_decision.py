@@ -17,7 +17,7 @@ NAMES = ["upstream-eager", "static-eager", "static-default", "static-reduce-over
 
 
 def model(**options):
-    jobs = {stage: {"key": None} for stage in ("compile", "predict/0000", "probe", "time", "score")}
+    jobs = {stage: {"key": None} for stage in ("compile", "predict/0000", "probe", "time", "score", "replicate")}
     return ExpectedModel(reference=NAMES[0], variants={name: {"jobs": jobs} for name in NAMES}, **options)
 
 

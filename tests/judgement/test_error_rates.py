@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from greenlight.judgement.checks.accuracy import Judged, classify
+from greenlight.judgement.checks.accuracy import limits_of
+from greenlight.judgement.comparison import Judged, classify
 from greenlight.judgement.decision import decide
 from greenlight.judgement.draws import band_differences, judge_steps, step_differences
 from greenlight.judgement.expected import ExpectedModel
@@ -40,7 +41,7 @@ def mae_statuses(rng, runs, n, sigma, shift, heavy=False):
         noise = rng.standard_t(4, n) / np.sqrt(2) if heavy else rng.standard_normal(n)
         compared = compare_log_ratios(shift + sigma * noise, margin=MARGIN, alpha=ALPHA)
         judged = Judged(compared, "series", ("A", 0.0), compared.p_pass, compared.p_fail, 1.0, False)
-        found.append(classify(judged, MARGIN, RULES))
+        found.append(classify(judged, limits_of(RULES, MARGIN)))
     return found
 
 
@@ -216,7 +217,7 @@ def test_a_mode_no_faster_than_eager_is_chosen_no_more_often_than_nominal():
     rng, runs, chosen = np.random.default_rng(13), 300, 0
     names = ["upstream-eager", "upstream-default", "upstream-reduce-overhead", "upstream-max-autotune"]
     key = {"key": None}
-    jobs = {"compile": key, "predict/0000": {"key": None}, "probe": key, "time": key, "score": key}
+    jobs = {"compile": key, "predict/0000": {"key": None}, "probe": key, "time": key, "score": key, "replicate": key}
     model = ExpectedModel(reference=names[0], variants={name: {"jobs": jobs} for name in names})
     for _ in range(runs):
         speeds = correct({name: measure_speed(machine(rng, 20, 2, 0.05), SpeedRules()) for name in names[1:]})

@@ -39,7 +39,8 @@ PREPARED = {"prepare/0", "prepare/1"}
 COMPILED = {"clear/toto/static-default", "compile/toto/static-default"}
 REPORTED = {"report", "archive", "gate"}
 JUDGED = {"diff", "judge"} | REPORTED
-TOTO = {"score/toto", "expect"} | JUDGED
+REPLICATED = {"replicate/toto"}  # of Kronos, one variant alone is examined
+TOTO = {"score/toto", "expect"} | REPLICATED | JUDGED
 KRONOS = {"score/kronos", "expect"} | JUDGED
 SCORED = TOTO | KRONOS
 TOTO_RUNS = predicted("toto") | measured("toto") | TOTO
@@ -247,7 +248,13 @@ EDITS = {
     "how forecasts are tabled": (add_code("measures/forecasts.py"), COMPILED | RUNS - EAGER_PROBES),
     "a metric": (add_code("measures/accuracy.py"), SCORED),
     "how checks decide": (add_code("judgement/decision.py"), JUDGED),
-    "a check's threshold": (configure("rules", "accuracy", margin=0.02), JUDGED),
+    "a check's threshold": (configure("rules", "accuracy", margin=0.02), REPLICATED | {"expect"} | JUDGED),
+    "another check's threshold": (configure("rules", "accuracy", naive_ratio=1.4), JUDGED),
+    "how comparisons decide": (add_code("judgement/comparison.py"), REPLICATED | {"expect"} | JUDGED),
+    "how much time there is for replicates": (
+        configure("evaluation", extra_seconds=10),
+        {"probe/toto/static-eager", "expect"} | REPLICATED | JUDGED,
+    ),
     "a module moved": (move_module, JUDGED - {"diff"}),
     "an accepted baseline": (accept_a_baseline, JUDGED),
     "the report's template": (edit_text(PACKAGE + "report/templates/report.md.jinja", "#", "##"), REPORTED),
@@ -269,10 +276,7 @@ EDITS = {
     "the version of a package of the report": (install("jinja2", "9.9.9"), REPORTED),
     "the C++ compiler": (
         other_compiler,
-        COMPILED
-        | {name for name in predicted("toto") | measured("toto") if "static-default" in name}
-        | {"score/toto", "expect"}
-        | JUDGED,
+        COMPILED | {name for name in predicted("toto") | measured("toto") if "static-default" in name} | TOTO,
     ),
     "threads": (configure(threads=2), COMPILED | RUNS),
     "the seed": (configure(seed=8), COMPILED | RUNS),
@@ -308,8 +312,13 @@ EDITS = {
     "a deleted compile cache": (
         results("compile/model=toto/variant=static-default/cache", "deleted"),
         {"compile/toto/static-default", "score/toto"}
+        | REPLICATED
         | {name for name in predicted("toto") | measured("toto") if "static-default" in name}
         | JUDGED,
+    ),
+    "a truncated record of replicates": (
+        results("replicate/model=toto/variant=static-default/record.json", "truncated"),
+        REPLICATED | JUDGED,
     ),
     "a deleted report": (results("report.md", "deleted"), REPORTED),
     "a deleted figure": (results("figures/toto-latency.svg", "deleted"), REPORTED),

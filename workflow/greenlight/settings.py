@@ -55,9 +55,12 @@ class EvaluationSettings(_Section):
     replicate_windows: int = Field(default=30, ge=4)
     """Windows that are forecast so, at most."""
     looks: int = Field(default=5, ge=1, le=6)
-    """How often replicates are looked at; the error rates are split over the looks."""
+    """How often replicates are looked at; the error rates are split over the looks. Replicates are those above, and
+    forecasts with further seeds where the errors of a variant and its partner, with the same random numbers, decide
+    nothing: twice as many seeds in all with each look."""
     extra_seconds: float = Field(default=20, ge=0)
-    """Seconds that a variant may spend on further replicates; a doubling that does not fit is not begun."""
+    """Seconds that a variant may spend on further replicates of either kind; a doubling that does not fit is not
+    begun."""
 
 
 class TimingSettings(_Section):
@@ -95,6 +98,8 @@ class TrialSettings(_Section):
     """Time limit of one further process."""
     time_seconds: float = Field(default=900, gt=0)
     """Time limit of one timing process."""
+    replicate_seconds: float = Field(default=900, gt=0)
+    """Time limit of forecasting with further seeds, of one variant beside its partner."""
     repeats: int = Field(default=5, ge=1)
     """Fresh processes in which each variant must succeed, all of them. Compiling, forecasting (one a shard), probing
     and timing count; short further ones, of one forecast each, fill up what is missing."""

@@ -9,6 +9,7 @@ EVIDENCE = {
     "timed": of_timed(lambda m, v: LAYOUT.record("time", m, v)),
     "pairs": of_timed(LAYOUT.pairs),
     "scored": of_every_variant(LAYOUT.window_scores),
+    "replicated": [LAYOUT.record("replicate", model, v) for model in PLAN.partners for v in PLAN.partners[model]],
     "summaries": [LAYOUT.score_summary(model) for model in MODELS],
     "weights": [LAYOUT.weights(model) for model in MODELS],
     "data": PREPARED,

@@ -1,4 +1,4 @@
-"""Numerics, repeats, latency and scores. All but scoring use symbols of the first shard."""
+"""Numerics, repeats, latency, scores and replicates. All but the last two use symbols of the first shard."""
 
 
 rule probe:
@@ -79,3 +79,36 @@ for model in MODELS:
             job=f"score/{model}",
         shell:
             "python -m greenlight.stages.score --results {RESULTS:q} --job {params.job:q}"
+
+
+def compiled_records(model):
+    """The records of a model's compile caches."""
+    return of_every_variant(lambda m, v: LAYOUT.record("compile", m, v), model, compiled=True)
+
+
+for model in PLAN.partners:
+
+    rule:
+        name:
+            f"replicate_{model}"
+        message:
+            f"Forecasting with further seeds where one does not decide between variants of {model}"
+        input:
+            unpack(
+                reads(
+                    f"replicate/{model}",
+                    series=PREPARED,
+                    start=[LAYOUT.weights(model), *compiled_records(model)],
+                    forecasts=predict_records(model),
+                    scores=of_every_variant(LAYOUT.window_scores, model),
+                )
+            ),
+        output:
+            records=[LAYOUT.record("replicate", model, variant) for variant in PLAN.partners[model]],
+        threads: THREADS
+        resources:
+            **needs("replicate"),
+        params:
+            job=f"replicate/{model}",
+        shell:
+            "python -m greenlight.stages.replicate --results {RESULTS:q} --job {params.job:q}"

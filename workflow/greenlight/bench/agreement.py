@@ -33,12 +33,12 @@ from greenlight.judgement.judge import Verdict, judge
 from greenlight.layout import Layout
 from greenlight.models.toto import upstream as _forks_have_imported_it  # noqa: F401
 from greenlight.provenance import utc_now
-from greenlight.stages.children import forecast, latency, numerics
+from greenlight.stages.children import forecast, latency, numerics, replication
 from greenlight.stages.job import Job
 from greenlight.stages.trial import trial_environment
 
 # What the stages start by name; imported once, before the first fork.
-CHILDREN = {child.__name__: child for child in (forecast, latency, numerics)}
+CHILDREN = {child.__name__: child for child in (forecast, latency, numerics, replication)}
 CONFIG: dict[str, Any] = {
     "threads": 1,
     "trials": {"repeats": 1},

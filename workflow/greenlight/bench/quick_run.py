@@ -22,6 +22,7 @@ from greenlight.stages.planning import make_plan
 from greenlight.stages.predict import predict
 from greenlight.stages.prepare import prepare
 from greenlight.stages.probe import probe
+from greenlight.stages.replicate import replicate
 from greenlight.stages.score import score
 from greenlight.stages.time_variant import time_variant
 from greenlight.stages.trial import BATCH_SIZES, Runner
@@ -76,8 +77,10 @@ class QuickRun:
             time_variant(self.layout, plan.time(model, variant), options, self.run)
 
     def judge(self) -> Verdict:
-        """Score what there is and judge the run."""
+        """Score what there is, forecast with further seeds where that leaves something open, and judge the run."""
         for model, _ in self.plan.settings.models.items():
             score(self.layout, self.plan.score(model), argparse.Namespace())
+        for model in self.plan.partners:
+            replicate(self.layout, self.plan.replicate(model), argparse.Namespace(), self.run)
         rules = self.plan.settings.rules.model_dump(mode="json")
         return judge_run(self.layout, rules, Path(self.plan.settings.baselines_folder))[-1]

@@ -10,6 +10,7 @@ Where things lie (`record.json` has the shape given in `records`; results are re
     time/model=M/variant=V/{record.json, pairs.parquet}              outputs: pairs.parquet
     scores/model=M/variant=V/{record.json, windows.parquet}          inputs: the forecasts; outputs:
     windows.parquet
+    replicate/model=M/variant=V/record.json                          inputs: its scores and its partner's
 
 Each file is tied to the next by its SHA-256: a record states the hashes of the files that its job read and
 wrote, and carries a hash of itself. So a file that was truncated, changed, swapped or left over from
@@ -31,6 +32,7 @@ from greenlight.files import read_json, sha256_of
 from greenlight.judgement.expected import Expected, ExpectedJob, ExpectedVariant
 from greenlight.judgement.forecasts import Forecasts, read_forecasts
 from greenlight.judgement.records import RESULTS, RecordDocument
+from greenlight.judgement.replicates import Replicates, read_replicates
 from greenlight.judgement.seal import broken_seal
 from greenlight.judgement.tables import Pairs, Scores, read_pairs, read_scores
 
@@ -55,7 +57,7 @@ class Problem:
 
     Attributes:
         kind: one of PROBLEM_KINDS.
-        stage: compile, predict, probe, time or score.
+        stage: compile, predict, probe, time, score or replicate.
         message: one sentence that says what was found and what was expected.
         file: the file, relative to the results folder.
         symbol, window: the row concerned, where it is one.
@@ -97,6 +99,7 @@ class VariantEvidence:
         forecasts: [expected rows, horizon] outcomes, medians and quantiles, NaN where absent.
         scores: [expected rows] metrics, NaN where a row is absent; None where there is no readable table.
         pairs: latency pairs; None where none are expected or readable.
+        replicates: errors with further seeds; None where there are none, or none that can be trusted.
         problems: everything wrong, in a fixed order.
         files: SHA-256 by file, relative to the results folder; None where it is missing.
     """
@@ -108,6 +111,7 @@ class VariantEvidence:
     forecasts: Forecasts
     scores: Scores | None
     pairs: Pairs | None
+    replicates: Replicates | None
     problems: tuple[Problem, ...]
     files: Mapping[str, str | None]
 
@@ -165,8 +169,9 @@ def load_evidence(results: Path, expected: Expected) -> Evidence:
         for variant in entry.variants:
             variants[model, variant] = _Reader(Path(results), expected, model, variant).read()
         for variant in entry.variants:
-            found = variants[model, variant]
-            variants[model, variant] = _same_outcomes(found, variants[model, entry.reference], expected)
+            found = _same_outcomes(variants[model, variant], variants[model, entry.reference], expected)
+            partner = entry.partner(variant)
+            variants[model, variant] = found if partner is None else _same_scores(found, variants[model, partner])
     return Evidence(expected, variants)
 
 
@@ -181,6 +186,18 @@ def _same_outcomes(found: VariantEvidence, reference: VariantEvidence, expected:
     file = forecast_file(found.model, found.variant, symbol)
     problem = Problem("changed", found.model, found.variant, "predict", what, file, symbol, window)
     return replace(found, problems=(*found.problems, problem))
+
+
+def _same_scores(found: VariantEvidence, partner: VariantEvidence) -> VariantEvidence:
+    """The variant without replicates, and with a problem, where these follow a look at other scores than lie there."""
+    record = found.records.get("replicate")
+    scores = {name: digest for entry in (found, partner) for name, digest in entry.stage_files("score").items()}
+    wanted = {name: digest for name, digest in scores.items() if name.endswith("windows.parquet")}
+    if record is None or record.document.inputs == wanted:
+        return found
+    what = f"it follows other scores of it or of {partner.variant} than lie there"
+    problem = Problem("stale", found.model, found.variant, "replicate", what, record.file)
+    return replace(found, replicates=None, problems=(*found.problems, problem))
 
 
 @dataclass
@@ -206,10 +223,8 @@ class _Reader:
         scores = self._scores() if "score" in entry.jobs else None
         if scores is not None:
             self._follows(forecasts, scores)
-        problems = tuple(self.problems)
-        return VariantEvidence(
-            self.model, self.variant, entry, self.records, forecasts, scores, pairs, problems, self.files
-        )
+        own = (forecasts, scores, pairs, self._replicates())
+        return VariantEvidence(self.model, self.variant, entry, self.records, *own, tuple(self.problems), self.files)
 
     def _problem(self, kind: str, stage: str, file: str, message: str, **row: Any) -> None:
         self.problems.append(Problem(kind, self.model, self.variant, stage, message, file, **row))
@@ -268,10 +283,11 @@ class _Reader:
             )
         for text in document.problems:
             self._problem("unexpected", stage, file, text)
-        count = 0 if stage == "score" else asked.trials
-        if len(document.trials) != count:
-            kind = "missing" if len(document.trials) < count else "unexpected"
-            self._problem(kind, stage, file, f"the record holds {len(document.trials)} of {count} trials")
+        found, most = len(document.trials), 0 if stage == "score" else asked.trials
+        # Whether further seeds were needed is for the check to say that needs them.
+        if found > most or (found < most and stage != "replicate"):
+            kind = "missing" if found < most else "unexpected"
+            self._problem(kind, stage, file, f"the record holds {found} of {most} trials")
         return Record(file, job, document, tuple(self._trial_results(stage, file, document)))
 
     def _trial_results(self, stage: str, file: str, document: RecordDocument) -> list[Any]:
@@ -352,10 +368,20 @@ class _Reader:
         file = self._own_output("score", "windows.parquet")
         if file is None:
             return None
-        scores, problems = read_scores(self.results / file, self.model, self.variant, self.expected)
+        rows, horizon = self.expected.rows(), self.expected.horizon
+        scores, problems = read_scores(self.results / file, self.model, self.variant, rows, horizon)
         for kind, message, symbol, window in problems:
             self._problem(kind, "score", file, message, symbol=symbol, window=window)
         return scores
+
+    def _replicates(self) -> Replicates | None:
+        record = self.records.get("replicate")
+        if record is None or len(record.results) != 1 or record.results[0] is None:
+            return None
+        replicates, problems = read_replicates(record.results[0], self.expected, self.model, self.variant)
+        for message in problems:
+            self._problem("unexpected", "replicate", record.file, message)
+        return replicates
 
 
 def _first(error: ValidationError) -> str:

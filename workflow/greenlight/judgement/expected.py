@@ -17,7 +17,8 @@ Judgement walks the rows named here, never the rows that happen to lie on the di
                 "probe":        {"key": "...", "windows": 4, "looks": 3},
                 "time":         {"key": "...", "trials": 2, "pairs": 20, "control_pairs": 10, "looks": 3},
                 "repeat":       {"key": "...", "trials": 1},   where the others are fewer than `repeats`
-                "score":        {"key": "..."}}}}}},
+                "score":        {"key": "..."},
+                "replicate":    {"key": "...", "looks": 5}}}}}},   where it is paired with another
      "symbols": {"GOOG": {"windows": 5, "data_hash": "..."}},
      "horizon": 16, "samples": 32, "seed": 1, "repeats": 5,
      "settings_hash": "...",   context length, horizon, samples, seed (a model's own are hashed in its entry,
@@ -26,10 +27,10 @@ Judgement walks the rows named here, never the rows that happen to lie on the di
      "platform": {"id": "cpu-torch2.13.0-2threads", "device": "...", "torch": "...", "threads": 2, ...}}
 
 `repeats`: in how many processes, each fresh, a variant must succeed; the trials of its jobs are at least as many.
-A reference needs `predict/*`, `probe` and `score`; every other variant also `time`, and a compiled one
-`compile`. The symbols of a variant's predict jobs together are all symbols, each once. `pairs` and
-`control_pairs` are per process. `jobs` may be empty only where `same_as` names the variant that was
-measured in its place.
+A reference needs `predict/*`, `probe` and `score`; every other variant also `time`, a compiled one
+`compile`, and one that is paired with another `replicate`. The symbols of a variant's predict jobs together
+are all symbols, each once. `pairs` and `control_pairs` are per process. `jobs` may be empty only where
+`same_as` names the variant that was measured in its place.
 
 Pairing. Samples resolve 1% of MAE only under common random numbers. A variant whose draws are coupled with
 those of the reference is paired with the reference. One whose draws are not (an implementation that draws
@@ -41,6 +42,8 @@ numerics, before any sampling, and by a comparison of MAE across series with the
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -77,11 +80,12 @@ class ExpectedJob(_Strict):
 
     Attributes:
         key: the job's key hash, which its record must carry (else it is stale); null: not judged by key.
-        trials: number of trials in the record, all of which must succeed.
+        trials: number of trials in the record, all of which must succeed; a replicate job may have none.
         symbols: the symbols of a predict shard.
         pairs: latency pairs in each process of a time job; the last may have more, at a later look.
         control_pairs: the same for A/A pairs.
-        looks: how often the pairs of a time job, or the replicates of a probe, may be looked at; see `sequential`.
+        looks: how often the pairs of a time job, the replicates of a probe, or the seeds of a replicate job may be
+            looked at; see `sequential`.
         windows: windows of a probe.
     """
 
@@ -108,12 +112,41 @@ class ExpectedVariant(_Strict):
 
     @property
     def trials(self) -> int:
-        """In how many processes it runs; all must succeed."""
-        return sum(job.trials for name, job in self.jobs.items() if name != "score")
+        """In how many processes it runs at least; all must succeed."""
+        return sum(job.trials for name, job in self.jobs.items() if name not in ("score", "replicate"))
 
     def predict_jobs(self) -> dict[str, ExpectedJob]:
         """The predict shards by job name, `predict/0000`."""
         return {name: job for name, job in self.jobs.items() if name.startswith("predict/")}
+
+
+@dataclass(frozen=True)
+class Pairing:
+    """What a variant's forecasts are compared with.
+
+    Attributes:
+        partner: variant with the same random numbers; None where there is none to be had.
+        against_reference: whether the reference, with other random numbers, is a second comparison.
+    """
+
+    partner: str | None
+    against_reference: bool
+
+
+def pairing(reference: str, variants: Mapping[str, ExpectedVariant], variant: str) -> Pairing:
+    """How a variant is compared among those of its model; the reference with nothing. See the module's text for why."""
+    if variant == reference:
+        return Pairing(None, False)
+    entry = variants[variant]
+    own_eager = f"{implementation_of(variant)}-eager"
+    coupled = entry.coupled_with_reference or own_eager == reference
+    if entry.paired_with is not None:
+        return Pairing(entry.paired_with, entry.paired_with != reference and not coupled)
+    if coupled:
+        return Pairing(reference, False)
+    if variant == own_eager:
+        return Pairing(None, True)
+    return Pairing(own_eager if own_eager in variants else reference, True)
 
 
 class ExpectedModel(_Strict):
@@ -151,7 +184,17 @@ class ExpectedModel(_Strict):
             stages.add("time")
         if mode_of(variant) != "eager":
             stages.add("compile")
+        if self.partner(variant) is not None:
+            stages.add("replicate")
         return stages
+
+    def pairing(self, variant: str) -> Pairing:
+        """What a variant is compared with."""
+        return pairing(self.reference, self.variants, variant)
+
+    def partner(self, variant: str) -> str | None:
+        """The variant with the same random numbers that a variant is paired with, where there is one."""
+        return self.pairing(variant).partner
 
 
 class ExpectedSymbol(_Strict):

@@ -120,8 +120,8 @@ def _judge_model(
     # The reference timed against itself shows the machine, and is no candidate that could win by luck.
     speeds = raw | correct({v: figures for v, figures in raw.items() if v != model.reference})
     summaries = {v: accuracy.summary_of(e, expected, rules) for v, e in found.items()}
-    paired = accuracy.compare_variants(found, expected, rules, against_reference=False)
-    against = accuracy.compare_variants(found, expected, rules, against_reference=True)
+    paired = accuracy.compare_with_partners(found, expected, rules)
+    against = accuracy.compare_with_reference(found, expected, rules)
     steps = forecasts.compare_steps(found, model.reference, rules.accuracy.minimum_units)
     checks: dict[str, list[Check]] = {}
     for variant, entry in found.items():
@@ -160,7 +160,7 @@ def _anchor(subject: Subject, model: ExpectedModel, checks: Mapping[str, list[Ch
     """`pairing-anchor`, for a variant that is paired with another than the reference."""
     if subject.is_reference:
         return []
-    partner = accuracy.pairing(model, subject.found.variant).partner
+    partner = model.partner(subject.found.variant)
     if partner is None or partner == model.reference:
         return []
     known = {check.name: check for check in checks[partner]} if partner in checks else None

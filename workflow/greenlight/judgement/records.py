@@ -3,8 +3,10 @@
 Every record is a JSON object, sealed (`judgement.seal.seal`) before it is written:
 
     {"stage": "predict", "model": "toto", "variant": "static-default", "key": "<job key hash>",
-     "trials": [trial record, ...],        one, or one per process for `time` and `repeat`; none for `score`
-     "inputs":  {"forecasts/model=…/part-0.parquet": sha256},    files read, relative to the results folder
+     "trials": [trial record, ...],        one, or one per process for `time` and `repeat`; none for `score`; for
+                                           `replicate` none where one seed decides
+     "inputs":  {"forecasts/model=…/part-0.parquet": sha256},    files read (score, replicate), relative to the
+                                                                 results folder
      "outputs": {"forecasts/model=…/part-0.parquet": sha256},    files written (predict, time, score)
      "problems": ["…"],                    what score found wrong with the forecasts
      "provenance": {...}, "content_sha256": "..."}
@@ -18,7 +20,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
 
-Seconds = Annotated[FiniteFloat, Field(ge=0)]
+NotNegative = Annotated[FiniteFloat, Field(ge=0)]
+Seconds = NotNegative
 Bytes = Annotated[int, Field(ge=0)]
 Count = Annotated[int, Field(ge=0)]
 Share = Annotated[FiniteFloat, Field(ge=0, le=1)]
@@ -228,11 +231,58 @@ class TimeResult(_Read):
     health: Health | None = None
 
 
+class ReplicateErrors(_Read):
+    """Errors of one arm, [seeds, windows] each."""
+
+    mae: list[list[NotNegative]]
+    weighted_quantile_loss: list[list[NotNegative]]
+
+    def has_shape(self, seeds: int, windows: int) -> bool:
+        """Whether there is an error of each window for each seed."""
+        return all(len(rows) == seeds and all(len(row) == windows for row in rows) for rows in vars(self).values())
+
+    def repeated(self) -> bool:
+        """Whether two seeds gave the same errors throughout."""
+        rows = zip(map(tuple, self.mae), map(tuple, self.weighted_quantile_loss), strict=True)
+        return len(set(rows)) < len(self.mae)
+
+
+class ReplicateResult(_Read):
+    """`replicate`: forecasts of every window with further seeds, by a variant (`own`) and its partner (`other`).
+
+    Attributes:
+        partner: the variant that has the same random numbers.
+        windows: keys of the windows, in the order of the manifest.
+        seeds: the seeds, one after the other behind that of the run; none where no time was given for one.
+        look, looks: at which of how many looks it ended; see `comparison.seeds_at`.
+        health: null where nothing was forecast.
+    """
+
+    partner: str
+    windows: list[str]
+    seeds: list[Count]
+    look: Annotated[int, Field(ge=1)]
+    looks: Annotated[int, Field(ge=1)]
+    own: ReplicateErrors
+    other: ReplicateErrors
+    health: Health | None = None
+
+    @model_validator(mode="after")
+    def _every_window_with_every_seed(self) -> ReplicateResult:
+        for arm in (self.own, self.other):
+            if not arm.has_shape(len(self.seeds), len(self.windows)):
+                raise ValueError(f"errors that are not of {len(self.seeds)} seeds and {len(self.windows)} windows")
+            if arm.repeated():
+                raise ValueError("two seeds with the same errors")
+        return self
+
+
 RESULTS: dict[str, type[_Read]] = {
     "compile": CompileResult,
     "predict": PredictResult,
     "probe": ProbeResult,
     "repeat": RepeatResult,
+    "replicate": ReplicateResult,
     "time": TimeResult,
 }
 

@@ -26,6 +26,7 @@ DEFAULT_SEVERITY: dict[str, Severity] = {
     "evidence-repeat": "block",
     "evidence-time": "block",
     "evidence-score": "block",
+    "evidence-replicate": "block",
     # Did compilation do what it should?
     "compile-engaged": "block",
     "recompiles-after-warm-up": "block",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
 
-from greenlight.judgement.expected import Expected, ExpectedJob
+from greenlight.judgement.expected import ExpectedJob
 from greenlight.judgement.sequential import look_of
 from greenlight.measures.accuracy import METRICS
 
@@ -142,16 +143,20 @@ def _pair_counts(pairs: Pairs, asked: ExpectedJob) -> list[tuple[str, str]]:
 
 
 def read_scores(
-    path: Path, model: str, variant: str, expected: Expected
+    path: Path, model: str, variant: str, rows: Sequence[tuple[str, int]], steps: int
 ) -> tuple[Scores | None, list[tuple[str, str, str | None, int | None]]]:
-    """Scores on every expected row, and problems as (kind, message, symbol, window)."""
+    """Scores on every expected row, and problems as (kind, message, symbol, window).
+
+    Args:
+        rows: the (symbol, window) that are expected, such as `Expected.rows()`; steps: their horizon.
+    """
     columns = _columns(path, ("model", "variant", "symbol"), ("window", "horizon", *METRICS))
     if isinstance(columns, str):
         return None, [("schema" if "column" in columns else "unreadable", columns, None, None)]
     stranger = _strangers(columns, model, variant)
     if stranger is not None:
         return None, [("identity", stranger, None, None)]
-    place = {row: number for number, row in enumerate(expected.rows())}
+    place = {row: number for number, row in enumerate(rows)}
     found = list(zip(columns["symbol"].to_pylist(), columns["window"].to_pylist(), strict=True))
     row = np.array([place.get(key, -1) for key in found])
     problems: list[tuple[str, str, str | None, int | None]] = []
@@ -160,8 +165,8 @@ def read_scores(
         problems.append(("unexpected", f"{int((row < 0).sum())} rows that nothing asked for", symbol, window))
     counts = np.bincount(row[row >= 0], minlength=len(place))
     horizon = columns["horizon"].to_numpy(zero_copy_only=False).astype(float)
-    if (horizon != expected.horizon).any():
-        problems.append(("schema", f"rows whose horizon is not {expected.horizon}", None, None))
+    if (horizon != steps).any():
+        problems.append(("schema", f"rows whose horizon is not {steps}", None, None))
     metrics = {name: np.full(len(place), np.nan) for name in METRICS}
     bad = counts != 1
     for name in METRICS:

@@ -30,7 +30,7 @@ KIND_WORDS = {
 }
 TRACEBACK_LINES = 25
 LINES = 6
-TRIAL_STAGES = ("compile", "predict", "probe", "repeat", "time")
+TRIAL_STAGES = ("compile", "predict", "probe", "repeat", "time", "replicate")
 
 
 @dataclass(frozen=True)

@@ -110,6 +110,8 @@ def _jobs(job: Job, model: str, variant: str) -> dict[str, Any]:
             "looks": timing["looks"],
         }
     jobs["score"] = {"key": job["models"][model]["score_key"]}
+    if variant in job["models"][model]["paired"]:
+        jobs["replicate"] = {"key": job["models"][model]["replicate_key"], "looks": evaluation["looks"]}
     if Variant.parse(variant).compiled:
         jobs["compile"] = {"key": keys[f"compile/{model}/{variant}"]}
     return jobs

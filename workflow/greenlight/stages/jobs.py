@@ -9,21 +9,18 @@ under, so that stale evidence is recognised wherever it comes from.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from greenlight import provenance
-from greenlight.compilation.modes import same_as
-from greenlight.files import sha256_of
 from greenlight.models.base import Variant
 from greenlight.models.registry import draws_alike
 from greenlight.models.weights import content_of, published_hash
-from greenlight.settings import ModelSettings, Settings
 from greenlight.stages.job import Job, job_name
 from greenlight.stages.modules import modules_of
+from greenlight.stages.scope import Scope
 
 # The rules that decide whether more pairs are measured.
 SLOWDOWN = ("slower", "slower_shown", "alpha")
@@ -43,74 +40,10 @@ def once(method: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @dataclass(frozen=True)
-class Plan:
-    """The job descriptions of a run.
+class Plan(Scope):
+    """The job descriptions of a run."""
 
-    Attributes:
-        settings: the checked configuration.
-        symbols: file of each symbol.
-        device: description of the device that trials run on, from `greenlight.trials.gpu`.
-        templates: folder of the report's templates.
-    """
-
-    settings: Settings
-    symbols: dict[str, Path]
-    device: str
-    device_name: str
     answers: dict[tuple[Any, ...], Any] = field(default_factory=dict, repr=False, compare=False)
-
-    @cached_property
-    def shards(self) -> list[tuple[str, ...]]:
-        """Symbols by job, in alphabetical order."""
-        names, size = sorted(self.symbols), self.settings.symbols_per_job
-        return [tuple(names[start : start + size]) for start in range(0, len(names), size)]
-
-    @cached_property
-    def data_hashes(self) -> dict[str, str]:
-        """Content hash of each symbol's file."""
-        return {symbol: sha256_of(path)[:16] for symbol, path in sorted(self.symbols.items())}
-
-    @cached_property
-    def variants(self) -> list[tuple[str, str]]:
-        """(model, variant) of everything that is measured.
-
-        A mode that is identical to another examined one on this device is not, unless the configuration says so.
-        """
-        every = self.settings.evaluation.measure_same
-        return [
-            (model, variant)
-            for model, settings in self.settings.models.items()
-            for variant in settings.variants
-            if every or self._same_as(variant, settings.variants) is None
-        ]
-
-    @cached_property
-    def timed(self) -> list[tuple[str, str]]:
-        """(model, variant) of everything that is timed: the reference is, in the pairs of each of the others."""
-        return [(model, variant) for model, variant in self.variants if variant != self.model(model).reference]
-
-    @cached_property
-    def model_names(self) -> list[str]:
-        """The models that are examined."""
-        return [model for model, _ in self.settings.models.items()]
-
-    @cached_property
-    def repeated(self) -> dict[tuple[str, str], int]:
-        """Further processes that a (model, variant) needs beside those that compile, forecast, probe and time it."""
-        missing = {}
-        for model, variant in self.variants:
-            timed = self.settings.timing.processes if (model, variant) in self.timed else 0
-            own = len(self.shards) + 1 + timed + int(Variant.parse(variant).compiled)
-            missing[model, variant] = self.settings.trials.repeats - own
-        return {key: count for key, count in missing.items() if count > 0}
-
-    def variants_of(self, model: str) -> list[str]:
-        """The measured variants of a model."""
-        return [variant for name, variant in self.variants if name == model]
-
-    def model(self, model: str) -> ModelSettings:
-        """Settings of a model."""
-        return getattr(self.settings.models, model)
 
     def _start(self, stage: str, **names: str | int) -> Job:
         """The start of every description: what it is, and the fingerprint of its code."""
@@ -168,15 +101,20 @@ class Plan:
         return self._start("weights", model=model) | checkpoints
 
     def _trial(self, stage: str, model: str, variant: str) -> Job:
-        settings, shared = self.model(model), self.settings
-        chosen = Variant.parse(variant)
+        reference, chosen = self.model(model).reference, Variant.parse(variant)
         # What is timed is timed in pairs with the reference.
-        timed_with = settings.reference if stage == "time" else variant
-        runs = {chosen.implementation, Variant.parse(timed_with).implementation}
+        run = (variant, reference) if stage == "time" else (variant,)
         return self._start(stage, model=model, variant=variant) | {
             "implementation": chosen.implementation,
             "mode": chosen.mode,
-            "reference": settings.reference,
+            "reference": reference,
+            **self._forecasting(model, run),
+        }
+
+    def _forecasting(self, model: str, variants: Iterable[str]) -> Job:
+        """What forecasts of some variants depend on, whatever they are made for."""
+        settings, shared = self.model(model), self.settings
+        return {
             "checkpoints": self._checkpoints(model),
             "dtype": settings.dtype,
             "settings": settings.model_settings(),
@@ -189,7 +127,7 @@ class Plan:
             "samples": shared.evaluation.samples,
             "memory_gib": shared.trials.memory_gib,
             "versions": provenance.package_versions(provenance.TORCH_PACKAGES + provenance.MODEL_PACKAGES[model]),
-            **(self._published(model) if "upstream" in runs else {}),
+            **(self._published(model) if "upstream" in {Variant.parse(v).implementation for v in variants} else {}),
         }
 
     def clear(self, model: str, variant: str) -> Job:
@@ -302,6 +240,26 @@ class Plan:
         }
 
     @once
+    def replicate(self, model: str) -> Job:
+        """Further seeds for what the scores leave open between the variants of a model."""
+        evaluation, partners = self.settings.evaluation, self.partners[model]
+        names = ("margin", "alpha", "minimum_series", "minimum_units")
+        limits = {name: getattr(self.settings.rules.accuracy, name) for name in names}
+        compiled = (("compile", model, variant) for variant in partners if Variant.parse(variant).compiled)
+        return self._start("replicate", model=model) | {
+            **self._forecasting(model, {*partners, *partners.values()}),
+            "partners": partners,
+            "symbols": sorted(self.symbols),
+            "shards": len(self.shards),
+            "windows": evaluation.windows,
+            "windows_per_call": evaluation.windows_per_call,
+            "limits": limits | {"looks": evaluation.looks},
+            "extra_seconds": evaluation.extra_seconds,
+            "seconds": self.settings.trials.replicate_seconds,
+            "before": {f"score/{model}": self._key("score", model)} | self._keys(*compiled),
+        }
+
+    @once
     def expect(self) -> Job:
         """The rows that the evidence must have."""
         settings = self.settings
@@ -317,6 +275,8 @@ class Plan:
                     "same_as": {v: self._same_as(v, s.variants) for v in s.variants},
                     "draws_as_reference": {v: draws_alike(model, v, s.reference) for v in s.variants},
                     "score_key": self._key("score", model),
+                    "replicate_key": self._key("replicate", model) if model in self.partners else None,
+                    "paired": list(self.partners.get(model, {})),
                     "repeats": {v: self.repeated.get((model, v), 0) for v in self.variants_of(model)},
                 }
                 for model, s in settings.models.items()
@@ -333,13 +293,6 @@ class Plan:
             "device_name": self.device_name,
             "versions": provenance.package_versions(provenance.TORCH_PACKAGES),
         }
-
-    def _same_as(self, variant: str, examined: Sequence[str]) -> str | None:
-        """Another examined variant that this one is identical to on this device."""
-        chosen = Variant.parse(variant)
-        same = same_as(chosen.mode, self.device) if chosen.compiled else None
-        other = f"{chosen.implementation}-{same.partition(':')[0]}" if same else None
-        return other if other in examined else None
 
     def _judging(self, stage: str) -> Job:
         return self._start(stage) | {
@@ -388,7 +341,7 @@ class Plan:
             jobs += [*(self.predict(model, variant, shard) for shard in shards), self.probe(model, variant)]
             jobs += [self.repeat(model, variant)] if (model, variant) in self.repeated else []
             jobs += [self.time(model, variant)] if (model, variant) in self.timed else []
-        jobs += [self.score(model) for model in models]
+        jobs += [self.score(model) for model in models] + [self.replicate(model) for model in self.partners]
         jobs += [getattr(self, s)() for s in ("expect", "diff", "judge", "report", "archive", "gate")]
         for job in jobs:
             yield job_name(job), job

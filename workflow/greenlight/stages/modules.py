@@ -5,7 +5,7 @@ from __future__ import annotations
 from greenlight.models.registry import MODELS
 from greenlight.stages.job import Job
 
-TRIAL_STAGES = ("compile", "predict", "probe", "repeat", "time")
+TRIAL_STAGES = ("compile", "predict", "probe", "repeat", "time", "replicate")
 SUPERVISOR = "greenlight.trials.supervisor"
 # The modules that a stage runs, what it starts by name included; their imports are followed.
 STAGE_MODULES = {
@@ -18,6 +18,7 @@ STAGE_MODULES = {
     "repeat": ("greenlight.stages.repeat", "greenlight.stages.children.repetition", SUPERVISOR),
     "time": ("greenlight.stages.time_variant", "greenlight.stages.children.latency", SUPERVISOR),
     "score": ("greenlight.stages.score",),
+    "replicate": ("greenlight.stages.replicate", "greenlight.stages.children.replication", SUPERVISOR),
     "expect": ("greenlight.stages.expect",),
     "diff": ("greenlight.stages.diff",),
     "judge": ("greenlight.stages.judge",),

@@ -41,7 +41,9 @@ def resources_of(stage: str, settings: Settings, device: str) -> dict[str, int]:
 def _trial_seconds(stage: str, settings: Settings) -> float:
     if stage == "diagnose":
         return _SECONDS[stage]
-    trials = {"time": settings.timing.processes, "repeat": settings.trials.repeats}.get(stage, 1)
+    variants = max(len(model.variants) for _, model in settings.models.items())
+    several = {"time": settings.timing.processes, "repeat": settings.trials.repeats, "replicate": variants}
+    trials = several.get(stage, 1)
     limit = getattr(settings.trials, f"{stage}_seconds")
     return _START_SECONDS + trials * (limit + settings.device.wait_seconds)
 

@@ -37,10 +37,15 @@ def upstream(plan: Plan, job: Job) -> list[str]:
             return own + [name for name in (f"compile/{model}/{variant}",) if name in plan.trial_keys()]
         case "score":
             return series + [name for name in plan.trial_keys() if name.startswith(f"predict/{model}/")]
+        case "replicate":
+            measured = tuple(f"{other}/{model}/" for other in ("predict", "compile"))
+            own = [f"weights/{model}", *(name for name in plan.trial_keys() if name.startswith(measured))]
+            return [*series, *own, f"score/{model}"]
         case "expect":
             return series + [f"weights/{name}" for name in plan.model_names]
         case "diff" | "judge" | "report":
             evidence = [*series, *plan.trial_keys(), *(f"score/{name}" for name in plan.model_names)]
+            evidence += [f"replicate/{name}" for name in plan.partners]
             after = {"diff": [], "judge": ["diff"], "report": ["diff", "judge"]}[stage]
             return [*evidence, *(f"weights/{name}" for name in plan.model_names), "expect", *after]
         case "archive":
@@ -73,6 +78,8 @@ def outputs_of(layout: Layout, job: Job) -> list[Path]:
         case "score":
             made = [(layout.window_scores(model, v), layout.record("scores", model, v)) for v in job["variants"]]
             return [*(file for both in made for file in both), layout.score_summary(model)]
+        case "replicate":
+            return [layout.record(stage, model, variant) for variant in job["partners"]]
     return {
         "expect": [layout.expected],
         "diff": [layout.difference],
@@ -113,7 +120,7 @@ def forced_jobs(plan: Plan, layout: Layout, forced: Collection[str]) -> set[str]
     """
     found: set[str] = set()
     for name, job in plan.all_jobs():
-        number = job.get("shard", job.get("model") if job["stage"] == "score" else None)
+        number = job.get("shard", job.get("model") if job["stage"] in ("score", "replicate") else None)
         rule = job["stage"] if number is None else f"{job['stage']}_{number}"
         own = rule in forced or any(str(path) in forced for path in outputs_of(layout, job))
         if own or not found.isdisjoint(upstream(plan, job)):

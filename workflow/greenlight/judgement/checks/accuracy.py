@@ -3,7 +3,8 @@
 Non-inferiority on one log ratio of errors a series. A pass is an upper bound below the margin, a failure a lower
 bound above zero with an estimate above half the margin, and all else is inconclusive. The variants of a model
 are judged together, so their p-values are corrected by Holm's method, those for passing and those for failing
-each: among many variants the luckiest must not pass, nor the unluckiest fail, by chance.
+each: among many variants the luckiest must not pass, nor the unluckiest fail, by chance. What the seed of the scores
+leaves open is judged by the mean over the further seeds of `replicate` (`judgement.comparison`).
 """
 
 from __future__ import annotations
@@ -16,126 +17,89 @@ from typing import Any
 import numpy as np
 
 from greenlight.judgement.checks.base import Check, Status, Subject, percent
+from greenlight.judgement.comparison import (
+    ERRORS,
+    Arms,
+    Judged,
+    Limits,
+    classify,
+    compare,
+    details_of,
+    needed_units,
+    undecided,
+)
 from greenlight.judgement.evidence import VariantEvidence
-from greenlight.judgement.expected import Expected, ExpectedModel, implementation_of
+from greenlight.judgement.expected import Expected, ExpectedModel
 from greenlight.judgement.rules import Rules
-from greenlight.judgement.statistics import Comparison, compare_log_ratios, holm
 from greenlight.judgement.tables import Scores
 from greenlight.measures.accuracy import summarise
 
-ERRORS = {"mae": "MAE", "weighted_quantile_loss": "weighted quantile loss"}
 PAIRED_CHECKS = {"mae": "mae-not-worse", "weighted_quantile_loss": "quantile-loss-not-worse"}
 REFERENCE_CHECKS = {"mae": "mae-against-reference", "weighted_quantile_loss": "quantile-loss-against-reference"}
+PAIRED_STAGES = ("score", "replicate")
 TRUTH_CHECKS = ("naive-ratio", "coverage", "mae-band")
-# Errors are compared above this share of the price (or of 1 for scale-free losses): below it there is no error.
-NO_ERROR = 1e-9
 
 
 @dataclass(frozen=True)
-class Pairing:
-    """What a variant's forecasts are compared with.
+class Compared:
+    """Comparisons of one model's variants with their partners.
 
     Attributes:
-        partner: variant with the same random numbers; None where there is none to be had.
-        against_reference: whether the reference, with other random numbers, is a second comparison.
+        judged: by (variant, error); a variant is absent where there is nothing to compare it with, or a score is
+            missing on either side.
+        limits: what they were held against.
+        waiting: variants whose first look decided nothing, and whose further seeds are missing.
     """
 
-    partner: str | None
-    against_reference: bool
+    judged: Mapping[tuple[str, str], Judged]
+    limits: Limits
+    waiting: frozenset[str] = frozenset()
 
 
-def pairing(model: ExpectedModel, variant: str) -> Pairing:
-    """How a variant other than the reference is compared; see `judgement.expected` for why."""
-    entry = model.variants[variant]
-    own_eager = f"{implementation_of(variant)}-eager"
-    coupled = entry.coupled_with_reference or own_eager == model.reference
-    if entry.paired_with is not None:
-        return Pairing(entry.paired_with, entry.paired_with != model.reference and not coupled)
-    if coupled:
-        return Pairing(model.reference, False)
-    if variant == own_eager:
-        return Pairing(None, True)
-    if own_eager in model.variants:
-        return Pairing(own_eager, True)
-    return Pairing(model.reference, True)
+def limits_of(rules: Rules, margin: float, looks: int = 1) -> Limits:
+    """The limits of a comparison with this margin."""
+    names = ("alpha", "minimum_series", "minimum_units", "power")
+    return Limits(margin, looks=looks, **{name: getattr(rules.accuracy, name) for name in names})
 
 
-@dataclass(frozen=True)
-class Judged:
-    """A comparison of one error, with its p-values corrected over the variants of the model.
-
-    Attributes:
-        d: [units] log ratios, units being series or windows as `unit` says; series: names of the series.
-        worst: (series, log ratio) that differs most.
-        p_better: for the hypothesis "not better"; small where better.
-    """
-
-    comparison: Comparison
-    unit: str
-    worst: tuple[str, float]
-    p_pass: float
-    p_fail: float
-    p_better: float
-    identical: bool
-
-
-def _units(
-    expected: Expected, rules: Rules, found: Mapping[str, np.ndarray], other: Mapping[str, np.ndarray], error: str
-) -> tuple[np.ndarray, str, tuple[str, float]] | None:
-    """Log ratios by unit, the name of the unit, and the series that differs most; None where a row is absent."""
-    symbols = list(expected.symbols)
-    windows = [expected.symbols[symbol].windows for symbol in symbols]
-    starts = np.r_[0, np.cumsum(windows)[:-1]]
-    price = other["mean_price"] if error == "mae" else np.ones_like(other[error])
-    mean = [np.add.reduceat(values, starts) / windows for values in (found[error], other[error], price)]
-    series = log_ratio(*mean)
-    if not np.isfinite(series).all():
-        return None
-    worst = int(np.argmax(np.abs(series)))
-    place = (symbols[worst], float(series[worst]))
-    if len(series) >= rules.accuracy.minimum_series:
-        return series, "series", place
-    return log_ratio(found[error], other[error], price), "window", place
+def compare_with_partners(found: Mapping[str, VariantEvidence], expected: Expected, rules: Rules) -> Compared:
+    """Every variant of one model against its partner: what one seed leaves open, by the mean over further seeds."""
+    model, windows = _model_and_windows(found, expected)
+    partners = {name: partner for name in found if (partner := model.partner(name)) is not None}
+    looks = max((job.looks for name in partners if (job := found[name].expected.jobs.get("replicate"))), default=1)
+    limits = limits_of(rules, rules.accuracy.margin, looks)
+    arms = _arms(found, partners)
+    first = compare(arms, windows, limits)
+    replicated = {
+        name: entry.with_replicates(again.own, again.other)
+        for name, entry in arms.items()
+        if (again := found[name].replicates) is not None
+    }
+    waiting = frozenset(undecided(first, limits)) - set(replicated)
+    later = compare(arms | replicated, windows, limits) if replicated else first
+    judged = {key: (later if key[0] in replicated else first)[key] for key in first if key[0] not in waiting}
+    return Compared(judged, limits, waiting)
 
 
-def log_ratio(value: np.ndarray, other: np.ndarray, scale: np.ndarray) -> np.ndarray:
-    """ln(value / other) with a floor of `NO_ERROR * scale` under both, so that no error over no error is 0."""
-    floor = NO_ERROR * np.abs(scale)
-    return np.log((value + floor) / (other + floor))
+def compare_with_reference(found: Mapping[str, VariantEvidence], expected: Expected, rules: Rules) -> Compared:
+    """Every variant that is held to the reference with other random numbers too, with the wider margin."""
+    model, windows = _model_and_windows(found, expected)
+    held = {name: model.reference for name in found if model.pairing(name).against_reference}
+    limits = limits_of(rules, rules.accuracy.reference_margin)
+    return Compared(compare(_arms(found, held), windows, limits), limits)
 
 
-def compare_variants(
-    found: Mapping[str, VariantEvidence], expected: Expected, rules: Rules, against_reference: bool
-) -> dict[tuple[str, str], Judged]:
-    """Every variant of one model against its partner (or the reference), by (variant, error); Holm-corrected.
-
-    A variant is absent where there is nothing to compare it with or a score is missing on either side.
-    """
+def _model_and_windows(
+    found: Mapping[str, VariantEvidence], expected: Expected
+) -> tuple[ExpectedModel, dict[str, int]]:
     model = expected.models[next(iter(found.values())).model]
-    margin = rules.accuracy.reference_margin if against_reference else rules.accuracy.margin
-    results: dict[tuple[str, str], tuple[Comparison, str, tuple[str, float], bool]] = {}
-    for error in ERRORS:
-        for variant in found:
-            other = _partner(model, variant, against_reference)
-            scores = [_trusted_scores(found.get(name)) for name in (variant, other)]
-            if scores[0] is None or scores[1] is None:
-                continue
-            units = _units(expected, rules, scores[0].metrics, scores[1].metrics, error)
-            if units is None:
-                continue
-            d, unit, worst = units
-            compared = compare_log_ratios(d, margin=margin, alpha=rules.accuracy.alpha, power=rules.accuracy.power)
-            results[variant, error] = (compared, unit, worst, bool((d == 0).all()))
-    judged = {}
-    for error in ERRORS:
-        family = [key for key in results if key[1] == error]
-        passing = holm([results[key][0].p_pass for key in family])
-        failing = holm([results[key][0].p_fail for key in family])
-        better = holm([1.0 - results[key][0].p_fail for key in family])
-        for key, p_pass, p_fail, p_better in zip(family, passing, failing, better, strict=True):
-            compared, unit, worst, identical = results[key]
-            judged[key] = Judged(compared, unit, worst, p_pass, p_fail, p_better, identical)
-    return judged
+    return model, {symbol: entry.windows for symbol, entry in expected.symbols.items()}
+
+
+def _arms(found: Mapping[str, VariantEvidence], others: Mapping[str, str]) -> dict[str, Arms]:
+    """Scores of each variant and its other, where both can be trusted."""
+    pairs = {name: [_trusted_scores(found.get(each)) for each in (name, other)] for name, other in others.items()}
+    return {name: Arms.of_scores(*(scores.metrics for scores in pair)) for name, pair in pairs.items() if all(pair)}
 
 
 def _trusted_scores(found: VariantEvidence | None) -> Scores | None:
@@ -145,74 +109,54 @@ def _trusted_scores(found: VariantEvidence | None) -> Scores | None:
     return found.scores
 
 
-def _partner(model: ExpectedModel, variant: str, against_reference: bool) -> str | None:
-    if variant == model.reference:
-        return None
-    chosen = pairing(model, variant)
-    if against_reference:
-        return model.reference if chosen.against_reference else None
-    return chosen.partner
-
-
-def classify(judged: Judged, margin: float, rules: Rules) -> Status:
-    """pass, fail or inconclusive of one comparison."""
-    enough = judged.comparison.interval.n >= rules.accuracy.minimum_units
-    if judged.identical or (enough and judged.p_pass <= rules.accuracy.alpha):
-        return "pass"
-    worse = judged.p_fail <= rules.accuracy.alpha
-    if enough and worse and judged.comparison.interval.estimate > math.log1p(margin) / 2:
-        return "fail"
-    return "inconclusive"
-
-
-def describe(judged: Judged, error: str, other: str, margin: float, status: Status, rules: Rules) -> str:
-    """Estimate, bounds, n and needed n in one sentence."""
+def describe(judged: Judged, error: str, other: str, limits: Limits, status: Status) -> str:
+    """Estimate, bounds, n, seeds and needed n in one sentence."""
     interval, n = judged.comparison.interval, judged.comparison.interval.n
     units = judged.unit if n == 1 or judged.unit == "series" else f"{judged.unit}s"
     if judged.identical:
         return f"{ERRORS[error]} equal to the bit to that of {other} on all {n} {units}"
     text = (
         f"{ERRORS[error]} {percent(interval.estimate)} against {other} "
-        f"[{percent(interval.lower)}, {percent(interval.upper)}], {n} {units}, margin {100 * margin:g}%"
+        f"[{percent(interval.lower)}, {percent(interval.upper)}], {n} {units}, margin {100 * limits.margin:g}%"
     )
+    if judged.seeds > 1:
+        text += f", mean of {judged.seeds} seeds at look {judged.look} of {judged.looks}"
     if status == "inconclusive":
-        needed = max(judged.comparison.needed, rules.accuracy.minimum_units)
-        text += f"; about {needed} {units if units == 'series' else 'windows'} would be needed"
+        text += f"; about {needed_units(judged, limits)} {units if units == 'series' else 'windows'} would be needed"
+        if judged.look < judged.looks and n >= limits.minimum_units:
+            text += ", further seeds do not fit into evaluation.extra_seconds"
     return text
 
 
-def details_of(judged: Judged, other: str, rules: Rules) -> dict[str, Any]:
-    """The figures of `describe` as fields; changes are shares, not log ratios."""
-    interval = judged.comparison.interval
-    shares = {name: math.expm1(getattr(interval, name)) for name in ("estimate", "lower", "upper")}
-    needed = max(judged.comparison.needed, rules.accuracy.minimum_units)
-    counts = {"n": interval.n, "unit": judged.unit, "needed": needed}
-    return {"against": other, **shares, **counts, "identical": judged.identical}
-
-
-def paired_checks(subject: Subject, judged: Mapping[tuple[str, str], Judged]) -> list[Check]:
+def paired_checks(subject: Subject, compared: Compared) -> list[Check]:
     """Non-inferiority under common random numbers, its opposite, and the series that differs most."""
     names = [*PAIRED_CHECKS.values(), "mae-improvement", "series-difference"]
     if subject.is_reference:
         return []
-    partner = pairing(subject.expected.models[subject.found.model], subject.found.variant).partner
+    variant, judged = subject.found.variant, compared.judged
+    partner = subject.expected.models[subject.found.model].partner(variant)
     if partner is None:
         reason = "no variant draws the same random numbers; see numerics and mae-against-reference"
         return [subject.check(name, "not-measured", reason, "score") for name in names]
-    absent = [error for error in ERRORS if (subject.found.variant, error) not in judged]
-    if absent:
-        return subject.missing(names, f"scores of it or of {partner} are missing or damaged", "score")
-    rules, margin, checks = subject.rules, subject.rules.accuracy.margin, []
+    if variant in compared.waiting:
+        what = f"one seed does not decide between it and {partner}, and those of further seeds are missing or damaged"
+        return subject.missing(names, what, *PAIRED_STAGES)
+    if any((variant, error) not in judged for error in ERRORS):
+        return subject.missing(names, f"scores of it or of {partner} are missing or damaged", *PAIRED_STAGES)
+    checks = []
     for error, name in PAIRED_CHECKS.items():
-        found = judged[subject.found.variant, error]
-        status = classify(found, margin, rules)
-        reason = describe(found, error, partner, margin, status, rules)
-        details = details_of(found, partner, rules)
-        figures = {"figure": details["upper"], "limit": margin, "details": details}
-        checks.append(subject.check(name, status, reason, "score", **figures))
-    checks.append(_improvement(subject, judged[subject.found.variant, "mae"], partner))
+        status, figures = _compared(compared.limits, judged[variant, error], error, partner)
+        checks.append(subject.check(name, status, figures.pop("reason"), *PAIRED_STAGES, **figures))
+    checks.append(_improvement(subject, judged[variant, "mae"], partner))
     checks.append(_series_difference(subject, judged, partner))
     return checks
+
+
+def _compared(limits: Limits, judged: Judged, error: str, other: str) -> tuple[Status, dict[str, Any]]:
+    """(status, reason, figure, limit and details) of one comparison."""
+    status, details = classify(judged, limits), details_of(judged, other, limits)
+    reason = describe(judged, error, other, limits, status)
+    return status, {"reason": reason, "figure": details["upper"], "limit": limits.margin, "details": details}
 
 
 def _improvement(subject: Subject, found: Judged, partner: str) -> Check:
@@ -224,7 +168,7 @@ def _improvement(subject: Subject, found: Judged, partner: str) -> Check:
     reason = f"MAE {percent(interval.estimate)} against {partner}"
     reason += ": better than the same mathematics can explain" if better else ": no unexplained improvement"
     figure = math.expm1(interval.estimate)
-    return subject.holds("mae-improvement", not better, reason, "score", figure=figure, limit=-margin / 2)
+    return subject.holds("mae-improvement", not better, reason, *PAIRED_STAGES, figure=figure, limit=-margin / 2)
 
 
 def _series_difference(subject: Subject, judged: Mapping[tuple[str, str], Judged], partner: str) -> Check:
@@ -234,10 +178,10 @@ def _series_difference(subject: Subject, judged: Mapping[tuple[str, str], Judged
     )
     reason = f"{series} differs most from {partner}: {ERRORS[error]} {percent(value)}"
     holds = abs(value) <= math.log1p(limit)
-    return subject.holds("series-difference", holds, reason, "score", figure=math.expm1(value), limit=limit)
+    return subject.holds("series-difference", holds, reason, *PAIRED_STAGES, figure=math.expm1(value), limit=limit)
 
 
-def reference_checks(subject: Subject, judged: Mapping[tuple[str, str], Judged], numerics: Check | None) -> list[Check]:
+def reference_checks(subject: Subject, compared: Compared, numerics: Check | None) -> list[Check]:
     """Non-inferiority to a reference that draws other random numbers, with the wider margin.
 
     What the samples can't resolve is carried by the teacher-forced numerics; where those are not shown to hold
@@ -246,22 +190,20 @@ def reference_checks(subject: Subject, judged: Mapping[tuple[str, str], Judged],
     if subject.is_reference:
         return []
     model = subject.expected.models[subject.found.model]
-    if not pairing(model, subject.found.variant).against_reference:
+    if not model.pairing(subject.found.variant).against_reference:
         return []
-    rules, margin, checks = subject.rules, subject.rules.accuracy.reference_margin, []
+    rules, checks = subject.rules, []
     carried = numerics is not None and numerics.status == "pass" and numerics.severity == "block"
     for error, name in REFERENCE_CHECKS.items():
         severity = rules.severity_of(name)
         severity = "block" if severity == "block-on-fail" and not carried else severity
-        found = judged.get((subject.found.variant, error))
+        found = compared.judged.get((subject.found.variant, error))
         if found is None:
             reason = f"no evidence: scores of it or of {model.reference} are missing or damaged"
             checks.append(subject.check(name, "fail", reason, "score", severity=severity))
             continue
-        status = classify(found, margin, rules)
-        reason = describe(found, error, model.reference, margin, status, rules) + ", other random numbers"
-        details = details_of(found, model.reference, rules)
-        figures = {"figure": details["upper"], "limit": margin, "details": details}
+        status, figures = _compared(compared.limits, found, error, model.reference)
+        reason = figures.pop("reason") + ", other random numbers"
         checks.append(subject.check(name, status, reason, "score", severity=severity, **figures))
     return checks
 

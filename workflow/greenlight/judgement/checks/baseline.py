@@ -19,8 +19,8 @@ from greenlight.judgement.baseline import (
     rounded,
     speed_file,
 )
-from greenlight.judgement.checks.accuracy import ERRORS, log_ratio
 from greenlight.judgement.checks.base import Check, Status, Subject, make_check, percent
+from greenlight.judgement.comparison import ERRORS, log_ratio
 from greenlight.judgement.expected import Expected
 from greenlight.judgement.rules import Rules
 from greenlight.judgement.speed import Speed

@@ -13,7 +13,6 @@ from dataclasses import fields
 
 import numpy as np
 
-from greenlight.judgement.checks.accuracy import pairing
 from greenlight.judgement.checks.base import Check, Subject
 from greenlight.judgement.draws import (
     BAND,
@@ -38,7 +37,7 @@ def agreement_check(subject: Subject, found: Mapping[str, VariantEvidence]) -> l
     """
     if subject.is_reference:
         return []
-    partner = pairing(subject.expected.models[subject.found.model], subject.found.variant).partner
+    partner = subject.expected.models[subject.found.model].partner(subject.found.variant)
     stages = ("predict", "forecasts")
     if partner is None:
         reason = "no variant draws the same random numbers; see forecasts-against-reference"
@@ -73,7 +72,7 @@ def reference_check(
     """`forecasts-against-reference`: medians and widths of each step are those of the reference, up to sampling."""
     name, stages = "forecasts-against-reference", ("predict", "forecasts")
     model = subject.expected.models[subject.found.model]
-    if subject.is_reference or not pairing(model, subject.found.variant).against_reference:
+    if subject.is_reference or not model.pairing(subject.found.variant).against_reference:
         return []
     differences = judged.get(subject.found.variant)
     if differences is None:
@@ -110,7 +109,7 @@ def draws_check(subject: Subject) -> list[Check]:
     """
     name = "draws-as-reference"
     model = subject.expected.models[subject.found.model]
-    chosen = None if subject.is_reference else pairing(model, subject.found.variant)
+    chosen = None if subject.is_reference else model.pairing(subject.found.variant)
     if chosen is None or not chosen.against_reference:
         return []
     if chosen.partner not in (None, model.reference):

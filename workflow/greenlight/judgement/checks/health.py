@@ -54,7 +54,7 @@ def _healths(subject: Subject) -> list[tuple[str, Health]]:
     """(stage, health) of every process that left one."""
     return [
         (stage, result.health)
-        for stage in (*_STAGES, "probe", "repeat")
+        for stage in (*_STAGES, "probe", "repeat", "replicate")
         for result in subject.found.results(stage)
         if result.health is not None
     ]

@@ -6,7 +6,7 @@ from collections import Counter
 
 from greenlight.judgement.checks.base import Check, Subject, count
 
-STAGES = ("compile", "predict", "probe", "repeat", "time", "score")
+STAGES = ("compile", "predict", "probe", "repeat", "time", "score", "replicate")
 
 
 def running_checks(subject: Subject) -> list[Check]:
@@ -26,7 +26,8 @@ def _expects(subject: Subject, stage: str) -> bool:
 
 def _trials(subject: Subject) -> Check:
     found = subject.found
-    expected = found.expected.trials
+    again = found.records.get("replicate")
+    expected = found.expected.trials + (len(again.document.trials) if again is not None else 0)
     trials = [trial for record in found.records.values() for trial in record.document.trials]
     good = sum(trial.ok for trial in trials)
     failures = Counter(f"{trial.kind}: {trial.message}" for trial in trials if not trial.ok)

@@ -13,9 +13,9 @@
 5. `judge` puts it together. The gate passes only if, for every model, nothing blocks the variant that production
    would run: the one that the configuration names as deployed, else the one chosen.
 
-Where planned pairs or replicates decide nothing, the stage that measures them goes on within a budget, and the
-error rates are split over its looks (`sequential`, `draws`); those two know no more of judgement than `statistics`,
-so that a change of a rule makes no measurement stale but those that rest on it.
+Where planned pairs, replicates or the one seed of the scores decide nothing, the stage that measures them goes on
+within a budget, and the error rates are split over its looks (`sequential`, `draws`, `comparison`); those know no more
+of judgement than `statistics`, so that a change of a rule makes no measurement stale but those that rest on it.
 
 A pass is a bound below a limit; a failure is a bound beyond one, or evidence that is missing; what the evidence
 can't say is inconclusive and does not pass a blocking check. The exception is documented by its severity,

@@ -82,7 +82,8 @@ class Comparison:
 
     Attributes:
         against: the variant that it is compared with.
-        n, unit: pairs, series, windows or replicates that there were; needed: about how many would decide.
+        n, unit: pairs, series, windows or replicates that there were, and of how many seeds each is the mean where that
+            is not one; needed: about how many would decide.
     """
 
     variant: str
@@ -105,6 +106,7 @@ def comparisons(verdict: Mapping[str, Any], model: str, variant: str, reference:
         count = at(details, "n", kind=int)
         if count is None:
             continue
+        seeds = at(details, "seeds", kind=int, default=1)
         found.append(
             Comparison(
                 variant=variant,
@@ -115,7 +117,7 @@ def comparisons(verdict: Mapping[str, Any], model: str, variant: str, reference:
                 lower=number(details, "lower"),
                 upper=number(details, "upper"),
                 n=count,
-                unit=at(details, "unit", kind=str, default=""),
+                unit=at(details, "unit", kind=str, default="") + (f", {seeds} seeds" if seeds > 1 else ""),
                 needed=at(details, "needed", kind=int),
             )
         )

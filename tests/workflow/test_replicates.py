@@ -16,8 +16,8 @@ NOISE = "        fill_noise(decoder.noise[: len(windows), :horizon], windows, se
 OTHER_LAST = "        fill_noise(decoder.noise[: len(windows), horizon - 1 : horizon], windows, seed + 1000)\n"
 
 
-def configured(project, seed=7, **trials):
-    config = deepcopy(SMALL) | {"seed": seed, "symbols_per_job": 2}
+def configured(project, seed=7, symbols_per_job=2, **trials):
+    config = deepcopy(SMALL) | {"seed": seed, "symbols_per_job": symbols_per_job}
     config["models"] = {"toto": None, "kronos": {"variants": ["upstream-eager", "static-eager"]}}
     config["evaluation"] |= {"extra_seconds": 600}
     config["rules"] = {"accuracy": {"margin": 0.03}}
@@ -64,7 +64,7 @@ def test_a_further_seed_gives_the_errors_of_a_run_with_that_seed(flipped):
     """Of every symbol, those of the second shard included, in both arms."""
     (trial,) = flipped.read(RECORD)["trials"]
     config = flipped.config
-    configured(flipped, seed=8)
+    configured(flipped, seed=8, symbols_per_job=3)
     done = flipped.snakemake("score_kronos", "--config", "results_folder=next")
     flipped.configure(config)
     assert done.returncode == 0, done.stdout

@@ -19,7 +19,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from greenlight.judgement.sequential import look_of, rate_at
+from greenlight.judgement.sequential import look_of, pairs_at, rate_at
 from greenlight.judgement.statistics import Comparison, compare_log_ratios, holm
 
 ERRORS = {"mae": "MAE", "weighted_quantile_loss": "weighted quantile loss"}
@@ -118,7 +118,7 @@ class Judged:
 
 def seeds_at(look: int) -> int:
     """Seeds in all at a look: those of the scores, and twice as many with each further look."""
-    return 2 ** (look - 1)
+    return pairs_at(1, 1, look)
 
 
 def look_at(seeds: int, looks: int) -> int | None:

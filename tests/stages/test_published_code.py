@@ -35,7 +35,7 @@ def test_only_what_runs_it_is_stale_when_its_files_change(folder):
     own = {name for name in before if before[name].get("published_code") != after[name].get("published_code")}
     timed = {"time/kronos/static-eager", "time/kronos/static-default"}
     upstream = {f"{stage}/kronos/upstream-eager" for stage in ("probe", "repeat")}
-    assert own == timed | upstream | {"predict/kronos/upstream-eager/0"}
+    assert own == timed | upstream | {"predict/kronos/upstream-eager/0", "replicate/kronos"}
     unchanged = {name for name in before if before[name] == after[name]}
     assert {"compile/kronos/static-default", "probe/kronos/static-default", "weights/kronos"} <= unchanged
     expected = [plan["expect"]["models"]["kronos"]["settings"] for plan in (before, after)]

@@ -24,6 +24,17 @@ def test_a_comparison_that_decides_nothing_says_what_would(make_results):
     assert "<td>not-slower</td>" in layout.report_page.read_text()
 
 
+def test_a_comparison_of_several_seeds_says_how_many(make_results):
+    flipped = {f"SYM{number}": (0.85, 1.15)[number % 2] for number in range(4)}
+    effects = Effects(latency=0.7, flipped=flipped, replicated=(4, 0.0, 0.2))
+    layout = make_results(Run(models={"kronos": KRONOS}, effects={("kronos", "upstream-default"): effects}))
+    report(layout, {}, None)
+
+    cells = [cell.strip() for cell in rows_of(layout.report.read_text(), "mae-not-worse")[0].strip("|").split("|")]
+    assert cells[5] == "6 series, 8 seeds" and int(cells[6]) > 6 and cells[-1] == "inconclusive"
+    assert "mean of 8 seeds at look 4 of 5" in layout.verdict.read_text()
+
+
 def test_what_is_inconclusive_is_told_even_where_it_stops_nothing(make_results):
     models = {"toto": {name: TOTO[name] for name in ("upstream-eager", "static-eager")}}
     uneven = {f"SYM{number}": 0.5 + 0.25 * number for number in range(6)}

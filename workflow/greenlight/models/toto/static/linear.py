@@ -14,15 +14,17 @@ _LEAST_PACKED = 1 << 18
 MOST_SUMMED_ROWS = 16
 
 
-@torch.library.custom_op("greenlight::stored", mutates_args=())
-def stored(tensor: Tensor) -> Tensor:
-    """A copy: compiled code would compute what is cheap again for every reader, here a normalised row for every sum."""
-    return tensor.clone(memory_format=torch.contiguous_format)
+@torch.library.custom_op("greenlight::store", mutates_args=("tensor",))
+def store(tensor: Tensor) -> None:
+    """Nothing, but compiled code can't know: it must have the tensor in memory before, and read it from there after.
+
+    It would compute what is cheap again for every reader otherwise, here a normalised row for every sum.
+    """
 
 
-@stored.register_fake
-def _(tensor: Tensor) -> Tensor:
-    return torch.empty_like(tensor, memory_format=torch.contiguous_format)
+@store.register_fake
+def _(tensor: Tensor) -> None:
+    return None
 
 
 class PackedLinear(nn.Module):
@@ -56,8 +58,10 @@ class SummedLinear(nn.Linear):
         """rows [..., inputs] to [..., outputs]."""
         if rows.shape[:-1].numel() > MOST_SUMMED_ROWS or not torch.compiler.is_compiling():
             return functional.linear(rows, self.weight, self.bias)
-        each = [(self.weight * row).sum(-1) + self.bias for row in stored(rows.flatten(0, -2)).unbind(0)]
-        return torch.stack(each).unflatten(0, rows.shape[:-1])
+        flat = rows.flatten(0, -2)
+        store(flat)
+        sums = [(self.weight * row).sum(-1) + self.bias for row in flat.unbind(0)]
+        return torch.stack(sums).unflatten(0, rows.shape[:-1])
 
 
 def arrange(module: nn.Module) -> nn.Module:

@@ -20,15 +20,9 @@ from greenlight.judgement.expected import load_expected
 from greenlight.judgement.judge import judge
 from greenlight.judgement.rules import Rules
 from greenlight.judgement.seal import seal
-from tests.judgement.evidence_builder import TOTO, Effects, Run, reseal
+from tests.judgement.damage_tree import DEPLOYED, MODELS, Tree, good_tree
+from tests.judgement.evidence_builder import reseal
 
-DEPLOYED = "static-default"
-MODELS = {"toto": {name: TOTO[name] for name in ("upstream-eager", "static-eager", DEPLOYED)}}
-# What the deployed variant rests on: all of its own, its partner's and the reference's but their latencies.
-UNNEEDED = ("time/model=toto/variant=static-eager", "probe/model=toto/variant=upstream-eager", "expected.json")
-# One seed leaves open whether the deployed variant is worse; further seeds show that it is not.
-FLIPPED = {"SYM0": 1.15, "SYM1": 0.85, "SYM2": 1.15, "SYM3": 0.85}
-EFFECTS = {("toto", DEPLOYED): Effects(latency=0.7, flipped=FLIPPED, replicated=(5, 0.0, 0.01))}
 EXAMPLES = settings(
     max_examples=50,
     deadline=None,
@@ -37,47 +31,9 @@ EXAMPLES = settings(
 )
 
 
-class Tree:
-    """A good tree that can be damaged and put right again."""
-
-    def __init__(self, folder: Path, other: Path) -> None:
-        self.folder, self.other = folder, other
-        self.good = {path: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
-        self.needed = [path for path in self.good if not self.name(path).startswith(UNNEEDED)]
-
-    def name(self, path: Path) -> str:
-        return path.relative_to(self.folder).as_posix()
-
-    def restore(self) -> None:
-        for path, content in self.good.items():
-            if not path.exists() or path.read_bytes() != content:
-                path.write_bytes(content)
-
-    def verdict(self):
-        expected = load_expected(self.folder / "expected.json")
-        return judge(load_evidence(self.folder, expected), Rules(), Baselines())
-
-    def files(self, ending: str) -> list[Path]:
-        return [path for path in self.needed if path.name.endswith(ending)]
-
-
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory):
-    folder, other = tmp_path_factory.mktemp("good"), tmp_path_factory.mktemp("other")
-    Run(models=MODELS, deployed={"toto": DEPLOYED}, effects=dict(EFFECTS)).write(folder)
-
-    def other_keys(manifest):
-        for entry in manifest["models"]["toto"]["variants"].values():
-            for job in entry["jobs"].values():
-                job["key"] += " of another run"
-
-    Run(models=MODELS, deployed={"toto": DEPLOYED}, seed=2, adjust=other_keys, effects=dict(EFFECTS)).write(other)
-    built = Tree(folder, other)
-    verdict = built.verdict()
-    assert verdict.passed, verdict.reasons
-    (check,) = [c for c in verdict.checks if (c.name, c.variant) == ("mae-not-worse", DEPLOYED)]
-    assert check.details["seeds"] == 16
-    return built
+    return good_tree(tmp_path_factory)
 
 
 def same_content(path: Path, before: bytes) -> bool:
@@ -445,95 +401,6 @@ def test_draws_that_can_not_be_never_pass(tree, kind):
         verdict = tree.verdict()
         assert not verdict.passed
         assert "draws-as-reference" in {check.name for check in verdict.blocking("toto", "static-eager")}
-    finally:
-        tree.restore()
-
-
-REPLICATES = f"replicate/model=toto/variant={DEPLOYED}/record.json"
-
-
-def first_seed(result, change):
-    """Change the errors of the first further seed, in one arm."""
-    change(result["own"]["mae"][0])
-
-
-def of_seeds(result, count, look):
-    """Keep so many seeds, and call them those of a look."""
-    result |= {"seeds": result["seeds"][:count], "look": look}
-    for arm in ("own", "other"):
-        result[arm] = {name: rows[:count] for name, rows in result[arm].items()}
-
-
-def swapped(result, key):
-    first, second, *others = result[key]
-    result[key] = [second, first, *others]
-
-
-REPLICATE_DAMAGE = {
-    "a seed less than its look has": lambda result: of_seeds(result, 14, 5),
-    "fewer seeds under the look of more": lambda result: of_seeds(result, 7, 5),
-    "all seeds under an earlier look": lambda result: result.update(look=4),
-    "a look beyond the last": lambda result: result.update(look=6),
-    "other looks": lambda result: result.update(looks=4),
-    "seeds of another run": lambda result: result.update(seeds=[seed + 100 for seed in result["seeds"]]),
-    "seeds in another order": lambda result: swapped(result, "seeds"),
-    "a seed twice": lambda result: result["seeds"].__setitem__(1, result["seeds"][0]),
-    "errors of a seed twice": lambda result: [rows.__setitem__(1, rows[0]) for rows in result["own"].values()],
-    "windows in another order": lambda result: swapped(result, "windows"),
-    "a window less": lambda result: result["windows"].pop(),
-    "windows of another run": lambda result: result["windows"].__setitem__(0, "SYM9/0"),
-    "another partner": lambda result: result.update(partner="upstream-eager"),
-    "an error less": lambda result: first_seed(result, list.pop),
-    "NaN": lambda result: first_seed(result, lambda row: row.__setitem__(3, "NaN")),
-    "infinite": lambda result: first_seed(result, lambda row: row.__setitem__(3, "Infinity")),
-    "null": lambda result: first_seed(result, lambda row: row.__setitem__(3, None)),
-    "negative": lambda result: first_seed(result, lambda row: row.__setitem__(3, -0.5)),
-    "one arm": lambda result: result["other"].clear(),
-}
-
-
-def replicates_are_refused(tree):
-    verdict = tree.verdict()
-    assert not verdict.passed
-    stopped = {check.name: check for check in verdict.blocking("toto", DEPLOYED)}
-    assert "further seeds are missing or damaged" in stopped["mae-not-worse"].reason
-    assert stopped["quantile-loss-not-worse"].status == "fail"
-    return stopped
-
-
-@pytest.mark.parametrize("kind", REPLICATE_DAMAGE)
-def test_replicates_that_can_not_be_never_pass(tree, kind):
-    try:
-        reseal(tree.folder / REPLICATES, lambda record: REPLICATE_DAMAGE[kind](record["trials"][0]["result"]))
-        assert "evidence-replicate" in replicates_are_refused(tree)
-    finally:
-        tree.restore()
-
-
-def test_no_replicates_where_one_seed_decides_nothing_never_pass(tree):
-    """Nothing is wrong with the record, but that it has no trial."""
-    try:
-        reseal(tree.folder / REPLICATES, lambda record: record.update(trials=[]))
-        assert "evidence-replicate" not in replicates_are_refused(tree)
-    finally:
-        tree.restore()
-
-
-def test_replicates_that_follow_other_scores_never_pass(tree):
-    partner = "scores/model=toto/variant=static-eager/windows.parquet"
-    try:
-        reseal(tree.folder / REPLICATES, lambda record: record["inputs"].update({partner: "0" * 64}))
-        assert "other scores" in replicates_are_refused(tree)["evidence-replicate"].reason
-    finally:
-        tree.restore()
-
-
-def test_no_time_for_a_further_seed_is_inconclusive_and_blocks(tree):
-    try:
-        reseal(tree.folder / REPLICATES, lambda record: of_seeds(record["trials"][0]["result"], 0, 1))
-        stopped = {check.name: check for check in tree.verdict().blocking("toto", DEPLOYED)}
-        assert stopped["mae-not-worse"].status == "inconclusive" and "extra_seconds" in stopped["mae-not-worse"].reason
-        assert "evidence-replicate" not in stopped
     finally:
         tree.restore()
 

@@ -90,7 +90,7 @@ def test_bounds_of_a_later_look_stand_at_its_rate():
     first, later = (compare({"v": entry}, SERIES, LIMITS)["v", "mae"] for entry in (one, one.with_replicates(*rows)))
     assert (first.look, later.look, later.seeds) == (1, 5, 16)
     assert later.comparison.interval.estimate == pytest.approx(first.comparison.interval.estimate)
-    assert first.p_pass < 1 / 6 and later.p_pass == pytest.approx(6 * first.p_pass)
+    assert first.p_fail < 1 / 6 and later.p_fail == pytest.approx(6 * first.p_fail)
     for judged, share in ((first, 0.6), (later, 0.1)):
         d = judged.comparison.interval
         reach = -stdtrit(11, RULES.accuracy.alpha * share) * judged.comparison.sigma / np.sqrt(12)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 from copy import deepcopy
 from pathlib import Path
@@ -120,3 +121,10 @@ def test_every_key_is_described():
     for name, definition in whole["$defs"].items():
         missing += undescribed(definition, name)
     assert not missing
+
+
+@pytest.mark.parametrize("name", ["scale", "agreement"])
+def test_benchmarks_ask_for_what_can_be_run(name):
+    benchmark = importlib.import_module(f"greenlight.bench.{name}")
+    settings = load_settings(benchmark.CONFIG, [])
+    assert settings.models.toto.reference in settings.models.toto.variants

@@ -38,7 +38,7 @@ CONFIG: dict[str, Any] = {
     "data_folder": "prices",
     "evaluation": {"windows": 2, "windows_per_call": 10, "probe_windows": 2},
     "timing": {"processes": 1, "pairs": 10, "control_pairs": 10, "windows": 10},
-    "models": {"toto": {"variants": ["upstream-eager", "static-default"]}, "kronos": None},
+    "models": {"toto": {"variants": ["upstream-eager", "static-eager", "static-default"]}, "kronos": None},
 }
 
 

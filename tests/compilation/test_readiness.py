@@ -125,6 +125,17 @@ def test_graph_from_a_cache_is_not_judged(tmp_path):
     assert again["ready"] is None and "cache" in again["note"]
 
 
+def test_an_equal_graph_of_the_same_cold_program_is_told_so():
+    layer = torch.nn.Linear(4, 4)
+    with torch.no_grad(), ReadinessRecorder(kernels=True) as recorder:
+        for _ in range(2):
+            torch.compile(layer)(torch.eye(4))
+            torch.compiler.reset()
+    record = recorder.record()
+    assert record["graphs"] == 1 and record["ready"] is None
+    assert record["note"].startswith("1 of 2 graphs came from a cache") and "clear the cache" not in record["note"]
+
+
 @pytest.mark.slow
 def test_published_toto_takes_the_index_of_its_cache_to_the_host():
     toto = pytest.importorskip("toto.model.toto")

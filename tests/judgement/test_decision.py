@@ -51,6 +51,12 @@ def test_the_reference_stays_where_nothing_is_faster_by_the_margin():
     assert "which is simpler; the margin is 1.05" in decision.losers["static-default"]
 
 
+def test_the_margin_is_no_reason_where_a_variant_is_slower_anyway():
+    decision = choose(EQUAL | {"static-default": (0.5, 0.5), "static-max-autotune": (0.9, 0.9)})
+    assert decision.chosen == "static-default"
+    assert decision.losers["static-max-autotune"].endswith("times as fast as static-default")
+
+
 def test_each_more_complex_mode_must_clear_the_margin_over_the_best_simpler_one():
     faster = {"static-default": (0.7, 0.7), "static-reduce-overhead": (0.69, 0.69), "static-max-autotune": (0.68, 0.68)}
     assert choose(EQUAL | faster).chosen == "static-default"

@@ -100,7 +100,9 @@ class ReadinessRecorder:
         eager = eager_frames(self._observer.attempts)
         note = "; ".join(f"{one.function} at {one.file}:{one.line} runs eagerly: {one.reason}" for one in eager)
         if loaded > 0:
-            note = f"{loaded} graphs came from a cache and were not looked at: clear the cache and compile cold"
+            note = f"{loaded} of {loaded + len(lowerings)} graphs came from a cache and were not looked at: "
+            # A program with two equal graphs loads the second also when it began with an empty cache.
+            note += "each equals one that was compiled before, here or in an earlier run"
         elif not lowerings:
             note = "no graph was compiled"
         record = ReadinessRecord(

@@ -132,7 +132,8 @@ def _loser(
     if chosen is None:
         return "not confirmed"
     apart = _over(model, variant, chosen, speeds, "ratio")
-    if simplicity(model, variant) < simplicity(model, chosen):
+    surely_slower = apart.lower > 0
+    if surely_slower or simplicity(model, variant) < simplicity(model, chosen):
         return f"passes, {_words(apart)} as fast as {chosen}"
     return f"passes, {_words(apart)} as fast as {chosen}, which is simpler; the margin is {rules.speed.margin:g}"
 

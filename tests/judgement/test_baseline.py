@@ -206,6 +206,23 @@ def test_a_speed_gain_stops_a_variant_as_a_loss_does(accepted, tmp_path):
     assert verdict.decisions["kronos"].chosen == "upstream-eager"
 
 
+@pytest.mark.parametrize(("latency", "name"), [(0.85, "baseline-speed"), (0.6, "baseline-speed-gain")])
+def test_what_a_machine_that_has_changed_may_explain_is_inconclusive(accepted, tmp_path, latency, name):
+    """The reference takes 1.6 times as long as when the run was accepted; the variant's ratio changed by less."""
+    (path,) = (accepted / "speed").glob("*.json")
+    document = json.loads(path.read_text())
+    for entry in document["models"]["kronos"]["variants"].values():
+        for arm in ("variant", "reference"):
+            entry[f"{arm}_median_seconds"] /= 1.6
+    path.write_text(baseline_text(seal(document)))
+    effects = {("kronos", VARIANT): Effects(latency=latency)}
+    verdict = verdict_against(accepted, evidence_of(tmp_path / "now", Run(models=MODELS, effects=effects)))
+
+    found = check_of(verdict, name)
+    assert found.status == "inconclusive" and not found.blocking, found
+    assert "may be the machine" in found.reason
+
+
 def test_acceptance_refuses_incomplete_evidence_unless_forced_with_a_reason(tmp_path):
     failed = {"time": {"kind": "time-out", "message": "no answer in 60 s", "result": None}}
     run = Run(models=MODELS, effects={("kronos", VARIANT): Effects(failed=failed)})

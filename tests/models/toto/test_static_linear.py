@@ -19,6 +19,7 @@ def test_sums_are_the_product(shape):
     """Of a normalised input, as in the network, in compiled code, with few rows and with more."""
     linear = _layer(96, 40)
     summed = SummedLinear.of(linear)
+    summed.summing = True
     assert summed.weight is linear.weight
     rows = 5 + 3 * torch.randn(*shape, 96)
 
@@ -30,7 +31,7 @@ def test_sums_are_the_product(shape):
     torch.testing.assert_close(found.double(), expected, rtol=1e-6, atol=1e-6)
 
 
-def test_only_few_rows_are_summed_and_only_in_compiled_code():
+def test_only_few_rows_are_summed_only_in_compiled_code_and_where_asked_for():
     operations = []
 
     def recording(graph: torch.fx.GraphModule, _):
@@ -38,11 +39,13 @@ def test_only_few_rows_are_summed_and_only_in_compiled_code():
         return graph
 
     summed = SummedLinear.of(_layer(8, 4))
-    for count in (MOST_SUMMED_ROWS, MOST_SUMMED_ROWS + 1):
+    for count, summed.summing in ((4, False), (MOST_SUMMED_ROWS, True), (MOST_SUMMED_ROWS + 1, True)):
+        torch.compiler.reset()
         torch.compile(summed, backend=recording, dynamic=False)(torch.ones(count, 8))
-    few, many = operations
+    unasked, few, many = operations
     assert any("store" in name for name in few) and not any("linear" in name for name in few)
-    assert any("linear" in name for name in many)
+    for plain in (unasked, many):
+        assert any("linear" in name for name in plain) and not any("store" in name for name in plain)
     rows = torch.randn(4, 8)
     assert torch.equal(summed(rows), nn.functional.linear(rows, summed.weight, summed.bias))
 

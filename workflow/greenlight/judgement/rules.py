@@ -85,7 +85,7 @@ DEFAULT_SEVERITY: dict[str, Severity] = {
     "baseline-symbols": "block",
     "baseline-speed": "block-on-fail",
     "baseline-speed-absolute": "warn",
-    "baseline-speed-gain": "block",
+    "baseline-speed-gain": "block-on-fail",
 }
 """Every check by name, with its default severity, in the order in which checks are reported."""
 

@@ -264,7 +264,7 @@ def speed_checks(subject: Subject, speed: Speed | None, baselines: Baselines) ->
         return subject.missing(names, "there are no latency pairs to compare with the baseline", "time")
     then = entry.variants[subject.found.variant]
     loss = difference(speed.ratio, Interval(**then.log_ratio.model_dump()))
-    return [_loss(subject, speed, then, loss), _absolute(subject, speed, then), _gain(subject, loss)]
+    return [_loss(subject, speed, then, loss), _absolute(subject, speed, then), _gain(subject, speed, then, loss)]
 
 
 def _loss(subject: Subject, speed: Speed, then: BaselineSpeed, loss: Interval) -> Check:
@@ -281,6 +281,9 @@ def _loss(subject: Subject, speed: Speed, then: BaselineSpeed, loss: Interval) -
         if speed.variant["median"] <= then.variant_median_seconds * rules.slower_shown:
             status = "warn"
             reason += "; the reference got faster, the variant itself did not get slower"
+        elif doubt := _machine_moved_more(speed, then, loss.estimate):
+            status = "inconclusive"
+            reason += f"; {doubt}"
     figure, limit = math.expm1(loss.lower), rules.slower_shown - 1
     return subject.check("baseline-speed", status, reason, "time", figure=figure, limit=limit)
 
@@ -294,10 +297,32 @@ def _absolute(subject: Subject, speed: Speed, then: BaselineSpeed) -> Check:
     return subject.holds("baseline-speed-absolute", worst <= limit, reason, "time", figure=worst, limit=limit)
 
 
-def _gain(subject: Subject, loss: Interval) -> Check:
+def _gain(subject: Subject, speed: Speed, then: BaselineSpeed, loss: Interval) -> Check:
     limit = math.log(subject.rules.speed.slower_than_baseline)
-    gained = loss.upper < 0 and -loss.estimate > limit
+    status: Status = "pass"
     reason = f"{percent(-loss.estimate)} speedup since the accepted run"
-    reason += ": an improvement that nothing explains" if gained else ", nothing to explain"
+    if not (loss.upper < 0 and -loss.estimate > limit):
+        reason += ", nothing to explain"
+    elif doubt := _machine_moved_more(speed, then, loss.estimate):
+        status = "inconclusive"
+        reason += f"; {doubt}"
+    else:
+        status = "fail"
+        reason += ": an improvement that nothing explains"
     figure = math.expm1(-loss.estimate)
-    return subject.holds("baseline-speed-gain", not gained, reason, "time", figure=figure, limit=math.expm1(limit))
+    return subject.check("baseline-speed-gain", status, reason, "time", figure=figure, limit=math.expm1(limit))
+
+
+def _machine_moved_more(speed: Speed, then: BaselineSpeed, change: float) -> str:
+    """Why a change of the log ratio since the accepted run may be the machine's; empty where it can't be.
+
+    Pairs cancel what slows both arms alike. What loads the machine otherwise than in the accepted session moves the
+    ratio, too; the reference's own seconds tell of it, and so does a reference that differs from itself.
+    """
+    moved = math.log(speed.reference["median"] / then.reference_median_seconds)
+    if abs(change) > max(speed.noise_bound, abs(moved)):
+        return ""
+    return (
+        f"the reference itself takes {percent(moved)} more time than then, and eager against eager differs by up to "
+        f"{percent(speed.noise_bound)}, so that this may be the machine"
+    )

@@ -18,7 +18,7 @@ from greenlight.compilation.modes import isolation
 from greenlight.errors import UserError
 from greenlight.models.toto.checkpoint import read_dimensions, read_tensors
 from greenlight.models.toto.static.decode import Decode, PathShape
-from greenlight.models.toto.static.linear import arrange
+from greenlight.models.toto.static.linear import SummedLinear, arrange
 from greenlight.models.toto.static.mixture import UNIFORMS, Mixture
 from greenlight.models.toto.static.network import Network, published_names
 from greenlight.models.toto.static.prefill import Buffers, ContextShape, Prefill
@@ -105,6 +105,9 @@ class TotoEngine:
             mode: one of torch.compile's.
         """
         self._mode = mode
+        for module in self.network.modules():
+            if isinstance(module, SummedLinear):
+                module.summing = mode != "default"
         self._prefills.clear()
         self._decodes.clear()
 

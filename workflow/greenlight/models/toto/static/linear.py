@@ -41,10 +41,16 @@ class PackedLinear(nn.Module):
 
 
 class SummedLinear(nn.Linear):
-    """A linear layer on a GPU that compiled code runs as sums where there are few rows.
+    """A linear layer on a GPU that can run as sums where there are few rows.
 
-    The sums of all rows over the same weights become one kernel, which reads the weights once.
+    Compiled, the sums of all rows over the same weights become one kernel, which reads the weights once. In all there
+    are more kernels then, so that it pays only where CUDA graphs launch them.
+
+    Attributes:
+        summing: whether compiled code runs few rows as sums.
     """
+
+    summing = False
 
     @classmethod
     def of(cls, linear: nn.Linear) -> SummedLinear:
@@ -56,7 +62,8 @@ class SummedLinear(nn.Linear):
 
     def forward(self, rows: Tensor) -> Tensor:
         """rows [..., inputs] to [..., outputs]."""
-        if rows.shape[:-1].numel() > MOST_SUMMED_ROWS or not torch.compiler.is_compiling():
+        few = rows.shape[:-1].numel() <= MOST_SUMMED_ROWS
+        if not (few and self.summing and torch.compiler.is_compiling()):
             return functional.linear(rows, self.weight, self.bias)
         flat = rows.flatten(0, -2)
         store(flat)

@@ -281,7 +281,7 @@ def _loss(subject: Subject, speed: Speed, then: BaselineSpeed, loss: Interval) -
         if speed.variant["median"] <= then.variant_median_seconds * rules.slower_shown:
             status = "warn"
             reason += "; the reference got faster, the variant itself did not get slower"
-        elif doubt := _machine_moved_more(speed, then, loss.estimate):
+        elif doubt := _machine_moved_more(subject, speed, then, loss.estimate):
             status = "inconclusive"
             reason += f"; {doubt}"
     figure, limit = math.expm1(loss.lower), rules.slower_shown - 1
@@ -303,7 +303,7 @@ def _gain(subject: Subject, speed: Speed, then: BaselineSpeed, loss: Interval) -
     reason = f"{percent(-loss.estimate)} speedup since the accepted run"
     if not (loss.upper < 0 and -loss.estimate > limit):
         reason += ", nothing to explain"
-    elif doubt := _machine_moved_more(speed, then, loss.estimate):
+    elif doubt := _machine_moved_more(subject, speed, then, loss.estimate):
         status = "inconclusive"
         reason += f"; {doubt}"
     else:
@@ -313,14 +313,16 @@ def _gain(subject: Subject, speed: Speed, then: BaselineSpeed, loss: Interval) -
     return subject.check("baseline-speed-gain", status, reason, "time", figure=figure, limit=math.expm1(limit))
 
 
-def _machine_moved_more(speed: Speed, then: BaselineSpeed, change: float) -> str:
+def _machine_moved_more(subject: Subject, speed: Speed, then: BaselineSpeed, change: float) -> str:
     """Why a change of the log ratio since the accepted run may be the machine's; empty where it can't be.
 
     Pairs cancel what slows both arms alike. What loads the machine otherwise than in the accepted session moves the
-    ratio, too; the reference's own seconds tell of it, and so does a reference that differs from itself.
+    ratio, too; the reference's own seconds tell of it, and so does a reference that differs from itself. However much
+    the machine moved, it explains no change beyond `absolute_slower_than_baseline`.
     """
     moved = math.log(speed.reference["median"] / then.reference_median_seconds)
-    if abs(change) > max(speed.noise_bound, abs(moved)):
+    most = math.log(subject.rules.speed.absolute_slower_than_baseline)
+    if abs(change) > min(most, max(speed.noise_bound, abs(moved))):
         return ""
     return (
         f"the reference itself takes {percent(moved)} more time than then, and eager against eager differs by up to "

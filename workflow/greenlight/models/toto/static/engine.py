@@ -297,7 +297,7 @@ class TotoEngine:
     def _checked(
         self, series: Tensor, horizon: int, observed: Tensor | None, groups: Tensor | None
     ) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        """Series, mask and groups on the device, the series padded to whole patches as the published code does."""
+        """The series on the device and padded to whole patches as the published code does, and the mask with it."""
         series = series.to(self._device, self._dtype)
         if series.ndim != 3 or 0 in series.shape:
             raise ValueError(f"expected series [windows, variates, length], found {tuple(series.shape)}")

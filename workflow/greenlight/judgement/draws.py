@@ -59,9 +59,14 @@ def step_differences(moved: np.ndarray, wider: np.ndarray) -> StepDifferences:
     return StepDifferences(both.mean(axis=1), both.std(axis=1, ddof=1) / math.sqrt(units), units - 1)
 
 
-def judge_steps(differences: StepDifferences, alpha: float, limit: float) -> Outcome:
-    """fail: a difference above half the limit is shown; pass: all are bounded below the limit; else inconclusive."""
-    if shown_steps(differences, alpha, limit / 2).any():
+def judge_steps(differences: StepDifferences, alpha: float, limit: float, alarm: float) -> Outcome:
+    """fail: a difference above half the limit is shown; pass: all are bounded below the limit; else inconclusive.
+
+    Args:
+        alpha: rate of a wrong pass.
+        alarm: rate of a wrong failure.
+    """
+    if shown_steps(differences, alarm, limit / 2).any():
         return "fail"
     return "pass" if (step_bounds(differences, alpha) < limit).all() else "inconclusive"
 
@@ -88,11 +93,13 @@ def _significance(differences: StepDifferences) -> np.ndarray:
     return np.where(differences.mean == 0, 0.0, t)
 
 
-def describe_steps(differences: StepDifferences, alpha: float, limit: float, status: Outcome) -> tuple[str, float]:
+def describe_steps(
+    differences: StepDifferences, alpha: float, limit: float, alarm: float, status: Outcome
+) -> tuple[str, float]:
     """The difference that counts most in words (of those shown, where the status is fail), and the largest bound."""
     size = np.abs(differences.mean)
     if status == "fail":
-        size = size * shown_steps(differences, alpha, limit / 2)
+        size = size * shown_steps(differences, alarm, limit / 2)
     quantity, step = np.unravel_index(int(np.argmax(size)), size.shape)
     value = float(differences.mean[quantity, step])
     what = f"the band is {math.exp(value):.2f} times as wide"
@@ -148,8 +155,8 @@ def judge_draws(differences: Differences, alpha: float, limit: float) -> DrawsOu
             shown, is a failure.
     """
     means = step_differences(differences.moved, differences.wider)
-    outcome = judge_steps(means, alpha / 2, limit)
-    reason, bound = describe_steps(means, alpha / 2, limit, outcome)
+    outcome = judge_steps(means, alpha / 2, limit, alpha / 2)
+    reason, bound = describe_steps(means, alpha / 2, limit, alpha / 2, outcome)
     own = np.stack([differences.moved_windows, differences.wider_windows])
     error = np.stack([differences.moved_errors, differences.wider_errors])
     upper = float(_root_mean_square_bound(own, error, alpha / 2).max())

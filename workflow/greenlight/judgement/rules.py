@@ -137,6 +137,11 @@ class AccuracyRules(Strict):
 
     margin: Positive = Field(0.01, description="Non-inferiority margin: an MAE up to 1% higher is tolerable.")
     alpha: Rate = Field(0.01, description="Rate at which a forecaster worse by the margin may pass; one-sided.")
+    alarm: Rate = Field(
+        0.001,
+        description="Rate at which `forecasts-against-reference` may say that forecasts differ where both draw from "
+        "the same distributions: below alpha, for every run asks again, and an answer stops a variant.",
+    )
     power: Annotated[float, Field(ge=0.5, lt=1)] = Field(0.9, description="Power of the stated needed n.")
     reference_margin: Positive = Field(
         0.10,

@@ -82,11 +82,14 @@ def reference_check(
     if all(np.array_equal(own[band], other[band]) for band in BAND):
         reason = f"equal to the bit to those of {model.reference}, which draws other numbers: it was run in its place"
         return [subject.check(name, "fail", reason, *stages, figure=0.0)]
-    limit = subject.rules.accuracy.step_difference
-    alpha = subject.rules.accuracy.alpha
-    status = judge_steps(differences, alpha, limit)
-    what, bound = describe_steps(differences, alpha, limit, status)
-    reason = f"{what} against {model.reference}, {differences.df + 1} windows, bounded by {bound:.2f}"
+    rules = subject.rules.accuracy
+    limit = rules.step_difference
+    status = judge_steps(differences, rules.alpha, limit, rules.alarm)
+    what, bound = describe_steps(differences, rules.alpha, limit, rules.alarm, status)
+    reason = (
+        f"{what} against {model.reference}, {differences.df + 1} windows; no step differs "
+    )
+    reason += f"by more than {bound:.2f} (medians in band widths, and log widths)"
     return [subject.check(name, status, reason, *stages, figure=bound, limit=limit)]
 
 

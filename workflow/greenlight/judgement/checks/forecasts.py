@@ -86,9 +86,7 @@ def reference_check(
     limit = rules.step_difference
     status = judge_steps(differences, rules.alpha, limit, rules.alarm)
     what, bound = describe_steps(differences, rules.alpha, limit, rules.alarm, status)
-    reason = (
-        f"{what} against {model.reference}, {differences.df + 1} windows; no step differs "
-    )
+    reason = f"{what} against {model.reference}, {differences.df + 1} windows; no step differs "
     reason += f"by more than {bound:.2f} (medians in band widths, and log widths)"
     return [subject.check(name, status, reason, *stages, figure=bound, limit=limit)]
 

@@ -49,6 +49,20 @@ def test_fewer_pairs_than_a_verdict_needs_are_refused(key):
     load_settings(merged(few, {"timing": {"processes": 3}}), ["config/config.yaml"])
 
 
+@pytest.mark.parametrize(("processes", "pairs", "left"), [(1, 15, 7), (2, 7, 7)])
+def test_pairs_of_which_too_few_are_left_to_confirm_a_choice_are_refused(processes, pairs, left):
+    few = merged(shipped(), {"timing": {"processes": processes, "pairs": pairs, "control_pairs": 10}})
+    with pytest.raises(UserError, match=rf"timing.pairs {pairs} .* leave {left} pairs .* takes 8"):
+        load_settings(few, ["config/config.yaml"])
+    load_settings(merged(few, {"timing": {"pairs": pairs + 1}}), ["config/config.yaml"])
+
+
+def test_null_on_the_command_line_is_null():
+    """Snakemake's own parser gives every word there as text."""
+    without = load_settings(merged(shipped(), {"models": {"kronos": "null"}}), ["config/config.yaml"])
+    assert [model for model, _ in without.models.items()] == ["toto"]
+
+
 def test_production_is_refused_until_revisions_are_pinned():
     production = merged(shipped(), shipped("production.yaml"))
     with pytest.raises(UserError, match="revision must pin its commit"):

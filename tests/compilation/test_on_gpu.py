@@ -9,7 +9,8 @@ from greenlight.compilation.health import HealthRecorder
 from greenlight.compilation.overwrites import check_overwrites
 from greenlight.compilation.readiness import ReadinessRecorder
 from greenlight.measures.memory import MemoryMeter
-from greenlight.trials.gpu import DeviceSettings, device_state, wait_for_device
+from greenlight.trials.device_settings import DeviceSettings
+from greenlight.trials.gpu import device_state, wait_for_device
 from greenlight.trials.runner import Limits, run_trial
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

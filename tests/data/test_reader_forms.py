@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from greenlight.data.reader import read_series
 from greenlight.data.repair import RepairRules
-from greenlight.data.series import Series, load_series, series_report, write_series
+from greenlight.data.series import Series, series_report, write_series
+from greenlight.data.stored import load_series
 from greenlight.errors import UserError
 from greenlight.files import json_text
 
@@ -324,5 +325,5 @@ def test_a_damaged_file_is_read_whole_or_refused_in_words(
         assert "TEST.csv" in str(error)
         return
     write_series(tmp_path / "series.parquet", series)
-    assert len(load_series(tmp_path / "series.parquet")) == len(series.frame) >= 2
+    assert len(load_series(tmp_path / "series.parquet")[0]) == len(series.frame) >= 2
     assert json_text(series_report(series))

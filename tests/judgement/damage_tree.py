@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from greenlight.files import sha256_of
 from greenlight.judgement.baseline import Baselines
 from greenlight.judgement.evidence import load_evidence
 from greenlight.judgement.expected import load_expected
 from greenlight.judgement.judge import judge
 from greenlight.judgement.rules import Rules
-from tests.judgement.evidence_builder import TOTO, Effects, Run
+from tests.judgement.evidence_builder import TOTO, Effects, Run, reseal
 
 DEPLOYED = "static-default"
 MODELS = {"toto": {name: TOTO[name] for name in ("upstream-eager", "static-eager", DEPLOYED)}}
@@ -61,3 +65,13 @@ def good_tree(tmp_path_factory) -> Tree:
     (check,) = [c for c in verdict.checks if (c.name, c.variant) == ("mae-not-worse", DEPLOYED)]
     assert check.details["seeds"] == 16
     return built
+
+
+def write_consistently(tree: Tree, table: pa.Table, path: Path) -> None:
+    """Write a table as a job that went wrong would have: with a record that fits it."""
+    pq.write_table(table, path)
+
+    def update(record):
+        record["outputs"][tree.name(path)] = sha256_of(path)
+
+    reseal(path.with_name("record.json"), update)

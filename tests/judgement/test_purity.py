@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -42,7 +43,7 @@ def test_the_same_evidence_gives_the_same_bytes_in_any_process_and_folder_withou
             child = subprocess.run(
                 [sys.executable, "-c", CHILD, str(folder)],
                 capture_output=True,
-                env={"PYTHONHASHSEED": seed, "OMP_NUM_THREADS": "1"},
+                env=os.environ | {"PYTHONHASHSEED": seed, "OMP_NUM_THREADS": "1"},
                 check=False,
             )
             assert child.returncode == 0, child.stderr.decode()[-2000:]

@@ -8,8 +8,9 @@ from scipy.stats import binom
 
 from greenlight.judgement.draws import Differences, judge_draws
 from greenlight.judgement.expected import ExpectedJob
+from greenlight.judgement.looks import look_of, pairs_at, rate_at
 from greenlight.judgement.rules import Rules
-from greenlight.judgement.sequential import look_of, pairs_at, rate_at, settled
+from greenlight.judgement.sequential import settled
 from greenlight.judgement.speed import measure_speed
 from greenlight.judgement.tables import Pairs
 

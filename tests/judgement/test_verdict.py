@@ -92,6 +92,16 @@ def test_each_defect_is_caught_by_its_check_and_the_variant_is_not_chosen(tmp_pa
     assert verdict.passed
 
 
+@pytest.mark.parametrize(
+    ("band", "status"), [(0.4, "fail"), (0.6, "inconclusive"), (0.7, "pass"), (1.0, "pass"), (4.0, "fail")]
+)
+def test_a_band_is_too_narrow_or_too_wide_only_where_the_bounds_show_it(tmp_path, band, status):
+    run = Run(models=KRONOS_ONLY, effects={("kronos", "upstream-default"): Effects(latency=0.7, band=band)})
+    coverage = check_of(verdict_of(tmp_path, run), "coverage", "upstream-default", "kronos")
+    assert (coverage.status, coverage.blocking) == (status, status == "fail")
+    assert "with 32 samples to be 56% to 95%" in coverage.reason
+
+
 def test_the_gate_fails_when_the_deployed_variant_fails_even_if_another_passes(tmp_path):
     broken = Effects(latency=0.7, health={"recompiles_after_warm_up": 3})
     run = Run(

@@ -7,7 +7,8 @@ from pydantic import ValidationError
 
 from greenlight.errors import UserError
 from greenlight.provenance import processor_name
-from greenlight.trials.gpu import DeviceSettings, device_state, planned_device, shortage, wait_for_device
+from greenlight.trials.device_settings import DeviceSettings
+from greenlight.trials.gpu import device_state, planned_device, shortage, wait_for_device
 
 GIB = 2**30
 

@@ -28,7 +28,7 @@ SMALL = {
         "probe_windows": 2,
         "extra_seconds": 4,
     },
-    "timing": {"processes": 1, "pairs": 10, "control_pairs": 10, "warm_up_calls": 1, "extra_seconds": 4},
+    "timing": {"processes": 1, "pairs": 16, "control_pairs": 10, "warm_up_calls": 1, "extra_seconds": 4},
     "trials": {"repeats": 4},
     "models": {
         "toto": {"variants": ["upstream-eager", "static-eager", "static-default"]},

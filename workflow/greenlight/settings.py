@@ -13,10 +13,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from greenlight.data.repair import RepairRules
 from greenlight.errors import UserError
 from greenlight.files import json_text
+from greenlight.judgement.looks import confirming_pairs, needed_for_a_bound, rate_at
 from greenlight.judgement.rules import Rules
 from greenlight.models.base import MODES, Variant
 from greenlight.models.registry import draws_alike, implementations
-from greenlight.trials.gpu import DeviceSettings
+from greenlight.trials.device_settings import DeviceSettings
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
@@ -310,6 +311,19 @@ class Settings(_Section):
                 )
         return self
 
+    @model_validator(mode="after")
+    def _pairs_that_can_confirm(self) -> Settings:
+        timing, alpha = self.timing, self.rules.speed.alpha
+        left = confirming_pairs(timing.pairs, timing.processes)
+        needed = needed_for_a_bound(rate_at(alpha, 1, timing.looks))
+        if left < needed:
+            raise ValueError(
+                f"timing.pairs {timing.pairs} in timing.processes {timing.processes} leave {left} pairs on which to "
+                f"confirm the choice of a variant, and a bound at rules.speed.alpha {alpha:g} takes {needed}, so that "
+                "none but the simplest could ever be chosen; raise timing.pairs or timing.processes"
+            )
+        return self
+
 
 def load_settings(config: Mapping[str, Any], files: Sequence[str | Path]) -> Settings:
     """Check a configuration as Snakemake merged it.
@@ -323,10 +337,17 @@ def load_settings(config: Mapping[str, Any], files: Sequence[str | Path]) -> Set
     """
     where = ", ".join(str(file) for file in files) or "the configuration"
     try:
-        return Settings.model_validate(dict(config))
+        return Settings.model_validate(_with_null(dict(config)))
     except ValidationError as error:
         lines = [_explain(problem) for problem in error.errors()]
         raise UserError(f"{where} (or --config): " + "\n  ".join(["", *lines] if len(lines) > 1 else lines)) from None
+
+
+def _with_null(value: Any) -> Any:
+    """The same with None for every value `null`: what stands on Snakemake's command line reaches us as words."""
+    if isinstance(value, Mapping):
+        return {key: None if entry == "null" else _with_null(entry) for key, entry in value.items()}
+    return value
 
 
 def _explain(problem: Mapping[str, Any]) -> str:

@@ -28,7 +28,8 @@ from greenlight.bench.gpu_findings import POLL_SECONDS, Findings
 from greenlight.compilation.modes import isolation
 from greenlight.files import read_json, write_json
 from greenlight.measures.memory import MemoryMeter
-from greenlight.trials.gpu import DeviceSettings, device_state, planned_device
+from greenlight.trials.device_settings import DeviceSettings
+from greenlight.trials.gpu import device_state, planned_device
 
 
 def machine(findings: Findings) -> None:

@@ -37,7 +37,7 @@ ROWS = 400
 CONFIG: dict[str, Any] = {
     "data_folder": "prices",
     "evaluation": {"windows": 2, "windows_per_call": 10, "probe_windows": 2},
-    "timing": {"processes": 1, "pairs": 10, "control_pairs": 10, "windows": 10},
+    "timing": {"processes": 1, "pairs": 16, "control_pairs": 10, "windows": 10},
     "models": {"toto": {"variants": ["upstream-eager", "static-eager", "static-default"]}, "kronos": None},
 }
 

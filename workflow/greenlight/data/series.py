@@ -1,4 +1,4 @@
-"""A canonical series: what it is, and how it lies on disk."""
+"""A canonical series as read from a price file, with what was found in it."""
 
 from __future__ import annotations
 
@@ -9,17 +9,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet
 
 from greenlight.data.gaps import Frequency
 from greenlight.data.repair import Finding
+from greenlight.data.stored import SCHEMA
 from greenlight.data.windows import FEATURES
 from greenlight.files import write_parquet
-
-SCHEMA = pa.schema(
-    [pa.field("timestamp", pa.timestamp("ns"), nullable=False)]
-    + [pa.field(name, pa.float64(), nullable=name == "volume") for name in FEATURES]
-)
 
 
 @dataclass(frozen=True)
@@ -76,40 +71,3 @@ def write_series(path: Path, series: Series) -> None:
     """Write a series atomically as parquet with the canonical schema; its metadata has the source's hash."""
     table = pa.Table.from_pandas(series.frame, schema=SCHEMA, preserve_index=False)
     write_parquet(path, table.replace_schema_metadata({"source_sha256": series.source_sha256}), durable=False)
-
-
-def load_series(path: Path) -> pd.DataFrame:
-    """Read a canonical series and check it.
-
-    Raises:
-        ValueError: not parquet, truncated, of another schema, empty, times not ascending, or a price that is
-            not a positive number. It names the file.
-        FileNotFoundError: there is no such file.
-    """
-    if not Path(path).exists():
-        raise FileNotFoundError(f"{path}: no such file")
-    try:
-        table = pyarrow.parquet.ParquetFile(path).read()
-    except (pa.ArrowException, OSError) as error:
-        raise ValueError(f"{path}: not readable as parquet ({error}); remove it and run again") from error
-    if not table.schema.remove_metadata().equals(SCHEMA):
-        found = ", ".join(f"{field.name}: {field.type}" for field in table.schema)
-        raise ValueError(f"{path}: not a canonical series; its columns are {found}; remove it and run again")
-    frame = table.to_pandas(ignore_metadata=True)
-    problem = _problem(frame)
-    if problem:
-        raise ValueError(f"{path}: not a canonical series; {problem}; remove it and run again")
-    return frame
-
-
-def _problem(frame: pd.DataFrame) -> str | None:
-    times, values = series_arrays(frame)
-    if not len(frame):
-        return "it has no rows"
-    if np.isnat(times).any() or not (np.diff(times) > np.timedelta64(0)).all():
-        return "its times are not ascending and unique"
-    prices = values[:, :4]
-    if not (np.isfinite(prices) & (prices > 0)).all():
-        return "a price is not a positive number"
-    volume = values[:, 4]
-    return "a volume is negative or infinite" if ((volume < 0) | np.isinf(volume)).any() else None

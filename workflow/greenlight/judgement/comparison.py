@@ -1,13 +1,13 @@
 """Are the errors of one variant no worse than those of another? On the same windows, seed by seed, look by look.
 
 A comparison is one log ratio of errors a series; errors of several seeds are averaged first, in both arms. A first look
-at one seed that decides nothing asks for more, so each look has its share of the error rates (`sequential`): a p-value
+at one seed that decides nothing asks for more, so each look has its share of the error rates (`looks`): a p-value
 is divided by the share of its look before it is held against a rate, and bounds stand at the rate of that look. The
 smallest of such p-values over all looks is itself a valid one, so Holm's method may take those of several variants,
 each at its own look, and what was decided at the first look stands.
 
 The stage that measures replicates goes by these functions too; so they know no more of judgement than `statistics` and
-`sequential`, and a change of another rule makes no replicate stale.
+`looks`, and a change of another rule makes no replicate stale.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from greenlight.judgement.sequential import look_of, pairs_at, rate_at
+from greenlight.judgement.looks import look_of, pairs_at, rate_at
 from greenlight.judgement.statistics import Comparison, compare_log_ratios, holm
 
 ERRORS = {"mae": "MAE", "weighted_quantile_loss": "weighted quantile loss"}

@@ -63,7 +63,7 @@ DEFAULT_SEVERITY: dict[str, Severity] = {
     "draws-as-reference": "block",
     # Does it forecast well at all?
     "naive-ratio": "block",
-    "coverage": "block",
+    "coverage": "block-on-fail",
     "mae-band": "warn",
     # Is it fast, and steady?
     "not-slower": "block",
@@ -189,7 +189,9 @@ class AccuracyRules(Strict):
         1.5, description="MAE over that of repeating the last price (geometric mean over series), at most."
     )
     coverage: tuple[Share, Share] = Field(
-        (0.60, 0.95), description="Share of outcomes inside the 10 to 90% band, smallest and largest."
+        (0.60, 0.95),
+        description="Share of outcomes inside the 10 to 90% band, smallest and largest. Few samples have a narrower "
+        "band: the smallest is times (n - 1) / (n + 1) for n samples.",
     )
     mae_percent_excellent: Positive = Field(5.0, description="MAE below this percentage of price is excellent.")
     mae_percent_good: Positive = Field(10.0, description="MAE below this percentage of price is good.")

@@ -1,10 +1,7 @@
-"""When enough latency pairs are measured: looks at growing data, with the error rate split over them.
+"""When enough latency pairs are measured.
 
 Where the planned pairs leave open whether a variant is slower than its reference, the last process measures as many
-again as all processes have so far, and so on up to a number of looks. Looking again at data that grew because the
-first look did not decide would inflate the error rates; so each look has its own share of the rate, and the shares
-add up to it (Bonferroni, the simplest of the group-sequential rules in Jennison and Turnbull 1999, ch. 2; valid
-whatever decides to go on). The first look gets most, so that a run that needs no second one loses little.
+again as all processes have so far, and so on up to a number of looks (`looks`).
 """
 
 from __future__ import annotations
@@ -15,27 +12,9 @@ import numpy as np
 
 from greenlight.judgement.statistics import log_ratio_interval, median_interval, sign_p_value
 
-FIRST_SHARE = 0.6
 NOISE_RATE = 0.025
 # Going on stops only where the bounds hold at the rate that Holm's method leaves the first of this many variants.
 FAMILY = 4
-
-
-def rate_at(rate: float, look: int, looks: int) -> float:
-    """The share of an error rate that belongs to a look, 1 being the first of `looks`."""
-    if looks == 1:
-        return rate
-    return rate * FIRST_SHARE if look == 1 else rate * (1 - FIRST_SHARE) / (looks - 1)
-
-
-def pairs_at(planned: int, processes: int, look: int) -> int:
-    """Pairs of the last process at a look, where each process has `planned`; all together double with each look."""
-    return planned + planned * processes * (2 ** (look - 1) - 1)
-
-
-def look_of(found: int, planned: int, processes: int, looks: int) -> int | None:
-    """The look at which the last process has `found` pairs; None where there is none."""
-    return next((look for look in range(1, looks + 1) if pairs_at(planned, processes, look) == found), None)
 
 
 def settled(

@@ -11,8 +11,9 @@ import numpy as np
 
 from greenlight.judgement.evidence import VariantEvidence
 from greenlight.judgement.expected import ExpectedJob
+from greenlight.judgement.looks import look_of, rate_at
 from greenlight.judgement.rules import Rules, SpeedRules
-from greenlight.judgement.sequential import NOISE_RATE, look_of, rate_at
+from greenlight.judgement.sequential import NOISE_RATE
 from greenlight.judgement.statistics import (
     Interval,
     excess_p_value,

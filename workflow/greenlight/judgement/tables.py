@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet
 
 from greenlight.judgement.expected import ExpectedJob
-from greenlight.judgement.sequential import look_of
+from greenlight.judgement.looks import look_of
 from greenlight.measures.accuracy import METRICS
 
 UNDEFINED = ("mase",)

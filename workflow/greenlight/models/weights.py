@@ -12,12 +12,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from greenlight.errors import MissingWeights, UserError
 from greenlight.files import read_json
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
 
 CONFIG = "config.json"
@@ -242,6 +241,8 @@ def trained_until(checkpoint: Path) -> dict[str, np.datetime64]:
     Raises:
         UserError: a training.json that is not readable.
     """
+    import numpy as np  # here, so that stages that only look for weights start without it
+
     path = checkpoint / TRAINING
     if not path.is_file():
         return {}

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from greenlight.data.series import load_series, series_arrays
+from greenlight.data.stored import load_series
 from greenlight.data.windows import cut_windows
 from greenlight.errors import UserError
 from greenlight.files import read_json, write_json
@@ -21,7 +22,8 @@ from greenlight.stages.job import Job
 
 def expect(layout: Layout, job: Job, options: argparse.Namespace) -> None:
     """Write the manifest; UserError where a symbol has too few rows that no model was trained on."""
-    symbols = {symbol: _symbol(layout, job, symbol) for symbol in sorted(job["data"])}
+    trained_until = {model: read_json(layout.weights(model))["trained_until"] for model in job["models"]}
+    symbols = {symbol: _symbol(layout, job, symbol, trained_until) for symbol in sorted(job["data"])}
     evaluation = job["evaluation"]
     shared = {k: evaluation[k] for k in ("context_length", "horizon", "samples")} | {"seed": job["seed"]}
     manifest = {
@@ -39,13 +41,13 @@ def expect(layout: Layout, job: Job, options: argparse.Namespace) -> None:
     write_json(layout.expected, manifest)
 
 
-def _symbol(layout: Layout, job: Job, symbol: str) -> dict[str, Any]:
+def _symbol(layout: Layout, job: Job, symbol: str, trained_until: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
     """Number of windows and data hash of a symbol."""
     evaluation = job["evaluation"]
-    timestamps, values = series_arrays(load_series(layout.series(symbol)))
+    timestamps, values = load_series(layout.series(symbol))
     counts = {}
     for model in job["models"]:
-        until = read_json(layout.weights(model))["trained_until"].get(symbol)
+        until = trained_until[model].get(symbol)
         counts[model] = len(
             cut_windows(
                 symbol,

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet
 
-from greenlight.data.series import load_series, series_arrays
+from greenlight.data.stored import load_series
 from greenlight.data.windows import CLOSE
 from greenlight.files import write_json, write_parquet
 from greenlight.layout import Layout
@@ -32,7 +32,7 @@ Prices = dict[str, tuple[np.ndarray, np.ndarray]]
 
 def score(layout: Layout, job: Job, options: argparse.Namespace) -> None:
     """Score every variant of a model against the canonical series, not against what the forecasts say of it."""
-    prices = {symbol: series_arrays(load_series(layout.series(symbol))) for symbol in job["symbols"]}
+    prices = {symbol: load_series(layout.series(symbol)) for symbol in job["symbols"]}
     summary = {variant: _score_variant(layout, job | {"variant": variant}, prices) for variant in job["variants"]}
     write_json(layout.score_summary(job["model"]), {"key": digest(job), "variants": summary})
 
@@ -70,10 +70,11 @@ def _that_fit(forecasts: pa.Table, prices: Prices) -> tuple[pa.Table, list[str]]
     times = forecasts.column("timestamp").to_numpy().astype("datetime64[ns]")
     actual = forecasts.column("actual").to_numpy()
     fits = np.zeros(len(symbols), dtype=bool)
-    for symbol in np.unique(symbols):
+    names, which, counts = np.unique(symbols, return_inverse=True, return_counts=True)
+    of_each = np.split(np.argsort(which, kind="stable"), np.cumsum(counts)[:-1])
+    for symbol, rows in zip(names, of_each, strict=True):
         if symbol not in prices:
             continue
-        rows = np.flatnonzero(symbols == symbol)
         known, values = prices[symbol]
         place = np.minimum(np.searchsorted(known, times[rows]), len(known) - 1)
         fits[rows] = (known[place] == times[rows]) & (values[place, CLOSE] == actual[rows])

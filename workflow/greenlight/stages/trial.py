@@ -17,9 +17,10 @@ from greenlight.files import read_json
 from greenlight.layout import Layout
 from greenlight.models.base import Variant
 from greenlight.models.weights import checkpoint_folders
+from greenlight.provenance import processor_name
 from greenlight.stages.job import Job
 from greenlight.stages.records import provenance_of
-from greenlight.trials.gpu import DeviceSettings, wait_for_device
+from greenlight.trials.gpu import check_device_name, wait_for_device
 from greenlight.trials.runner import Limits, run_trial_shrinking
 
 # How long to wait for a device changes no result, so it is not in the job description.
@@ -182,6 +183,11 @@ def _wait_for(device: str, name: str) -> None:
     UserError too where this machine's device is not the one that the run was planned for, as on a cluster of nodes
     of several kinds: the job description names the device, and must not name a wrong one.
     """
+    if device == "cpu":
+        check_device_name(name, processor_name())
+        return
+    from greenlight.trials.device_settings import DeviceSettings  # reads settings, which a CPU needs none of
+
     rules = json.loads(os.environ.get(DEVICE_RULES, "{}"))
     known = {"device": device, "name": name, "otherwise": "error"}
     wait_for_device(DeviceSettings.model_validate(rules | known))

@@ -14,13 +14,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import psutil
-from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from greenlight.errors import UserError
 from greenlight.provenance import processor_name
+
+if TYPE_CHECKING:  # pydantic costs every job that starts a trial its import
+    from greenlight.trials.device_settings import DeviceSettings
 
 _ANSWER_SECONDS = 30.0
 _ASK_AGAIN_SECONDS = 5.0
@@ -37,37 +39,6 @@ _DRIVER_SENTENCES = {
     16: "A GPU needs a reset by an administrator.",
     18: "The NVIDIA driver and its library differ in version: the driver was updated and needs a reboot.",
 }
-
-
-class DeviceSettings(BaseModel):
-    """The device that trials run on, and how patiently to wait for it."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    device: str = Field(
-        "cpu",
-        pattern=r"^(cpu|auto|cuda(:\d+)?)$",
-        description="`cpu`, `cuda` (the first), `cuda:N` as torch counts them, or `auto`: cuda where there is one.",
-    )
-    free_memory_gib: float = Field(0.0, ge=0, description="Device memory that must be free before a trial starts.")
-    exclusive: bool = Field(False, description="Whether no other process may hold the device.")
-    wait_seconds: float = Field(0.0, ge=0, description="How long to wait for the device to be free.")
-    otherwise: Literal["error", "cpu"] = Field("error", description="What to do where the device is not to be had.")
-    name: str | None = Field(
-        None,
-        min_length=1,
-        description="Name of the device (the processor's for cpu) where trials run on other machines than the one "
-        "that plans, such as a cluster's nodes; null: the name that this machine tells.",
-    )
-
-    @model_validator(mode="after")
-    def _a_name_is_that_of_one_device(self) -> DeviceSettings:
-        if self.name is not None and self.device == "auto":
-            raise ValueError(
-                "name needs a device that is known beforehand: set device to cpu or cuda, for `auto` asks the machine "
-                "that plans"
-            )
-        return self
 
 
 def planned_device(settings: DeviceSettings) -> tuple[str, str]:
@@ -165,7 +136,7 @@ def wait_for_device(settings: DeviceSettings) -> str:
         UserError: the device can't be had in time and `otherwise` is `error`, or it is not the one that is named.
     """
     if settings.device == "cpu":
-        _check_name(settings, processor_name())
+        check_device_name(settings.name, processor_name())
         return "cpu"
     begin = time.monotonic()
     spoken = begin
@@ -175,7 +146,7 @@ def wait_for_device(settings: DeviceSettings) -> str:
         if not obstacle:
             obstacle = _torch_without_cuda()
             if not obstacle:
-                _check_name(settings, _find(state, settings.device, os.environ)["name"])
+                check_device_name(settings.name, _find(state, settings.device, os.environ)["name"])
                 return settings.device if ":" in settings.device else "cuda:0"
         waited = time.monotonic() - begin
         can_change = state["available"] and _find(state, settings.device, os.environ) is not None
@@ -187,11 +158,11 @@ def wait_for_device(settings: DeviceSettings) -> str:
         time.sleep(_ASK_AGAIN_SECONDS)
 
 
-def _check_name(settings: DeviceSettings, name: str) -> None:
+def check_device_name(planned: str | None, name: str) -> None:
     """UserError where the device is another than was planned: evidence of two devices must not be mixed."""
-    if settings.name is not None and name != settings.name:
+    if planned is not None and name != planned:
         raise UserError(
-            f"device.name: the run was planned for {settings.name!r}, but {socket.gethostname()} has {name!r}. Run all "
+            f"device.name: the run was planned for {planned!r}, but {socket.gethostname()} has {name!r}. Run all "
             "trials on machines of one kind (SLURM: the resource `constraint` or a partition), and set device.name to "
             "the name of their device; then run again"
         )

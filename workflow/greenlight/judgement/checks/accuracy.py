@@ -236,12 +236,24 @@ def _naive(subject: Subject, summary: Mapping[str, Any]) -> Check:
 
 
 def _coverage(subject: Subject, summary: Mapping[str, Any]) -> Check:
+    """fail: the interval is outside the limits; inconclusive: the value is, and the interval reaches inside.
+
+    Between order statistics of n draws lies (n - 1) / (n + 1) of the share that lies between the distribution's own
+    quantiles (quantiles interpolated linearly; David and Nagaraja 2003, 2.3), so the lowest is that of n samples.
+    """
+    samples = subject.expected.samples
     lowest, highest = subject.rules.accuracy.coverage
+    lowest *= (samples - 1) / (samples + 1)
     entry = summary["overall"]["coverage_80"]
-    holds = lowest <= entry["value"] <= highest
-    reason = f"the 10 to 90% band holds {_between(entry, '{:.0%}')} of outcomes, to be {lowest:.0%} to {highest:.0%}"
+    reason = f"the 10 to 90% band holds {_between(entry, '{:.0%}')} of outcomes, with {samples} samples to be "
+    reason += f"{lowest:.0%} to {highest:.0%}"
+    status: Status = "fail"  # of a figure that is not a number, too
+    if lowest <= entry["value"] <= highest:
+        status = "pass"
+    elif entry["upper"] >= lowest and entry["lower"] <= highest:
+        status = "inconclusive"
     limit = lowest if entry["value"] < (lowest + highest) / 2 else highest
-    return subject.holds("coverage", holds, reason, "score", figure=entry["value"], limit=limit)
+    return subject.check("coverage", status, reason, "score", figure=entry["value"], limit=limit)
 
 
 def _band(subject: Subject, summary: Mapping[str, Any]) -> Check:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from greenlight.data.series import load_series, series_arrays
+from greenlight.data.stored import load_series
 from greenlight.data.windows import Window, cut_windows
 from greenlight.models.base import Forecaster, LoadOptions
 from greenlight.models.registry import load_forecaster
@@ -45,7 +45,7 @@ def load(request: Request, implementation: str, dtype: str | None = None, **sett
 
 def windows_of(request: Request, symbol: str) -> list[Window]:
     """The evaluation windows of a symbol."""
-    timestamps, values = series_arrays(load_series(Path(request["series"][symbol])))
+    timestamps, values = load_series(Path(request["series"][symbol]))
     until = request["not_before"].get(symbol)
     return cut_windows(
         symbol,

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from greenlight.judgement.draws import BAND, Differences, band_differences, judge_draws
-from greenlight.judgement.sequential import rate_at
+from greenlight.judgement.looks import rate_at
 from greenlight.models.base import Forecaster, Variant
 from greenlight.stages.children.common import Request, calls_of, load, one_window_a_symbol
 

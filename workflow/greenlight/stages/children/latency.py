@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from greenlight.compilation.health import HealthRecorder
-from greenlight.judgement.sequential import pairs_at, rate_at, settled
+from greenlight.judgement.looks import pairs_at, rate_at
+from greenlight.judgement.sequential import settled
 from greenlight.measures.forecasts import problem_with
 from greenlight.measures.latency import interleaved_pairs
 from greenlight.measures.memory import MemoryMeter, memory_slope

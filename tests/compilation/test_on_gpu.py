@@ -8,6 +8,7 @@ import torch
 from greenlight.compilation.health import HealthRecorder
 from greenlight.compilation.overwrites import check_overwrites
 from greenlight.compilation.readiness import ReadinessRecorder
+from greenlight.compilation.replay import CallCompiler
 from greenlight.measures.memory import MemoryMeter
 from greenlight.trials.device_settings import DeviceSettings
 from greenlight.trials.gpu import device_state, wait_for_device
@@ -33,6 +34,48 @@ def test_cuda_graphs_engage_on_a_whole_graph():
     graphs, readiness = watch(lambda x: (x @ x).relu(), matrix())
     assert graphs["engaged"] is True and graphs["recordings"] >= 1 and graphs["replays"] >= 2
     assert graphs["skips"] == [] and readiness["ready"] is True
+
+
+@pytest.mark.parametrize("mode", ["reduce-overhead", "max-autotune"])
+def test_a_call_on_buffers_is_a_cuda_graph_of_its_own(mode):
+    """Also one that torch.compile itself would not record, for it writes to what is no parameter or buffer."""
+    torch.compiler.reset()
+    total, step = matrix(0.0), matrix()
+
+    def add() -> None:
+        total.add_(step @ step)
+
+    with HealthRecorder() as recorder, torch.no_grad():
+        call = CallCompiler(mode, torch.device("cuda")).compile(add)
+        for _ in range(4):
+            call()
+        step.fill_(2.0)  # in place: a replay reads what is there now
+        call()
+    graphs = recorder.record()["cuda_graphs"]
+    torch.testing.assert_close(total, matrix(4 * 64.0 + 4 * 64.0))
+    assert graphs["engaged"] is True and graphs["recordings"] == 1 and graphs["replays"] == 4
+    assert graphs["skips"] == [] and recorder.record()["calls"]["total"] == 2 + 4  # its first run, and its recording
+
+
+def test_calls_of_one_compiler_share_memory_and_run_in_any_order():
+    torch.compiler.reset()
+    compiler, out = CallCompiler("reduce-overhead", torch.device("cuda")), [matrix(0.0), matrix(0.0)]
+    source = matrix()
+
+    def sums() -> None:
+        out[0].copy_((source @ source).exp().log())
+
+    def halves() -> None:
+        out[1].copy_((source @ source @ source).sqrt().square() / 2)
+
+    with torch.no_grad():
+        first, second = compiler.compile(sums), compiler.compile(halves)
+        for call in (first, second, second, first, first, second):
+            for one in out:
+                one.zero_()
+            call()
+            expected, found = (64.0, out[0]) if call is first else (64.0 * 64.0 / 2, out[1])
+            torch.testing.assert_close(found, matrix(expected), rtol=1e-4, atol=1e-2)
 
 
 def test_default_asks_for_none():

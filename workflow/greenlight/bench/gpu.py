@@ -108,12 +108,15 @@ def run_part(name: str, folder: Path) -> None:
 class Part:
     """A part's process and its files."""
 
-    def __init__(self, name: str, folder: Path) -> None:
+    def __init__(self, name: str, folder: Path, compile_threads: int) -> None:
         self.name, self.file = name, folder / f"{name}.json"
         self.log = folder / f"{name}.log"
         self.began = time.monotonic()
         self.note = ""
-        caches = {"TORCHINDUCTOR_CACHE_DIR": str(folder / f"cache-{name}"), "TORCHINDUCTOR_COMPILE_THREADS": "4"}
+        caches = {
+            "TORCHINDUCTOR_CACHE_DIR": str(folder / f"cache-{name}"),
+            "TORCHINDUCTOR_COMPILE_THREADS": str(compile_threads),
+        }
         command = [sys.executable, "-m", "greenlight.bench.gpu", "--part", name, "--folder", str(folder)]
         with self.log.open("w") as log:
             environment = {**os.environ, **caches, "PYTHONUNBUFFERED": "1"}
@@ -148,12 +151,15 @@ class Part:
         }
 
 
-def run_all(names: Sequence[str], folder: Path, compile_seconds: float, seconds: float) -> None:
+def run_all(
+    names: Sequence[str], folder: Path, compile_seconds: float, seconds: float, compile_threads: int = 4
+) -> None:
     """Run the parts and write results.json after each.
 
     Args:
         compile_seconds: from the start; parts that are not ready for their turn by then are ended.
         seconds: from the start; whatever still runs is ended.
+        compile_threads: of each part.
     """
     began = time.monotonic()
     results: dict[str, Any] = {}
@@ -183,8 +189,8 @@ def run_all(names: Sequence[str], folder: Path, compile_seconds: float, seconds:
 
     for name in names:
         if name.partition(":")[0] in ALONE:
-            wait([Part(name, scratch)], compile_seconds, until_ready=False)
-    parts = [Part(name, scratch) for name in names if name.partition(":")[0] not in ALONE]
+            wait([Part(name, scratch, compile_threads)], compile_seconds, until_ready=False)
+    parts = [Part(name, scratch, compile_threads) for name in names if name.partition(":")[0] not in ALONE]
     wait(parts, compile_seconds, until_ready=True)
     print(f"{time.monotonic() - began:5.0f} s no part compiles any more", flush=True)
     for part in parts:
@@ -201,13 +207,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--parts", default=DEFAULT)
     parser.add_argument("--compile-seconds", type=float, default=390)
     parser.add_argument("--seconds", type=float, default=560)
+    parser.add_argument("--compile-threads", type=int, default=4, help="of each part")
     parser.add_argument("--part", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if options.part:
         run_part(options.part, options.folder)
         return 0
     options.folder.mkdir(parents=True, exist_ok=True)
-    run_all(options.parts.split(","), options.folder, options.compile_seconds, options.seconds)
+    run_all(options.parts.split(","), options.folder, options.compile_seconds, options.seconds, options.compile_threads)
     return 0
 
 

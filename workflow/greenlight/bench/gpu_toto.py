@@ -40,11 +40,17 @@ def _arguments(device: str = "cuda", size: str = "base") -> argparse.Namespace:
 
 
 def variant(findings: Findings, name: str) -> None:
-    """A variant alone: what compilation did and its memory; then seconds in turn with upstream-eager."""
+    """A variant alone: what compilation did and its memory; then seconds in turn with upstream-eager.
+
+    Args:
+        name: a variant, or a variant and the only cases to run: `static-max-autotune:30x256+336x256`.
+    """
+    name, _, only = name.partition(":")
     arguments, chosen = _arguments(), Variant.parse(name)
     published = chosen.implementation != "static"
     cases = FEW_CASES if published and chosen.compiled else CASES
     cases = TUNED_CASES if chosen.mode == "max-autotune" else cases
+    cases = [Case.parse(part) for part in only.split("+")] if only else cases
     run = runner(chosen, arguments)
     try:
         if chosen.compiled:
@@ -136,9 +142,10 @@ def _memory(run: Runner, cases: list[Case]) -> dict[str, dict[str, int]]:
 
 
 def exact(findings: Findings) -> None:
-    """The benchmark's table of exactness, on the device, TF32 off."""
+    """The benchmark's table of exactness, on the device, TF32 off; of one window the prefill runs as sums too."""
     torch.set_float32_matmul_precision("highest")
-    findings.keep(table=bench.exactness(_arguments()).splitlines())
+    for windows in (4, 1):
+        findings.keep(**{f"windows: {windows}": bench.exactness(_arguments(), windows).splitlines()})
 
 
 def readiness(findings: Findings) -> None:

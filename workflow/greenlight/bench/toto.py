@@ -215,14 +215,14 @@ def _peak_of(arguments: argparse.Namespace) -> dict[str, int]:
     return {"bytes": record["device_peak_bytes"] or record["host_peak_bytes"]}
 
 
-def exactness(arguments: argparse.Namespace) -> str:
+def exactness(arguments: argparse.Namespace, windows: int = 4) -> str:
     """Largest differences of teacher-forced parameters from the uncached float64 run, as Markdown.
 
-    Relative where a parameter is above 1; context as configured, horizon of six patches, four random walks. Sharp
+    Relative where a parameter is above 1; context as configured, horizon of six patches, random walks. Sharp
     attention has the weights of queries and keys times 4: nearly uniform attention hides errors.
     """
     config = configuration(arguments.size)
-    windows = walks(4, arguments.context, 6 * config["patch_size"])
+    walked = walks(windows, arguments.context, 6 * config["patch_size"])
     lines = ["| weights | implementation | dtype | prefill | decode steps |", "|---|---|---|---|---|"]
     for label, sharpness in (("random", 1.0), ("sharp attention", 4.0)):
         torch.manual_seed(0)
@@ -230,14 +230,14 @@ def exactness(arguments: argparse.Namespace) -> str:
         with torch.no_grad():
             for layer in toto.model.transformer.layers:
                 layer.attention.wQKV.weight[: 2 * config["embed_dim"]] *= sharpness
-        truth = implementation_of("uncached", toto, config, "float64", arguments.device).probe(windows)
+        truth = implementation_of("uncached", toto, config, "float64", arguments.device).probe(walked)
         for dtype in ("float32", "float64"):
             names = ["uncached", "upstream", "host-index", "static"]
             for name in names + (["static-reduce-overhead"] if arguments.device != "cpu" else []):
                 if (name, dtype) == ("uncached", "float64"):
                     continue
                 _progress(f"exactness of {name} in {dtype}, {label}")
-                found = implementation_of(name, toto, config, dtype, arguments.device).probe(windows)
+                found = implementation_of(name, toto, config, dtype, arguments.device).probe(walked)
                 worst = np.zeros(2)
                 for quantity, expected in truth.items():
                     scale = np.maximum(1.0, np.abs(expected))

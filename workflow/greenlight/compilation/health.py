@@ -76,7 +76,10 @@ class Autotuning(BaseModel):
 
 
 class CudaGraphs(BaseModel):
-    """CUDA graphs by positive evidence; `engaged` is None where none were asked for."""
+    """CUDA graphs by positive evidence, torch.compile's and those that engines record of what it compiled.
+
+    `engaged` is None where none were asked for; `partitions` are torch.compile's.
+    """
 
     available: bool
     requested: bool
@@ -93,7 +96,7 @@ class HealthRecord(BaseModel):
     `recompiles_after_warm_up` counts recompiles after `end_of_warm_up`, and every frame that hit its recompile
     limit, whenever it did: such a frame runs eagerly for all that is new to it. `compilations_after_warm_up` also
     counts frames that were first met after it. Both are None when the end of warm-up was not marked.
-    `calls` counts calls of graphs that Inductor compiled.
+    `calls` counts calls of graphs that Inductor compiled, and replays of CUDA graphs that engines record of them.
     """
 
     graphs: int
@@ -319,7 +322,7 @@ def _autotuning(seen: Observer, attempts: list[Attempt]) -> Autotuning:
 
 def _cuda_graphs(seen: Observer, attempts: list[Attempt]) -> CudaGraphs:
     available = torch.cuda.is_available()
-    requested = any(one.cuda_graphs_requested for one in seen.graphs)
+    requested = seen.own_cuda_graphs > 0 or any(one.cuda_graphs_requested for one in seen.graphs)
     reasons = [*seen.skips, *(one.skip_reason for one in attempts if one.skip_reason)]
     reasons += [_skip_reason(one) for one in seen.graphs if one.cuda_graphs_requested and not one.cuda_graphs_kept]
     counted = seen.counter("inductor").get("cudagraph_skips", 0)

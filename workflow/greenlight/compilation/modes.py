@@ -29,6 +29,14 @@ def isolation() -> dict[str, bool]:
     return {"isolate_recompiles": True} if known else {}
 
 
+def without_cuda_graphs(mode: str) -> str | None:
+    """The mode of torch.compile that compiles the same kernels and records no CUDA graphs; None where this one is it.
+
+    Read in `torch._inductor.list_mode_options` of torch 2.11 and 2.13.
+    """
+    return {"reduce-overhead": "default", "max-autotune": "max-autotune-no-cudagraphs"}.get(mode)
+
+
 def same_as(mode: str, device: str, autotuning: Mapping[str, Any] | None = None) -> str | None:
     """The mode that this one is identical to on this device, with the reason: `default: it only adds …`.
 

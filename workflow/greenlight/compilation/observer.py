@@ -101,6 +101,7 @@ class Observer:
         self.recordings = 0
         self.replays = 0
         self.calls = 0
+        self.own_cuda_graphs = 0
         self._by_identity: dict[int, Graph] = {}
         self._skipped: BaseException | None = None
         self.attempts: list[Attempt] = []
@@ -128,6 +129,14 @@ class Observer:
         """A group of Dynamo's counters: `inductor`, `aot_autograd`, `graph_break`, `unimplemented`, …"""
         counters = _counters() if self._counters is None else self._counters
         return counters.get(group, {})
+
+    def on_own_cuda_graph(self, recorded: bool) -> None:
+        """A call ran that is a CUDA graph of an engine's own, see `replay`; recorded: only now it became one."""
+        if recorded:
+            self.own_cuda_graphs += 1
+            self.recordings += 1
+        else:
+            self.calls += 1  # A first run calls the compiled graph itself.
 
     def _install(self, stack: contextlib.ExitStack) -> None:
         from torch._dynamo import convert_frame, exc, output_graph, utils

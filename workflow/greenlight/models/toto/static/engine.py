@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from greenlight.compilation.modes import isolation
+from greenlight.compilation.replay import CallCompiler
 from greenlight.errors import UserError
 from greenlight.models.toto.checkpoint import read_dimensions, read_tensors
 from greenlight.models.toto.static.decode import Decode, PathShape
@@ -60,7 +60,7 @@ class TotoEngine:
         self._device = network.device
         self._windows_per_batch = windows_per_batch
         self._samples_per_batch = samples_per_batch
-        self._mode: str | None = None
+        self._compiler: CallCompiler | None = None
         self._prefills: dict[ContextShape, Prefill] = {}
         self._decodes: dict[tuple[ContextShape, PathShape], Decode] = {}
 
@@ -102,9 +102,9 @@ class TotoEngine:
         """Compile prefill, start and step, each as one graph of fixed shapes, at their first calls.
 
         Args:
-            mode: one of torch.compile's.
+            mode: one of torch.compile's. Where it has CUDA graphs, they are recorded here (`CallCompiler`).
         """
-        self._mode = mode
+        self._compiler = CallCompiler(mode, self._device)
         for module in self.network.modules():
             if isinstance(module, SummedLinear):
                 module.summing = mode != "default"
@@ -244,13 +244,9 @@ class TotoEngine:
 
     def _wrapped(self, module: Buffers, methods: tuple[str, ...]) -> Buffers:
         """The module with its methods replaced by compiled ones, where compilation is asked for."""
-        if self._mode is not None:
+        if self._compiler is not None:
             for name in methods:
-                # Recompiles of the same code for other shapes do not count against this one's limit.
-                compiled = torch.compile(
-                    getattr(module, name), fullgraph=True, dynamic=False, mode=self._mode, **isolation()
-                )
-                setattr(module, name, compiled)
+                setattr(module, name, self._compiler.compile(getattr(module, name)))
         return module
 
     def _paths_at_once(self, rows: int, steps: int, samples: int) -> int:

@@ -34,10 +34,9 @@ from greenlight.stages.modules import TRIAL_STAGES
 
 ROOT = Path(__file__).parents[3]
 ROWS = 400
+# The default configuration without Kronos and without Toto's compiled published code, so that a run takes minutes.
 CONFIG: dict[str, Any] = {
     "data_folder": "prices",
-    "evaluation": {"windows": 2, "windows_per_call": 10, "probe_windows": 2},
-    "timing": {"processes": 1, "pairs": 16, "control_pairs": 10, "windows": 10},
     "models": {"toto": {"variants": ["upstream-eager", "static-eager", "static-default"]}, "kronos": None},
 }
 

@@ -190,3 +190,9 @@ def test_rows_of_an_unmeasured_symbol_are_missed_by_name(tree):
         assert [(p["symbol"], p["window"]) for p in problems] == [("SYM2", window) for window in range(5)]
     finally:
         tree.restore()
+
+
+def test_evidence_read_without_forecasts_never_passes(tree):
+    expected = load_expected(tree.folder / "expected.json")
+    assert tree.verdict().passed
+    assert not judge(load_evidence(tree.folder, expected, forecasts=False), Rules(), Baselines()).passed

@@ -92,6 +92,13 @@ def write_parquet(path: Path, table: pyarrow.Table, durable: bool = True) -> Non
         pyarrow.parquet.write_table(table, temporary, compression="zstd")
 
 
+def read_parquet(path: Path) -> pyarrow.Table:
+    """A small parquet file whole, without the threads that cost more than they bring; raises what pyarrow does."""
+    import pyarrow.parquet
+
+    return pyarrow.parquet.ParquetFile(pyarrow.BufferReader(Path(path).read_bytes())).read(use_threads=False)
+
+
 def sha256_of(path: Path) -> str:
     """SHA-256 of a file's bytes, as hexadecimal text."""
     with Path(path).open("rb") as file:

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet
 
 from greenlight.data.windows import FEATURES
+from greenlight.files import read_parquet
 
 SCHEMA = pa.schema(
     [pa.field("timestamp", pa.timestamp("ns"), nullable=False)]
@@ -30,7 +30,7 @@ def load_series(path: Path) -> tuple[np.ndarray, np.ndarray]:
     if not Path(path).exists():
         raise FileNotFoundError(f"{path}: no such file")
     try:
-        table = pyarrow.parquet.ParquetFile(path).read()
+        table = read_parquet(path)
     except (pa.ArrowException, OSError) as error:
         raise ValueError(f"{path}: not readable as parquet ({error}); remove it and run again") from error
     if not table.schema.remove_metadata().equals(SCHEMA):

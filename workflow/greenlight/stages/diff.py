@@ -22,7 +22,8 @@ from greenlight.stages.job import Job
 def diff(layout: Layout, job: Job, options: argparse.Namespace) -> None:
     """Write diff.json: for each baseline its state and the changes, a line each."""
     expected = load_expected(layout.expected)
-    evidence = load_evidence(layout.root, expected)
+    # Scores and latencies alone: whether they are those of the forecasts is for judge to say.
+    evidence = load_evidence(layout.root, expected, forecasts=False)
     baselines = load_baselines(Path(options.baselines), expected)
     now = current_documents(evidence, Rules.model_validate(job["rules"]))
     found = {name: _compare(name, document, baselines) for name, document in sorted(now.items())}

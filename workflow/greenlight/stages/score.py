@@ -8,11 +8,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet
 
 from greenlight.data.stored import load_series
 from greenlight.data.windows import CLOSE
-from greenlight.files import write_json, write_parquet
+from greenlight.files import read_parquet, write_json, write_parquet
 from greenlight.layout import Layout
 from greenlight.measures.accuracy import (
     METRICS,
@@ -40,7 +39,7 @@ def score(layout: Layout, job: Job, options: argparse.Namespace) -> None:
 def _score_variant(layout: Layout, job: Job, prices: Prices) -> dict[str, Any]:
     model, variant = job["model"], job["variant"]
     files = [layout.forecast(model, variant, symbol) for symbol in job["symbols"]]
-    tables = [pyarrow.parquet.ParquetFile(file).read() for file in files]
+    tables = [read_parquet(file) for file in files]
     forecasts = pa.concat_tables([table.replace_schema_metadata() for table in tables])
     honest, problems = _that_fit(forecasts, prices) if forecasts.num_rows else (forecasts, ["there are no forecasts"])
     scores = SCORES_SCHEMA.empty_table()

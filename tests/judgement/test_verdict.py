@@ -93,7 +93,7 @@ def test_each_defect_is_caught_by_its_check_and_the_variant_is_not_chosen(tmp_pa
 
 
 @pytest.mark.parametrize(
-    ("band", "status"), [(0.4, "fail"), (0.6, "inconclusive"), (0.7, "pass"), (1.0, "pass"), (4.0, "fail")]
+    ("band", "status"), [(0.3, "fail"), (0.6, "inconclusive"), (0.7, "pass"), (1.0, "pass"), (4.0, "fail")]
 )
 def test_a_band_is_too_narrow_or_too_wide_only_where_the_bounds_show_it(tmp_path, band, status):
     run = Run(models=KRONOS_ONLY, effects={("kronos", "upstream-default"): Effects(latency=0.7, band=band)})

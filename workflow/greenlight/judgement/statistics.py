@@ -50,6 +50,20 @@ class Comparison:
     needed: int
 
 
+def mean_interval(values: np.ndarray, alpha: float) -> Interval:
+    """Student t bounds of the mean of [units] finite values, each at rate alpha.
+
+    Equal units have no variance: the bounds are then the estimate itself. Of one unit nothing is known but itself, and
+    its bounds are infinite.
+    """
+    values = np.asarray(values, dtype=np.float64)
+    n, mean = values.size, float(values.mean())
+    if n == 1:
+        return Interval(mean, -math.inf, math.inf, n)
+    reach = float(special.stdtrit(n - 1, 1 - alpha)) * float(values.std(ddof=1)) / math.sqrt(n)
+    return Interval(mean, mean - reach, mean + reach, n)
+
+
 def compare_log_ratios(d: np.ndarray, *, margin: float, alpha: float, power: float = 0.9) -> Comparison:
     """Student t bounds and p-values of the mean of [units] finite log ratios, against ln(1 + margin).
 

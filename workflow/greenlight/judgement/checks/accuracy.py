@@ -31,6 +31,7 @@ from greenlight.judgement.comparison import (
 from greenlight.judgement.evidence import VariantEvidence
 from greenlight.judgement.expected import Expected, ExpectedModel
 from greenlight.judgement.rules import Rules
+from greenlight.judgement.statistics import mean_interval
 from greenlight.judgement.tables import Scores
 from greenlight.measures.accuracy import summarise
 
@@ -220,7 +221,7 @@ def truth_checks(subject: Subject, summary: Mapping[str, Any] | None) -> list[Ch
     """Against the outcomes, without any baseline. Judged on the windows at hand, the interval shown beside."""
     if summary is None or subject.found.scores is None or not subject.found.scores.complete:
         return subject.missing(TRUTH_CHECKS, "scores are missing or not finite", "score")
-    return [_naive(subject, summary), _coverage(subject, summary), _band(subject, summary)]
+    return [_naive(subject, summary), _coverage(subject), _band(subject, summary)]
 
 
 def _between(entry: Mapping[str, float], pattern: str = "{:.3g}") -> str:
@@ -235,25 +236,36 @@ def _naive(subject: Subject, summary: Mapping[str, Any]) -> Check:
     return subject.holds("naive-ratio", holds, reason, "score", figure=naive["value"], limit=limit)
 
 
-def _coverage(subject: Subject, summary: Mapping[str, Any]) -> Check:
-    """fail: the interval is outside the limits; inconclusive: the value is, and the interval reaches inside.
+def _coverage(subject: Subject) -> Check:
+    """fail: the interval is outside the limits; inconclusive: the mean is, and the interval reaches inside.
 
     Between order statistics of n draws lies (n - 1) / (n + 1) of the share that lies between the distribution's own
     quantiles (quantiles interpolated linearly; David and Nagaraja 2003, 2.3), so the lowest is that of n samples.
     """
-    samples = subject.expected.samples
-    lowest, highest = subject.rules.accuracy.coverage
+    rules, samples = subject.rules.accuracy, subject.expected.samples
+    lowest, highest = rules.coverage
     lowest *= (samples - 1) / (samples + 1)
-    entry = summary["overall"]["coverage_80"]
-    reason = f"the 10 to 90% band holds {_between(entry, '{:.0%}')} of outcomes, with {samples} samples to be "
-    reason += f"{lowest:.0%} to {highest:.0%}"
-    status: Status = "fail"  # of a figure that is not a number, too
-    if lowest <= entry["value"] <= highest:
+    held, unit = _coverage_units(subject)
+    found = mean_interval(held, rules.alpha)
+    within = f"[{max(0.0, found.lower):.0%}, {min(1.0, found.upper):.0%}]"
+    reason = f"the 10 to 90% band holds {found.estimate:.0%} {within} of outcomes, {found.n} {unit}; "
+    reason += f"with {samples} samples to be {lowest:.0%} to {highest:.0%}"
+    status: Status = "fail"  # of what is not a number, too
+    if lowest <= found.estimate <= highest:
         status = "pass"
-    elif entry["upper"] >= lowest and entry["lower"] <= highest:
+    elif found.upper >= lowest and found.lower <= highest:
         status = "inconclusive"
-    limit = lowest if entry["value"] < (lowest + highest) / 2 else highest
-    return subject.check("coverage", status, reason, "score", figure=entry["value"], limit=limit)
+    limit = lowest if found.estimate < (lowest + highest) / 2 else highest
+    return subject.check("coverage", status, reason, "score", figure=found.estimate, limit=limit)
+
+
+def _coverage_units(subject: Subject) -> tuple[np.ndarray, str]:
+    """Share of outcomes in the band by series, or by window where there are few series."""
+    windows = subject.found.scores.metrics["coverage_80"]
+    counts = np.array([entry.windows for entry in subject.expected.symbols.values()])
+    if len(counts) < subject.rules.accuracy.minimum_series:
+        return windows, "windows"
+    return np.add.reduceat(windows, np.r_[0, np.cumsum(counts)[:-1]]) / counts, "series"
 
 
 def _band(subject: Subject, summary: Mapping[str, Any]) -> Check:

@@ -219,6 +219,15 @@ def _request(model: str, series: Path) -> dict[str, Any]:
         "cache_files_before": 0,
         "series": {"GOOG": str(series)},
         "not_before": {},
-        "timing": {"windows": 1, "warm_up_calls": 3, "pairs": 10, "control_pairs": 5},
+        "timing": {
+            "windows": 1,
+            "warm_up_calls": 3,
+            "processes": 1,
+            "pairs": 10,
+            "control_pairs": 5,
+            "looks": 1,
+            "extra_seconds": 0,
+        },
         "process": 0,
+        "earlier": None,
     }

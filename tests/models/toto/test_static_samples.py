@@ -119,6 +119,18 @@ def test_global_random_state_is_left_alone(engine):
     assert torch.equal(state, torch.get_rng_state())
 
 
+@pytest.mark.parametrize("left", [torch.nan, torch.inf, 0.0])
+def test_what_no_step_has_written_to_the_caches_is_not_seen(engine, left):
+    """Room for steps to come is not cleared: it holds whatever lay there."""
+    series = walk(0, 1, 1, 64)
+    expected = engine.sample(series, 40, 8, [1])
+    for decode in engine._decodes.values():
+        for cache in decode.caches.values():
+            cache.keys.fill_(left)
+            cache.values.fill_(left)
+    assert torch.equal(engine.sample(series, 40, 8, [1]), expected)
+
+
 def test_a_poisoned_batch_poisons_no_other(engine):
     series = walk(6, 2, 1, 64)
     expected = engine.sample(series, HORIZON, 20, [1, 2])

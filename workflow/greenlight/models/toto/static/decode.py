@@ -44,8 +44,9 @@ class SuffixCache(nn.Module):
         heads, head_dim = network.dimensions.num_heads, network.dimensions.head_dim
         size = (shape.steps, context.windows, context.variates, shape.paths, heads, head_dim)
         for name in ("keys", "values"):
-            zeros = torch.zeros(size, dtype=network.dtype, device=network.device)
-            self.register_buffer(name, zeros, persistent=False)
+            # What no step has written is masked, and on a CPU it takes no memory as long as nothing touches it.
+            room = torch.empty(size, dtype=network.dtype, device=network.device)
+            self.register_buffer(name, room, persistent=False)
 
 
 class Decode(Buffers):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 
@@ -27,6 +27,37 @@ def isolation() -> dict[str, bool]:
 
     known = "isolate_recompiles" in inspect.signature(torch.compile).parameters
     return {"isolate_recompiles": True} if known else {}
+
+
+def few_graphs(mode: str, device: str) -> dict[str, Any]:
+    """Keyword arguments of torch.compile for a mode and one method of an object that never changes once it is made.
+
+    On a CPU they are the options of the mode, and three that change nothing in what is computed. Two are about how
+    long the C++ compiler works: no precompiled header, because the kernels of a graph are compiled together
+    (`compile_together`, which this calls), and no test programs for each instruction set that torch itself runs with.
+    The third leaves out the guards on the object, its modules and tensors: for a few hundred tensors they take as long
+    as a kernel, at every call. On other devices it is the mode.
+    """
+    if device != "cpu" and not device.startswith("cpu:"):
+        return {"mode": mode}
+    import torch
+
+    from greenlight.compilation.kernels import compile_together, trust_instruction_sets
+
+    options = torch._inductor.list_mode_options(mode, False)
+    if compile_together():
+        options["cpp_cache_precompile_headers"] = False
+    # A compiler of C++20, which this torch asks for, knows both; so does torch's own library, if it runs with them.
+    if torch.backends.cpu.get_cpu_capability() in ("AVX2", "AVX512") and trust_instruction_sets():
+        options["cpp.vec_isa_ok"] = True
+    if isolation():  # else what is compiled for one object could be taken for another of its class
+        options["guard_filter_fn"] = _not_on_self
+    return {"options": options}
+
+
+def _not_on_self(guards: Sequence[Any]) -> list[bool]:
+    """Which guards are kept: those on the state of torch, on globals and arguments."""
+    return [not guard.name.startswith("L['self']") for guard in guards]
 
 
 def without_cuda_graphs(mode: str) -> str | None:

@@ -10,6 +10,9 @@ where that fails the weights stay as they are.
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -50,7 +53,13 @@ def packed_linear(x: Tensor, stand_in: Tensor, bias: Tensor | None) -> Tensor:
 
 
 def _run(x: Tensor, stand_in: Tensor, bias: Tensor | None) -> Tensor:
-    return torch.ops.mkldnn._linear_pointwise(x, stand_in.packed, bias, "none", [], "")
+    return _product()(x, stand_in.packed, bias, "none", [], "")
+
+
+@functools.cache
+def _product() -> Callable[..., Tensor]:
+    """The overload itself: looking for it among others takes longer than some products."""
+    return torch.ops.mkldnn._linear_pointwise.default
 
 
 def _shape(x: Tensor, stand_in: Tensor, bias: Tensor | None) -> Tensor:

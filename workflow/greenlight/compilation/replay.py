@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import torch
 
-from greenlight.compilation.modes import isolation, without_cuda_graphs
+from greenlight.compilation.modes import few_graphs, isolation, without_cuda_graphs
 from greenlight.compilation.observer import Observer
 
 Call = Callable[[], None]
@@ -26,16 +26,17 @@ class CallCompiler:
     """
 
     def __init__(self, mode: str, device: torch.device) -> None:
-        self._mode = mode
         self._pool = None
         if device.type == "cuda" and (kernels_only := without_cuda_graphs(mode)) is not None:
-            self._mode = kernels_only
+            mode = kernels_only
             self._pool = torch.cuda.graph_pool_handle()
+        self._mode, self._device = mode, device.type
 
     def compile(self, call: Call) -> Call:
         """The call as one compiled graph of fixed shapes, recorded at its first run where the mode has CUDA graphs."""
         # Recompiles of the same code for other shapes do not count against this one's limit.
-        compiled = torch.compile(call, fullgraph=True, dynamic=False, mode=self._mode, **isolation())
+        mode = few_graphs(self._mode, self._device)
+        compiled = torch.compile(call, fullgraph=True, dynamic=False, **mode, **isolation())
         return compiled if self._pool is None else Recorded(compiled, self._pool)
 
 

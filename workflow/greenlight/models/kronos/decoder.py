@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from greenlight.models.kronos.joined import JoinedBlock, JoinedNetwork
 from greenlight.models.kronos.layers import rotary_table, rotate
-from greenlight.models.kronos.sampling import Filter, Sampling, draw, noise_size, sound, split_noise
+from greenlight.models.kronos.sampling import Filter, Sampling, noise_size, sound, split_noise
 
 # Drawn tokens that go through a later series at once; the suffix of a shape is a multiple of it.
 REPLAYED = 8
@@ -251,11 +251,11 @@ class StaticDecoder(nn.Module):
         noise = self.noise.index_select(1, self.count).squeeze(1)
         noise_s1, noise_s2 = split_noise(noise, self.shape.samples, self.classes)
         logits_s1 = self.weights.head_s1(hidden)
-        s1 = self._choose(self.s1, draw(self.filter(logits_s1), noise_s1))
+        s1 = self._choose(self.s1, self.filter.draw(logits_s1, noise_s1))
         query, cached = self.weights.table_query[s1].unsqueeze(2), self.cross_cache.read(series)
         mixed = attend(query, cached, known, self._drawn(self.count)).squeeze(2)
         logits_s2 = self.weights.head_s2(self.weights.cross_norm(hidden + self.weights.cross_out(mixed)))
-        self._choose(self.s2, draw(self.filter(logits_s2), noise_s2))
+        self._choose(self.s2, self.filter.draw(logits_s2, noise_s2))
         self.usable.logical_and_(sound(logits_s1) & sound(logits_s2))
         self.count.add_(1)
         return logits_s1, logits_s2

@@ -6,10 +6,12 @@ import math
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from greenlight.compilation.regions import once_per_graph
 from greenlight.data.windows import Window, window_seed
 
 
@@ -112,25 +114,39 @@ class Filter(nn.Module):
 
     def forward(self, logits: Tensor) -> Tensor:
         """[..., classes] to the distribution [..., classes] that a token is drawn from."""
-        logits = logits / self.temperature
-        weight = torch.where(self.by_count, 1.0, logits.softmax(-1)).unsqueeze(-2)
-        order = _ordered_bits(logits)
+        return _filtered(logits, self.temperature, self.limit, self.by_count, self.digit_bits)
 
-        def too_much_above(ends: Tensor) -> Tensor:
-            """[..., ends] bool: whether the weight of the classes above an end is beyond the limit."""
-            return torch.where(order.unsqueeze(-2) > ends.unsqueeze(-1), weight, 0.0).sum(-1) > self.limit
+    def draw(self, logits: Tensor, noise: Tensor) -> Tensor:
+        """Class index [...] drawn from the distribution of logits [..., classes] with their exponential noise."""
+        return _filter_and_draw(logits, noise, self.temperature, self.limit, self.by_count, self.digit_bits)
 
-        # The smallest integer such that the weight of all above it is within the limit; the sign comes first.
-        negative = torch.full_like(order[..., :1], -1)
-        smallest = torch.where(too_much_above(negative), 0, torch.iinfo(order.dtype).min).to(order.dtype)
-        left = torch.iinfo(order.dtype).bits - 1
-        while left:
-            width = left % self.digit_bits or self.digit_bits
-            left -= width
-            digits = torch.arange(2**width - 1, device=order.device, dtype=order.dtype)
-            ends = smallest + (digits << left) + ((1 << left) - 1)
-            smallest = smallest + (too_much_above(ends).sum(-1, keepdim=True).to(order.dtype) << left)
-        return logits.masked_fill(order < smallest, float("-inf")).softmax(-1)
+
+@once_per_graph
+def _filter_and_draw(logits: Tensor, noise: Tensor, *settings: Any) -> Tensor:
+    return draw(_filtered(logits, *settings), noise)
+
+
+def _filtered(logits: Tensor, temperature: Tensor, limit: Tensor, by_count: Tensor, digit_bits: int) -> Tensor:
+    """See `Filter`."""
+    logits = logits / temperature
+    weight = torch.where(by_count, 1.0, logits.softmax(-1)).unsqueeze(-2)
+    order = _ordered_bits(logits)
+
+    def too_much_above(ends: Tensor) -> Tensor:
+        """[..., ends] bool: whether the weight of the classes above an end is beyond the limit."""
+        return torch.where(order.unsqueeze(-2) > ends.unsqueeze(-1), weight, 0.0).sum(-1) > limit
+
+    # The smallest integer such that the weight of all above it is within the limit; the sign comes first.
+    negative = torch.full_like(order[..., :1], -1)
+    smallest = torch.where(too_much_above(negative), 0, torch.iinfo(order.dtype).min).to(order.dtype)
+    left = torch.iinfo(order.dtype).bits - 1
+    while left:
+        width = left % digit_bits or digit_bits
+        left -= width
+        digits = torch.arange(2**width - 1, device=order.device, dtype=order.dtype)
+        ends = smallest + (digits << left) + ((1 << left) - 1)
+        smallest = smallest + (too_much_above(ends).sum(-1, keepdim=True).to(order.dtype) << left)
+    return logits.masked_fill(order < smallest, float("-inf")).softmax(-1)
 
 
 def _ordered_bits(x: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from greenlight.compilation.modes import isolation
+from greenlight.compilation.modes import few_graphs, isolation
 from greenlight.data.windows import Window
 from greenlight.models.kronos.candles import Candles, prepare
 from greenlight.models.kronos.config import CLOSE
@@ -179,11 +179,12 @@ class KronosStatic(KronosForecaster):
             self.decoder = StaticDecoder(self.weights, shape, self.sampling)
             self.programs = {name: getattr(self.decoder, name) for name in PROGRAMS}
             if self.mode is not None:
-                self.programs = {
-                    name: torch.compile(program, mode=self.mode, fullgraph=True, dynamic=False, **isolation())
-                    for name, program in self.programs.items()
-                }
+                self.programs = {name: self._compiled(program) for name, program in self.programs.items()}
         return self.decoder
+
+    def _compiled(self, program: Callable[[], Any]) -> Callable[[], Any]:
+        mode = few_graphs(self.mode, self.device.type)
+        return torch.compile(program, fullgraph=True, dynamic=False, **mode, **isolation())
 
     def _shape(self, windows: int, plan: Plan, samples: int) -> Shape:
         slides = _even_parts(plan.slides, self.settings.series_per_batch)

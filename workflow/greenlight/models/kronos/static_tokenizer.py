@@ -40,11 +40,40 @@ class PathDecoder(nn.Module):
             query, key, value = _rotated(block.split(prefix), cosine[:length], sine[:length])
             own_query, own_key, own_value = _rotated(block.split(paths), cosine[length:], sine[length:])
             shared, own = ([part.transpose(-3, -2) for part in each] for each in ((key, value), (own_key, own_value)))
-            paths = block.finish(paths, attend(own_query, (*shared, *own), None, so_far))
+            if paths.device.type == "cpu":
+                mixed = attend_in_pieces(own_query, (*shared, *own))
+            else:
+                mixed = attend(own_query, (*shared, *own), None, so_far)
+            paths = block.finish(paths, mixed)
             if number < len(self.blocks):
                 mixed = functional.scaled_dot_product_attention(query.transpose(1, 2), *shared, is_causal=True)
                 prefix = block.finish(prefix, mixed.transpose(1, 2).flatten(2))
         return self.head(paths)
+
+
+def attend_in_pieces(query: Tensor, cached: tuple[Tensor, Tensor, Tensor, Tensor]) -> Tensor:
+    """What `attend` gives for all tokens of paths at once, on a CPU: scores never lie in memory as a whole.
+
+    Two attentions, over the prefix and over the own tokens so far, are weighed by the sums of their exponentials.
+
+    Args:
+        query: [windows, samples, tokens, heads, size].
+        cached: prefix key and value [windows, heads, prefix, size], own ones [windows, samples, heads, tokens, size].
+
+    Returns:
+        [windows, samples, tokens, heads * size].
+    """
+    flash = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
+    prefix_key, prefix_value, own_key, own_value = cached
+    windows, samples, tokens, heads, size = query.shape
+    by_head = query.permute(0, 3, 1, 2, 4).reshape(windows, heads, samples * tokens, size)
+    known, known_sum = flash(by_head, prefix_key, prefix_value)
+    known = known.unflatten(2, (samples, tokens)).permute(0, 2, 3, 1, 4)
+    known_sum = known_sum.unflatten(2, (samples, tokens)).permute(0, 2, 3, 1)
+    own, own_sum = flash(query.transpose(2, 3).flatten(0, 1), own_key.flatten(0, 1), own_value.flatten(0, 1), 0.0, True)
+    own = own.transpose(1, 2).unflatten(0, (windows, samples))
+    own_sum = own_sum.transpose(1, 2).unflatten(0, (windows, samples))
+    return own.lerp(known, torch.sigmoid(known_sum - own_sum).unsqueeze(-1)).flatten(3)
 
 
 def _rotated(parts: Tensor, cosine: Tensor, sine: Tensor) -> tuple[Tensor, Tensor, Tensor]:

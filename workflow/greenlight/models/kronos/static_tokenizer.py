@@ -40,7 +40,8 @@ class PathDecoder(nn.Module):
             query, key, value = _rotated(block.split(prefix), cosine[:length], sine[:length])
             own_query, own_key, own_value = _rotated(block.split(paths), cosine[length:], sine[length:])
             shared, own = ([part.transpose(-3, -2) for part in each] for each in ((key, value), (own_key, own_value)))
-            if paths.device.type == "cpu":
+            # The attention of torch on a CPU dies of an empty prefix.
+            if length and paths.device.type == "cpu":
                 mixed = attend_in_pieces(own_query, (*shared, *own))
             else:
                 mixed = attend(own_query, (*shared, *own), None, so_far)

@@ -57,4 +57,4 @@ def test_what_is_set_reaches_the_model():
     own = parse(ModelSettings, settings.model_settings(), "test")
     assert (own.windows_per_batch, own.series_per_batch, own.capacity) == (256, 30, 512)
     unset = parse(ModelSettings, KronosSettings().model_settings(), "test")
-    assert (unset.windows_per_batch, unset.series_per_batch, unset.capacity) == (8, 16, None)
+    assert (unset.windows_per_batch, unset.series_per_batch, unset.capacity) == (8, None, None)

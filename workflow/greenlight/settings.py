@@ -225,7 +225,8 @@ class KronosSettings(ModelSettings):
     windows_per_batch: int | None = Field(default=None, ge=1)
     """The most windows that `static` forecasts at once; 8 where it is not set. On a GPU, set it to all."""
     series_per_batch: int | None = Field(default=None, ge=1)
-    """The most sliding windows that `static` recomputes at once where the context slides; 16 where it is not set."""
+    """The most sliding windows that `static` recomputes at once where the context slides; where it is not set, 1 on a
+    CPU and 16 elsewhere."""
     capacity: int | None = Field(default=None, ge=1)
     """Context rows that `static` reserves its cache for; as many as the first call needs where it is not set."""
 

@@ -140,7 +140,7 @@ def test_compiled_steps_draw_the_same_tokens_and_compile_once(build, walk):
     with torch.compiler.set_stance("fail_on_recompile"):
         for context, horizon in ((40, 6), (20, 4), (7, 5), (60, 4)):
             assert_same(upstream, static, [walk("B", context, horizon)], samples=2)
-    # A context that slides has more series than one: another shape, the same results.
+    # A context that slides replays drawn tokens, too: one more program, the same results.
     assert_same(upstream, static, [walk("C", 64, 3)], samples=2)
 
 

@@ -93,7 +93,8 @@ class Settings(BaseModel):
         max_context: the most tokens that the model sees; older ones are dropped.
         temperature, top_k, top_p: how a token is drawn; top_k 0 is off, above 0 it wins over top_p.
         windows_per_batch: the most windows that `static` forecasts at once.
-        series_per_batch: the most sliding windows that `static` recomputes at once where the context slides.
+        series_per_batch: the most sliding windows that `static` recomputes at once where the context slides; None is 1
+            on a CPU, whose caches hold no more, and 16 elsewhere.
         capacity: context rows for which `static` reserves its cache; None is as many as the first call needs.
     """
 
@@ -107,7 +108,7 @@ class Settings(BaseModel):
     top_k: Annotated[int, Field(ge=0)] = 0
     top_p: Annotated[float, Field(gt=0, le=1)] = 0.9
     windows_per_batch: _Size = 8
-    series_per_batch: _Size = 16
+    series_per_batch: _Size | None = None
     capacity: _Size | None = None
 
 

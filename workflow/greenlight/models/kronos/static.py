@@ -24,6 +24,8 @@ Tokens = tuple[Tensor, ...]
 PROGRAMS = ("prefill", "replay", "step")
 _PREFIX_STEP = 64
 _SUFFIX_STEP = 32
+# Sliding windows at once where kernels are launched; a CPU's caches hold no more than one (docs/kronos.md).
+_SERIES_PER_BATCH = 16
 
 
 @dataclass(frozen=True)
@@ -187,7 +189,8 @@ class KronosStatic(KronosForecaster):
         return torch.compile(program, fullgraph=True, dynamic=False, **mode, **isolation())
 
     def _shape(self, windows: int, plan: Plan, samples: int) -> Shape:
-        slides = _even_parts(plan.slides, self.settings.series_per_batch)
+        at_once = self.settings.series_per_batch or (1 if self.device.type == "cpu" else _SERIES_PER_BATCH)
+        slides = _even_parts(plan.slides, at_once)
         prefix = max(plan.length, self.settings.capacity or 0)
         return Shape(
             windows=1 << (windows - 1).bit_length(),

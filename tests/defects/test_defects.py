@@ -84,10 +84,11 @@ def test_a_defect_is_caught_for_the_right_reason(good, tmp_path, name):
     assert defect["words"] in stopped[defect["check"]]
 
 
+NEVER_COMPILED = ("        self._compiler = CallCompiler(mode, self._device)\n", "        self._compiler = None\n")
+
+
 def test_compiling_that_never_engages(good, tmp_path):
-    gate = good.copy(
-        tmp_path, Edit("models/toto/static/engine.py", "        self._mode = mode\n", "        self._mode = None\n")
-    )
+    gate = good.copy(tmp_path, Edit("models/toto/static/engine.py", *NEVER_COMPILED))
     gate.measure("toto", "static-default", ("compile", "predict"))
 
     reason = blocking(gate.judge(), "toto", "static-default")["compile-engaged"]
@@ -103,7 +104,7 @@ def test_a_recompile_at_every_call(good, tmp_path):
     )
     gate = good.copy(
         tmp_path,
-        Edit(engine, "        self._mode = mode\n", "        self._mode = None\n"),
+        Edit(engine, *NEVER_COMPILED),
         Edit(wrapper, "class TotoStatic(Forecaster):", counted),
         Edit(
             wrapper,

@@ -126,7 +126,7 @@ EDITS = {
         NEW_VARIANT | TOTO,
     ),
     "pairs of a timing": (
-        configure("timing", pairs=11),
+        configure("timing", pairs=17),
         {name for name in measured("toto") if name.startswith("time/")} | {"expect"} | JUDGED,
     ),
     "windows that are probed": (

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from greenlight.compilation.attention import attention_with_sums
 from greenlight.models.kronos.decoder import attend
 from greenlight.models.kronos.joined import JoinedBlock
 from greenlight.models.kronos.layers import rotary_table, rotate
@@ -40,7 +41,6 @@ class PathDecoder(nn.Module):
             query, key, value = _rotated(block.split(prefix), cosine[:length], sine[:length])
             own_query, own_key, own_value = _rotated(block.split(paths), cosine[length:], sine[length:])
             shared, own = ([part.transpose(-3, -2) for part in each] for each in ((key, value), (own_key, own_value)))
-            # The attention of torch on a CPU dies of an empty prefix.
             if length and paths.device.type == "cpu":
                 mixed = attend_in_pieces(own_query, (*shared, *own))
             else:
@@ -64,14 +64,14 @@ def attend_in_pieces(query: Tensor, cached: tuple[Tensor, Tensor, Tensor, Tensor
     Returns:
         [windows, samples, tokens, heads * size].
     """
-    flash = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
     prefix_key, prefix_value, own_key, own_value = cached
     windows, samples, tokens, heads, size = query.shape
     by_head = query.permute(0, 3, 1, 2, 4).reshape(windows, heads, samples * tokens, size)
-    known, known_sum = flash(by_head, prefix_key, prefix_value)
+    known, known_sum = attention_with_sums(by_head, prefix_key, prefix_value)
     known = known.unflatten(2, (samples, tokens)).permute(0, 2, 3, 1, 4)
     known_sum = known_sum.unflatten(2, (samples, tokens)).permute(0, 2, 3, 1)
-    own, own_sum = flash(query.transpose(2, 3).flatten(0, 1), own_key.flatten(0, 1), own_value.flatten(0, 1), 0.0, True)
+    by_path = (part.flatten(0, 1) for part in (query.transpose(2, 3), own_key, own_value))
+    own, own_sum = attention_with_sums(*by_path, is_causal=True)
     own = own.transpose(1, 2).unflatten(0, (windows, samples))
     own_sum = own_sum.transpose(1, 2).unflatten(0, (windows, samples))
     return own.lerp(known, torch.sigmoid(known_sum - own_sum).unsqueeze(-1)).flatten(3)

@@ -60,8 +60,7 @@ class EvaluationSettings(_Section):
     forecasts with further seeds where the errors of a variant and its partner, with the same random numbers, decide
     nothing: twice as many seeds in all with each look."""
     extra_seconds: float = Field(default=20, ge=0)
-    """Seconds that a variant may spend on further replicates of either kind; a doubling that does not fit is not
-    begun."""
+    """Seconds that a variant may spend on further replicates of either kind; a doubling that does not fit is left."""
 
 
 class TimingSettings(_Section):
@@ -225,8 +224,7 @@ class KronosSettings(ModelSettings):
     windows_per_batch: int | None = Field(default=None, ge=1)
     """The most windows that `static` forecasts at once; 8 where it is not set. On a GPU, set it to all."""
     series_per_batch: int | None = Field(default=None, ge=1)
-    """The most sliding windows that `static` recomputes at once where the context slides; where it is not set, 1 on a
-    CPU and 16 elsewhere."""
+    """The most sliding windows that `static` recomputes at once; where it is not set, 1 on a CPU and 16 elsewhere."""
     capacity: int | None = Field(default=None, ge=1)
     """Context rows that `static` reserves its cache for; as many as the first call needs where it is not set."""
 

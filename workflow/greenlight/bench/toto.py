@@ -53,9 +53,8 @@ class Case:
     windows: int = 1
 
     def __str__(self) -> str:
-        return f"horizon {self.horizon}, {self.samples} samples" + (
-            f", {self.windows} windows" if self.windows > 1 else ""
-        )
+        windows = f", {self.windows} windows" if self.windows > 1 else ""
+        return f"horizon {self.horizon}, {self.samples} samples{windows}"
 
     @classmethod
     def parse(cls, text: str) -> Case:

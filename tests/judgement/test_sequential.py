@@ -8,7 +8,7 @@ from scipy.stats import binom
 
 from greenlight.judgement.draws import Differences, judge_draws
 from greenlight.judgement.expected import ExpectedJob
-from greenlight.judgement.looks import look_of, pairs_at, rate_at
+from greenlight.judgement.looks import confirming_pairs, look_of, needed_for_a_bound, pairs_at, rate_at
 from greenlight.judgement.rules import Rules
 from greenlight.judgement.sequential import settled
 from greenlight.judgement.speed import measure_speed
@@ -35,6 +35,16 @@ def test_all_pairs_double_from_look_to_look_and_tell_their_look():
     assert [10 + pairs_at(10, 2, look) for look in (1, 2, 3)] == [20, 40, 80]
     assert [look_of(found, 10, 2, 3) for found in (10, 30, 70)] == [1, 2, 3]
     assert look_of(31, 10, 2, 3) is None and look_of(70, 10, 2, 2) is None
+
+
+@pytest.mark.parametrize(("processes", "pairs"), [(1, 15), (1, 16), (2, 7), (2, 8), (3, 4), (5, 3)])
+def test_settings_count_the_pairs_that_confirm_as_judgement_does(processes, pairs):
+    """And a bound on their median is finite from the number on that settings ask for."""
+    process = np.repeat(np.arange(processes), pairs)
+    fast, slow, no = np.full(len(process), 0.5), np.ones(len(process)), np.zeros(len(process), dtype=bool)
+    speed = measure_speed(Pairs(process, np.arange(len(process)), no, no, slow, fast), RULES.speed)
+    assert speed.confirming.n == confirming_pairs(pairs, processes)
+    assert np.isfinite(speed.confirming.upper) == (speed.confirming.n >= needed_for_a_bound(ALPHA))
 
 
 def seconds(rng, count, course, *, jitter, drift=0.0, spikes=0.0, latency=1.0):

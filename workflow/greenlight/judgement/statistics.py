@@ -60,7 +60,7 @@ def mean_interval(values: np.ndarray, alpha: float) -> Interval:
     n, mean = values.size, float(values.mean())
     if n == 1:
         return Interval(mean, -math.inf, math.inf, n)
-    reach = float(special.stdtrit(n - 1, 1 - alpha)) * float(values.std(ddof=1)) / math.sqrt(n)
+    reach = float(special.stdtrit(n - 1, 1 - alpha)) * (float(values.std(ddof=1)) / math.sqrt(n))
     return Interval(mean, mean - reach, mean + reach, n)
 
 
@@ -81,9 +81,8 @@ def compare_log_ratios(d: np.ndarray, *, margin: float, alpha: float, power: flo
         bounds = (mean, mean) if n > 1 or mean == 0 else (-math.inf, math.inf)
         p_pass, p_fail = (0.0 if bounds[1] < limit else 1.0), (0.0 if bounds[0] > 0 else 1.0)
         return Comparison(Interval(mean, *bounds, n), sigma, p_pass, p_fail, n if bounds[1] < limit else 2)
-    reach = float(special.stdtrit(n - 1, 1 - alpha)) * error
     return Comparison(
-        Interval(mean, mean - reach, mean + reach, n),
+        mean_interval(d, alpha),
         sigma,
         float(special.stdtr(n - 1, (mean - limit) / error)),
         float(special.stdtr(n - 1, -mean / error)),

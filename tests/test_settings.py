@@ -12,7 +12,9 @@ import yaml
 
 from greenlight.errors import UserError
 from greenlight.files import json_text
+from greenlight.models.registry import known_variants
 from greenlight.settings import Settings, load_settings, schema
+from greenlight.variants import Variant
 
 ROOT = Path(__file__).parents[1]
 
@@ -36,8 +38,9 @@ def test_the_shipped_configuration_is_valid():
 
 def test_full_configuration_names_every_implementation_in_every_mode():
     settings = load_settings(merged(shipped(), shipped("full.yaml")), ["config/full.yaml"])
-    for _, model in settings.models.items():
-        assert len(model.variants) == 4 * len(model.known())
+    for name, model in settings.models.items():
+        own = {Variant.parse(variant).implementation for variant in known_variants(name)}
+        assert len(model.variants) == 4 * len(own)
 
 
 @pytest.mark.parametrize("key", ["pairs", "control_pairs"])
@@ -92,6 +95,19 @@ def test_production_is_refused_until_revisions_are_pinned():
         ),
         ({"models": {"toto": {"deployed": "host-index-default"}}}, ["deployed 'host-index-default'", "not among"]),
         ({"models": {"toto": {"reference": "static-default"}}}, ["must be an eager variant"]),
+        (
+            {"models": {"toto": {"variants": ["upstream-eager-tf32"], "reference": "upstream-eager-tf32"}}},
+            ["'upstream-eager-tf32' computes in tf32", "eager variant in float32"],
+        ),
+        (
+            {"models": {"toto": {"variants": ["upstream-eager", "static-default-bf16"]}}},
+            ["'static-default-bf16' draws other random numbers", "add 'static-eager' to"],
+        ),
+        (
+            {"models": {"kronos": {"variants": ["static-default-bf16"]}}},
+            ["unknown variant", "known are upstream"],
+        ),
+        ({"models": {"toto": {"dtype": "bfloat16"}}}, ["models.toto.dtype", "such as static-default-bf16"]),
         ({"models": {"toto": {"source": "Datadog/Toto-Open-Base-1.0"}}}, ["pin its commit"]),
         ({"symbols": []}, ["symbols", "names no symbol"]),
         ({"device": {"device": "gpu"}}, ["device.device", "gpu"]),

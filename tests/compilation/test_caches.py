@@ -4,7 +4,7 @@ import pytest
 
 from greenlight.compilation.caches import cache_environment, cache_size, clear_cache, copy_cache
 from greenlight.compilation.modes import compile_arguments, describe, same_as
-from greenlight.models.base import MODES
+from greenlight.variants import MODES
 
 
 def filled(folder):

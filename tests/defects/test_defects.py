@@ -14,6 +14,7 @@ import pytest
 from tests.defects.gate import Edit, Gate, Server, blocking, checks_of
 
 pytestmark = pytest.mark.slow
+ROUNDED = "static-eager-bf16"
 CONFIG = {
     "seed": 7,
     "threads": 1,
@@ -30,12 +31,16 @@ CONFIG = {
     },
     "timing": {"processes": 1, "pairs": 20, "control_pairs": 10, "warm_up_calls": 1, "looks": 1, "windows": 2},
     "models": {
-        "toto": {"variants": ["upstream-eager", "host-index-eager", "static-eager", "static-default"]},
+        "toto": {"variants": ["upstream-eager", "host-index-eager", "static-eager", "static-default", ROUNDED]},
         "kronos": {"variants": ["upstream-eager", "static-eager"], "temperature": 1.1, "top_p": 0.98},
     },
 }
 GOOD = {
-    "toto": {"upstream-eager": ("predict", "probe"), "static-eager": ("predict", "probe", "time")},
+    "toto": {
+        "upstream-eager": ("predict", "probe"),
+        "static-eager": ("predict", "probe", "time"),
+        ROUNDED: ("predict", "probe"),
+    },
     "kronos": {"upstream-eager": ("predict", "probe"), "static-eager": ("predict", "probe")},
 }
 CATALOGUE = tomllib.loads(Path(__file__).with_name("catalogue.toml").read_text())
@@ -82,6 +87,25 @@ def test_a_defect_is_caught_for_the_right_reason(good, tmp_path, name):
     assert defect["check"] in stopped, stopped
     assert checks_of(verdict, defect["model"], "static-eager")[defect["check"]].status == "fail"
     assert defect["words"] in stopped[defect["check"]]
+
+
+@pytest.mark.parametrize(
+    ("name", "check"),
+    [
+        ("one KV index off by one", "numerics"),
+        ("position of the second patch", "numerics"),
+        ("softmax scale", "pairing-anchor"),  # about as small as the rounding; in float32 it is seen
+    ],
+)
+def test_what_bfloat16_may_round_hides_no_defect(good, tmp_path, name, check):
+    defect = CATALOGUE[name]
+    untouched = blocking(good.copy(tmp_path / "good").judge(), "toto", ROUNDED)
+    gate = good.copy(tmp_path, Edit(defect["file"], defect["old"], defect["new"]))
+    for variant in (ROUNDED, "static-eager"):
+        gate.measure("toto", variant, ["probe"])
+
+    assert check in blocking(gate.judge(), "toto", ROUNDED)
+    assert check not in untouched
 
 
 NEVER_COMPILED = ("        self._compiler = CallCompiler(mode, self._device)\n", "        self._compiler = None\n")

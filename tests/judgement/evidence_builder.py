@@ -15,11 +15,11 @@ import pyarrow.parquet
 from greenlight.files import sha256_of, write_json, write_parquet
 from greenlight.judgement.draws import Differences, band_differences
 from greenlight.judgement.evidence import forecast_file, record_file
-from greenlight.judgement.expected import implementation_of, mode_of
 from greenlight.judgement.seal import seal
 from greenlight.measures.accuracy import WindowContext, score_windows
 from greenlight.measures.forecasts import QUANTILE_COLUMNS
 from greenlight.measures.numerics import compare
+from greenlight.variants import Variant
 
 SYMBOLS = {f"SYM{number}": 5 for number in range(6)}
 HORIZON = 8
@@ -30,6 +30,8 @@ TOTO = {
     "static-default": {"coupled_with_reference": False},
     "static-reduce-overhead": {"coupled_with_reference": False},
 }
+# What draws paths beside the reference's: other random numbers, or another precision.
+DRAWN = ("static-eager", "static-eager-bf16", "static-default-tf32")
 KRONOS = {"upstream-eager": {"coupled_with_reference": True}, "upstream-default": {"coupled_with_reference": True}}
 HEALTH = {
     "engaged": True,
@@ -118,7 +120,9 @@ class Run:
     def __post_init__(self) -> None:
         for model, variants in self.models.items():
             for variant in variants:
-                fast = {"eager": 1.0, "default": 0.7, "reduce-overhead": 0.7, "max-autotune": 0.7}[mode_of(variant)]
+                fast = {"eager": 1.0, "default": 0.7, "reduce-overhead": 0.7, "max-autotune": 0.7}[
+                    Variant.parse(variant).mode
+                ]
                 self.effects.setdefault((model, variant), Effects(latency=fast))
 
     def write(self, results: Path) -> Path:
@@ -145,7 +149,7 @@ class Run:
             entries = {}
             for variant, options in variants.items():
                 jobs: dict[str, Any] = {}
-                if mode_of(variant) != "eager":
+                if Variant.parse(variant).compiled:
                     jobs["compile"] = {}
                 jobs |= {f"predict/{number:04d}": {"symbols": part} for number, part in enumerate(shards)}
                 jobs |= {"probe": {"windows": 4, "looks": 3}, "score": {}}
@@ -182,7 +186,7 @@ def partner_of(variant: str, options: Mapping[str, Any]) -> str | None:
     """The variant that draws the same random numbers."""
     if variant == "upstream-eager" or (variant == "static-eager" and not options["coupled_with_reference"]):
         return options.get("paired_with")
-    own = "upstream-eager" if options["coupled_with_reference"] else f"{implementation_of(variant)}-eager"
+    own = "upstream-eager" if options["coupled_with_reference"] else Variant.parse(variant).own_eager
     return options.get("paired_with") or own
 
 
@@ -329,7 +333,7 @@ class _Writer:
 
     def _health(self) -> dict[str, Any]:
         health = copy.deepcopy(HEALTH) | dict(self.effects.health)
-        return health if mode_of(self.variant) != "eager" else health | {"engaged": False, "graphs": 0}
+        return health if Variant.parse(self.variant).compiled else health | {"engaged": False, "graphs": 0}
 
     def _compile(self, asked: Any, files: dict[str, str]) -> list[Any]:
         cold = {"first_call_seconds": 9.0, "cold_seconds": 12.0, "cache_files_before": 0}
@@ -351,7 +355,7 @@ class _Writer:
         names = [f"SYM{number}/0" for number in range(4)]
         arrays = ({"logits": exact * (1 + error), "token": tokens}, {"logits": reference, "token": tokens})
         result = {"quantities": compare(*arrays, {"logits": exact, "token": tokens}, windows=names)}
-        return [result | {"draws": self._draws() if self.variant == "static-eager" else None}]
+        return [result | {"draws": self._draws() if self.variant in DRAWN else None}]
 
     def _time(self, asked: Any, files: dict[str, str]) -> list[Any]:
         rows = []

@@ -15,10 +15,12 @@ from greenlight.errors import UserError
 from greenlight.files import json_text
 from greenlight.judgement.looks import confirming_pairs, needed_for_a_bound, rate_at
 from greenlight.judgement.rules import Rules
-from greenlight.models.base import MODES, Variant
-from greenlight.models.registry import draws_alike, implementations
+from greenlight.models.registry import draws_alike, known_variants
 from greenlight.trials.device_settings import DeviceSettings
+from greenlight.variants import Variant
 
+# Keys that there were, and what to write in their place.
+_GONE = {"dtype": "a precision is part of a variant's name now, such as static-default-bf16"}
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
@@ -136,18 +138,17 @@ class ModelSettings(_Section):
     revision: str | None = None
     """Commit of a Hugging Face id, 40 hexadecimal digits; needed there."""
     variants: tuple[str, ...]
-    """Variants to examine, each <implementation>-<mode>."""
+    """Variants to examine, each <implementation>-<mode>, or <implementation>-<mode>-<precision> with a precision of
+    tf32 (on a CUDA device; elsewhere it is float32) or bf16 where the implementation has it."""
     reference: str = "upstream-eager"
     """The variant that the others are compared with."""
     deployed: str | None = None
     """What production runs now: if it no longer passes, the gate fails even where another variant would."""
-    dtype: Literal["float32", "bfloat16"] = "float32"
-    """Number format of the weights; the reference for numerics is float64 whatever stands here."""
 
     @field_validator("variants")
     @classmethod
     def _variants_exist(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-        known = [f"{implementation}-{mode}" for implementation in cls.known() for mode in MODES]
+        known = known_variants(cls.model)
         for name in names:
             if name not in known:
                 raise ValueError(f"unknown variant {name!r}{_nearest(name, known)}; known are {', '.join(known)}")
@@ -161,26 +162,23 @@ class ModelSettings(_Section):
             name = getattr(self, key)
             if name is not None and name not in self.variants:
                 raise ValueError(f"{key} {name!r} is not among the variants {', '.join(self.variants)}")
-        if Variant.parse(self.reference).compiled:
-            raise ValueError(f"reference {self.reference!r} is compiled; the reference must be an eager variant")
+        reference = Variant.parse(self.reference)
+        if reference.compiled or reference.reduced:
+            what = "is compiled" if reference.compiled else f"computes in {reference.precision}"
+            raise ValueError(f"reference {self.reference!r} {what}; the reference must be an eager variant in float32")
         _check_pinned(self.source, self.revision, "source", "revision")
         return self
 
     @model_validator(mode="after")
     def _has_what_it_is_compared_with(self) -> ModelSettings:
         for name in self.variants:
-            pair = f"{Variant.parse(name).implementation}-eager"
+            pair = Variant.parse(name).own_eager
             if pair not in self.variants and not draws_alike(self.model, name, self.reference):
                 raise ValueError(
                     f"{name!r} draws other random numbers than the reference {self.reference!r}, so that its forecasts "
                     f"can be compared one by one with {pair!r} only; add {pair!r} to the variants"
                 )
         return self
-
-    @classmethod
-    def known(cls) -> tuple[str, ...]:
-        """Implementations of this model."""
-        return implementations(cls.model)
 
     def model_settings(self) -> dict[str, Any]:
         """The model's own settings, as `LoadOptions.settings` takes them."""
@@ -352,11 +350,9 @@ def _with_null(value: Any) -> Any:
 def _explain(problem: Mapping[str, Any]) -> str:
     key = ".".join(str(part) for part in problem["loc"]) or "the configuration"
     if problem["type"] == "extra_forbidden":
-        known = _keys_at(problem["loc"][:-1])
-        return (
-            f"{key}: unknown key{_nearest(str(problem['loc'][-1]), known)}; "
-            f"known here are {', '.join(known)}. Correct or remove it."
-        )
+        name, known = str(problem["loc"][-1]), _keys_at(problem["loc"][:-1])
+        told = _nearest(name, known) if name not in _GONE else f" ({_GONE[name]})"
+        return f"{key}: unknown key{told}; known here are {', '.join(known)}. Correct or remove it."
     message = problem["msg"].removeprefix("Value error, ")
     found = problem.get("input")
     shown = "" if isinstance(found, (dict, BaseModel)) else f" (found {found!r})"

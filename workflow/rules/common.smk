@@ -18,6 +18,7 @@ try:
     from greenlight.stages.planning import PLANNED_DEVICE, make_plan
     from greenlight.stages.resources import resources_of
     from greenlight.stages.staleness import forced_jobs, mark_stale, stale_jobs, write_plan
+    from greenlight.variants import Variant
 except ModuleNotFoundError as error:
     raise WorkflowError(
         f"{error}. Greenlight's environment is not complete: run `make env` and then `.venv/bin/snakemake --cores 1`, "
@@ -96,9 +97,8 @@ def needs(stage):
 
 def of_every_variant(path, model=None, compiled=False):
     """A path of the layout for each variant, of one model or of all, or for each compiled one."""
-    return [
-        path(m, v) for m, v in PLAN.variants if model in (None, m) and not (compiled and v.endswith("-eager"))
-    ]
+    chosen = [(m, v) for m, v in PLAN.variants if model in (None, m)]
+    return [path(m, v) for m, v in chosen if Variant.parse(v).compiled or not compiled]
 
 
 def of_timed(path):
@@ -114,7 +114,7 @@ def predict_records(model):
 def weights_and_cache(wildcards):
     """What a variant starts from: the weights, and the record of its filled compile cache where it is compiled."""
     model, variant = wildcards.model, wildcards.variant
-    if variant.endswith("-eager"):
+    if not Variant.parse(variant).compiled:
         return [LAYOUT.weights(model)]
     return [LAYOUT.weights(model), LAYOUT.record("compile", model, variant)]
 

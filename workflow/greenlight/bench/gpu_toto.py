@@ -18,12 +18,13 @@ from greenlight.bench.toto import Case, Runner, runner, warm_up
 from greenlight.compilation.readiness import ReadinessRecorder
 from greenlight.data.reader import RepairRules, read_series
 from greenlight.data.series import write_series
-from greenlight.models.base import Variant
+from greenlight.models.precision import in_tf32
 from greenlight.models.toto.checkpoint import COMPUTED, read_dimensions
 from greenlight.models.toto.published import Toto
 from greenlight.models.toto.static import TotoEngine, TotoStatic
 from greenlight.models.toto.static.network import Network
 from greenlight.trials.runner import Limits, run_trial
+from greenlight.variants import Variant
 
 CASES = [Case(30, 256), Case(96, 256), Case(336, 256), Case(30, 32), Case(96, 32), Case(336, 32), Case(30, 256, 16)]
 # The published code compiles anew at each horizon.
@@ -83,10 +84,9 @@ def _time(findings: Findings, name: str, run: Runner, reference: Runner, cases: 
 def precision(findings: Findings, name: str) -> None:
     """The static engine in reduce-overhead with TF32 products, or in bfloat16; upstream-eager stays in float32."""
     arguments = _arguments()
-    dtype = torch.bfloat16 if name == "bf16" else torch.float32
-    findings.keep(largest_relative_difference=_difference_from_truth(name, dtype))
-    fast = bench.static_runner("base", Variant("static", "reduce-overhead"), arguments, dtype)
-    run, reference = _at(name, fast), _at("float32", runner(Variant("upstream", "eager"), arguments))
+    findings.keep(largest_relative_difference=_difference_from_truth(name))
+    run = runner(Variant("static", "reduce-overhead", name), arguments)
+    reference = runner(Variant("upstream", "eager"), arguments)
     findings.keep(health=warm_up(run, TUNED_CASES))
     for case in TUNED_CASES:
         reference(case)
@@ -94,17 +94,7 @@ def precision(findings: Findings, name: str) -> None:
     _time(findings, name, run, reference, TUNED_CASES)
 
 
-def _at(name: str, run: Runner) -> Runner:
-    """A runner with TF32 products allowed for `tf32`, and forbidden otherwise."""
-
-    def run_so(case: Case) -> None:
-        torch.set_float32_matmul_precision("high" if name == "tf32" else "highest")
-        run(case)
-
-    return run_so
-
-
-def _difference_from_truth(name: str, dtype: torch.dtype) -> float:
+def _difference_from_truth(name: str) -> float:
     """Of teacher-forced parameters from the uncached float64 run, as in the benchmark's table, random weights."""
     config = bench.configuration("base")
     windows = bench.walks(4, 512, 6 * config["patch_size"])
@@ -112,9 +102,10 @@ def _difference_from_truth(name: str, dtype: torch.dtype) -> float:
     toto = Toto(**config).eval()
     truth = bench.implementation_of("uncached", toto, config, "float64", "cuda").probe(windows)
     tensors = {key: t for key, t in toto.state_dict().items() if not key.endswith(COMPUTED)}
+    dtype = torch.bfloat16 if name == "bf16" else torch.float32
     network = Network.from_published(read_dimensions(config, "benchmark"), tensors, dtype).to("cuda")
-    torch.set_float32_matmul_precision("high" if name == "tf32" else "highest")
-    found = TotoStatic(TotoEngine(network, samples_per_batch=1)).probe(windows)
+    static = TotoStatic(TotoEngine(network, samples_per_batch=1))
+    found = (in_tf32(static) if name == "tf32" else static).probe(windows)
     return max(float((abs(found[key] - t) / abs(t).clip(1.0)).max()) for key, t in truth.items())
 
 
@@ -201,12 +192,12 @@ def _request(model: str, series: Path) -> dict[str, Any]:
     return {
         "model": model,
         "implementation": "static",
+        "variant": "static-reduce-overhead",
         "mode": "reduce-overhead",
         "reference": "upstream-eager",
         "folders": {"model": "embedded"},
         "settings": {},
         "device": "cuda:0",
-        "dtype": "float32",
         "threads": 4,
         "seed": 0,
         "samples": 32,

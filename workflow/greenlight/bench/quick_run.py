@@ -13,7 +13,6 @@ from typing import Any
 
 from greenlight.judgement.judge import Verdict
 from greenlight.layout import Layout
-from greenlight.models.base import Variant
 from greenlight.stages.compile_variant import compile_variant
 from greenlight.stages.expect import expect
 from greenlight.stages.jobs import Plan
@@ -27,6 +26,7 @@ from greenlight.stages.score import score
 from greenlight.stages.time_variant import time_variant
 from greenlight.stages.trial import BATCH_SIZES, Runner
 from greenlight.stages.weights import find_weights
+from greenlight.variants import Variant
 
 STAGES = ("compile", "predict", "probe", "time")
 

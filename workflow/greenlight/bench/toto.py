@@ -27,7 +27,8 @@ from greenlight.compilation.readiness import ReadinessRecorder
 from greenlight.data.windows import Window
 from greenlight.files import write_text
 from greenlight.measures.memory import MemoryMeter
-from greenlight.models.base import Forecaster, LoadOptions, Variant
+from greenlight.models.base import Forecaster, LoadOptions
+from greenlight.models.precision import allowed_tf32
 from greenlight.models.toto.checkpoint import CAUSAL_PATCH_SCALER, COMPUTED, STUDENT_T_MIXTURE, read_dimensions
 from greenlight.models.toto.host_index import TotoHostIndex
 from greenlight.models.toto.published import MaskedTimeseries, Toto, TotoForecaster
@@ -35,6 +36,7 @@ from greenlight.models.toto.repair import repair_kv_cache
 from greenlight.models.toto.static import TotoEngine, TotoStatic
 from greenlight.models.toto.static.network import Network
 from greenlight.models.toto.upstream import TotoUpstream
+from greenlight.variants import Variant
 
 REFERENCE = "upstream-eager"
 # Datadog/Toto-Open-Base-1.0; `small` is for trying the benchmark out.
@@ -106,14 +108,13 @@ def published_runner(size: str, variant: Variant, arguments: argparse.Namespace)
     return run
 
 
-def static_runner(
-    size: str, variant: Variant, arguments: argparse.Namespace, dtype: torch.dtype = torch.float32
-) -> Runner:
-    """The static engine, its network in dtype; the windows of a case in one batch."""
+def static_runner(size: str, variant: Variant, arguments: argparse.Namespace) -> Runner:
+    """The static engine, with its network in bfloat16 where the variant says so; the windows of a case in one batch."""
     torch.manual_seed(0)
     toto = Toto(**configuration(size))
     tensors = {name: t for name, t in toto.state_dict().items() if not name.endswith(COMPUTED)}
     dimensions = read_dimensions(configuration(size), "benchmark")
+    dtype = torch.bfloat16 if variant.precision == "bf16" else torch.float32
     network = Network.from_published(dimensions, tensors, dtype).to(arguments.device)
     del toto, tensors
     engine = TotoEngine(network, windows_per_batch=max(case.windows for case in arguments.cases))
@@ -130,9 +131,10 @@ def static_runner(
 
 
 def runner(variant: Variant, arguments: argparse.Namespace) -> Runner:
-    """What runs a variant on a case."""
+    """What runs a variant on a case, in its precision."""
     make = static_runner if variant.implementation == "static" else published_runner
-    return make(arguments.size, variant, arguments)
+    run = make(arguments.size, variant, arguments)
+    return allowed_tf32()(run) if variant.precision == "tf32" else run
 
 
 def _series(arguments: argparse.Namespace, windows: int) -> torch.Tensor:

@@ -90,6 +90,11 @@ def same_as(mode: str, device: str, autotuning: Mapping[str, Any] | None = None)
     return None
 
 
+def precision_on(precision: str, device: str) -> str:
+    """The precision that a variant truly computes in on a device: only CUDA devices round factors to TF32."""
+    return "float32" if precision == "tf32" and not device.startswith("cuda") else precision
+
+
 def describe(mode: str, device: str) -> str:
     """One sentence on what a mode does on a device.
 

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from greenlight.judgement.checks.base import Check
-from greenlight.judgement.expected import MODES, ExpectedModel, implementation_of, mode_of
+from greenlight.judgement.expected import ExpectedModel
 from greenlight.judgement.rules import Rules
 from greenlight.judgement.speed import Speed
 from greenlight.judgement.statistics import Interval, difference
+from greenlight.variants import Variant
 
 # The reference against itself: a ratio of 1 that is known, not estimated.
 ITSELF = Interval(0.0, 0.0, 0.0, 0)
@@ -40,10 +41,11 @@ class Decision:
         return {**self.__dict__, "losers": dict(self.losers)}
 
 
-def simplicity(model: ExpectedModel, variant: str) -> tuple[int, int, str]:
-    """Order of preference among equals: mode, then the reference's implementation, then the name."""
-    own = implementation_of(variant) != implementation_of(model.reference)
-    return MODES.index(mode_of(variant)), int(own), variant
+def simplicity(model: ExpectedModel, variant: str) -> tuple[int, int, int, str]:
+    """Order of preference among equals: precision, mode, then the reference's implementation, then the name."""
+    chosen = Variant.parse(variant)
+    own = chosen.implementation != Variant.parse(model.reference).implementation
+    return *chosen.complexity, int(own), variant
 
 
 def decide(

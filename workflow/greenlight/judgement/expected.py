@@ -51,24 +51,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from greenlight.errors import UserError
 from greenlight.files import read_json
-
-MODES = ("eager", "default", "reduce-overhead", "max-autotune")
-"""torch.compile's modes from the simplest to the most complex; ties go to the simpler."""
-
-
-def mode_of(variant: str) -> str:
-    """The mode of a variant's name, `static-reduce-overhead` -> `reduce-overhead`; ValueError where
-    none fits.
-    """
-    for mode in MODES:
-        if variant.endswith(f"-{mode}") and len(variant) > len(mode) + 1:
-            return mode
-    raise ValueError(f"variant {variant!r} does not end in one of {', '.join(MODES)}")
-
-
-def implementation_of(variant: str) -> str:
-    """The implementation of a variant's name, `static-reduce-overhead` -> `static`."""
-    return variant[: -len(mode_of(variant)) - 1]
+from greenlight.variants import Variant
 
 
 class _Strict(BaseModel):
@@ -138,7 +121,7 @@ def pairing(reference: str, variants: Mapping[str, ExpectedVariant], variant: st
     if variant == reference:
         return Pairing(None, False)
     entry = variants[variant]
-    own_eager = f"{implementation_of(variant)}-eager"
+    own_eager = Variant.parse(variant).own_eager
     coupled = entry.coupled_with_reference or own_eager == reference
     if entry.paired_with is not None:
         return Pairing(entry.paired_with, entry.paired_with != reference and not coupled)
@@ -160,7 +143,7 @@ class ExpectedModel(_Strict):
 
     @model_validator(mode="after")
     def _whole(self) -> ExpectedModel:
-        if self.reference not in self.variants or mode_of(self.reference) != "eager":
+        if self.reference not in self.variants or Variant.parse(self.reference).compiled:
             raise ValueError(f"the reference {self.reference!r} must be an eager variant that is run")
         if self.deployed is not None and self.deployed not in self.variants:
             raise ValueError(f"the deployed variant {self.deployed!r} is not among those run")
@@ -182,7 +165,7 @@ class ExpectedModel(_Strict):
         stages = {"predict", "probe", "score"}
         if variant != self.reference:
             stages.add("time")
-        if mode_of(variant) != "eager":
+        if Variant.parse(variant).compiled:
             stages.add("compile")
         if self.partner(variant) is not None:
             stages.add("replicate")

@@ -15,7 +15,7 @@ from greenlight.judgement.checks import accuracy, baseline, forecasts, health, n
 from greenlight.judgement.checks.base import Check, Subject
 from greenlight.judgement.decision import Decision, break_even_calls, decide, simplicity
 from greenlight.judgement.evidence import Evidence, VariantEvidence
-from greenlight.judgement.expected import ExpectedModel, mode_of
+from greenlight.judgement.expected import ExpectedModel
 from greenlight.judgement.rules import DEFAULT_SEVERITY, Rules
 from greenlight.judgement.speed import Speed, correct, speed_of
 
@@ -190,8 +190,8 @@ def _unjudged(subject: Subject, checks: Sequence[Check]) -> list[Check]:
             *speed.SPEED_CHECKS,
             "memory-growth",
         ]
-    if mode_of(subject.found.variant) != "eager":
-        names += health.COMPILED_CHECKS + health.MODE_CHECKS.get(mode_of(subject.found.variant), ())
+    if subject.variant.compiled:
+        names += health.COMPILED_CHECKS + health.MODE_CHECKS.get(subject.variant.mode, ())
     present = {check.name for check in checks}
     return subject.missing([name for name in names if name not in present], "the check was not made")
 

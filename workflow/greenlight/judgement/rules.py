@@ -158,6 +158,11 @@ class AccuracyRules(Strict):
         description="Under common random numbers a window differs where its band moves by more than this share "
         "of the band's width.",
     )
+    reduced_window_difference: Positive = Field(
+        0.25,
+        description="The same for a variant in TF32 or bfloat16: there a path that is drawn near a tie takes another "
+        "course, which moves a band of few samples.",
+    )
     windows_differing: Share = Field(
         0.20, description="Share of windows that may differ so (tokens that flip on a tie), at most."
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -12,33 +11,6 @@ if TYPE_CHECKING:  # every stage that starts a trial reads variants here, and no
     import numpy as np
 
     from greenlight.data.windows import Window
-
-MODES = ("eager", "default", "reduce-overhead", "max-autotune")
-_VARIANT = re.compile(rf"(?P<implementation>[a-z][a-z0-9-]*?)-(?P<mode>{'|'.join(MODES)})")
-
-
-@dataclass(frozen=True)
-class Variant:
-    """An implementation in a mode, written `static-reduce-overhead`."""
-
-    implementation: str
-    mode: str
-
-    def __str__(self) -> str:
-        return f"{self.implementation}-{self.mode}"
-
-    @property
-    def compiled(self) -> bool:
-        """Whether torch.compile takes part."""
-        return self.mode != "eager"
-
-    @classmethod
-    def parse(cls, text: str) -> Variant:
-        """Read `implementation-mode`; ValueError names the modes where it does not fit."""
-        match = _VARIANT.fullmatch(text)
-        if match is None:
-            raise ValueError(f"variant {text!r} is not <implementation>-<mode> with a mode of {', '.join(MODES)}")
-        return cls(match["implementation"], match["mode"])
 
 
 @dataclass(frozen=True)

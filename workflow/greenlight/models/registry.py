@@ -7,10 +7,19 @@ literally in the branches so that whoever follows the imports of a file finds th
 from __future__ import annotations
 
 from greenlight.errors import UserError
-from greenlight.models.base import Forecaster, LoadOptions, Variant
+from greenlight.models.base import Forecaster, LoadOptions
+from greenlight.variants import MODES, Variant
 
 MODELS = ("toto", "kronos")
 _IMPLEMENTATIONS = {"toto": ("upstream", "host-index", "static"), "kronos": ("upstream", "static")}
+
+# What an implementation computes in beside float32. The published Toto in bfloat16 rounds the prices themselves, and
+# torch has no gamma distribution in it; Kronos' tokens are signs and likeliest classes, which rounding flips.
+_PRECISIONS = {
+    ("toto", "upstream"): ("tf32",),
+    ("toto", "host-index"): ("tf32",),
+    ("toto", "static"): ("tf32", "bf16"),
+}
 
 # Implementations that draw from the same distributions as the others but in an order of their own.
 _OWN_DRAWS = {"toto": ("static",), "kronos": ()}
@@ -21,6 +30,16 @@ def implementations(model: str) -> tuple[str, ...]:
     if model not in _IMPLEMENTATIONS:
         raise UserError(f"there is no model {model!r}; expected one of {', '.join(MODELS)}")
     return _IMPLEMENTATIONS[model]
+
+
+def known_variants(model: str) -> list[str]:
+    """Every variant of a model; UserError for an unknown model."""
+    return [
+        str(Variant(implementation, mode, precision))
+        for implementation in implementations(model)
+        for precision in ("float32", *_PRECISIONS.get((model, implementation), ()))
+        for mode in MODES
+    ]
 
 
 def draws_alike(model: str, first: str, second: str) -> bool:

@@ -9,8 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from greenlight.models.base import Variant
 from greenlight.report.formats import mebibytes
+from greenlight.variants import Variant
 
 Entry = tuple[str, str]  # model, variant
 
@@ -195,12 +195,13 @@ class _Cases:
         """Its repeats."""
         return [other for other in self._steps if other.repeats == step.name]
 
-    def passing(self, model: str, *, implementation: str | None = None, compiled: bool | None = None) -> list[Step]:
-        """Variants of a model that pass alone, of one implementation or of all."""
+    def passing(self, model: str, *, like: Variant | None = None, compiled: bool | None = None) -> list[Step]:
+        """Variants of a model that pass alone: all, or those of the implementation and precision of another."""
         found = []
         for (name, variant), step in self.alone.items():
             chosen = Variant.parse(variant)
-            fits = implementation in (None, chosen.implementation) and compiled in (None, chosen.compiled)
+            fits = like is None or replace(chosen, mode=like.mode) == like
+            fits = fits and compiled in (None, chosen.compiled)
             if name == model and fits and step.passed:
                 found.append(step)
         return found
@@ -256,7 +257,7 @@ def _alone(step: Step, cases: _Cases) -> Finding:
     chosen = Variant.parse(variant)
     if not chosen.compiled:
         return _eager(step, cases.passing(model, compiled=False))
-    eager = cases.alone.get((model, f"{chosen.implementation}-eager"))
+    eager = cases.alone.get((model, str(replace(chosen, mode="eager"))))
     if eager is None:
         return _make("unknown", step, f"{_fails(step)}; its eager variant was not examined")
     if not eager.passed:
@@ -269,7 +270,7 @@ def _alone(step: Step, cases: _Cases) -> Finding:
     if compiler is not None and not compiler.passed:
         text = f"{_fails(step)}, and so does {compiler.name}: the compiler; {_variant(eager)} passes"
         return _make("compiler", step, text, [eager])
-    return _compilation(step, eager, cases.passing(model, implementation=chosen.implementation, compiled=True), cases)
+    return _compilation(step, eager, cases.passing(model, like=chosen, compiled=True), cases)
 
 
 def _eager(step: Step, others: Sequence[Step]) -> Finding:

@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from greenlight.judgement.expected import MODES, implementation_of, mode_of
 from greenlight.layout import Layout
 from greenlight.provenance import digest
 from greenlight.report.compilation import Compilation, compilations
@@ -27,6 +26,7 @@ from greenlight.report.findings import (
 from greenlight.report.reading import Reader, at, trials_of
 from greenlight.report.symbols import SymbolRow, SymbolScores, extremes, symbol_rows, symbol_scores
 from greenlight.report.variants import Comparison, VariantRow, comparisons, gate_word, variant_row
+from greenlight.variants import Variant
 
 Records = dict[tuple[str, str, str], list[dict[str, Any]]]
 
@@ -312,14 +312,14 @@ def _model(
     )
 
 
-def _simplicity(reference: str, variant: str) -> tuple[bool, bool, str, int, str]:
-    """Order of rows: the reference, its implementation, then the others; in each from eager to the most complex."""
+def _simplicity(reference: str, variant: str) -> tuple[bool, bool, str, int, int, str]:
+    """Order of rows: the reference, its implementation, then the others; in each from the simplest to the others."""
     try:
-        parts = implementation_of(variant), MODES.index(mode_of(variant))
+        chosen = Variant.parse(variant)
     except ValueError:
-        parts = variant, len(MODES)
-    own = reference.startswith(f"{parts[0]}-")
-    return variant != reference, not own, *parts, variant
+        return variant != reference, True, variant, 0, 0, variant
+    own = reference.startswith(f"{chosen.implementation}-")
+    return variant != reference, not own, chosen.implementation, *chosen.complexity, variant
 
 
 def _baselines(difference: Mapping[str, Any]) -> Iterator[BaselineChanges]:
@@ -359,7 +359,7 @@ def _provenance(
     labels = [
         ("Device", ", ".join(str(platform[key]) for key in ("device", "device_name") if key in platform)),
         ("Threads", str(platform.get("threads", ""))),
-        ("Number format", _one(jobs, "dtype")),
+        ("Precision", _one(jobs, "precision")),
         ("Context length", _one(jobs, "context_length")),
         ("Horizon", str(expected.get("horizon", ""))),
         ("Samples", str(expected.get("samples", ""))),

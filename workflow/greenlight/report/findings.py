@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from greenlight.compilation.modes import same_as
+from greenlight.compilation.modes import precision_on, same_as
 from greenlight.data.repair import lines_text
 from greenlight.layout import Layout
 from greenlight.report.markup import visible
 from greenlight.report.reading import Reader, at, trials_of
+from greenlight.variants import Variant
 
 KIND_WORDS = {
     "out-of-device-memory": "out of device memory",
@@ -182,15 +183,22 @@ def same_modes(expected: Mapping[str, Any], compiled: Mapping[tuple[str, str], d
     for model, entry in at(expected, "models", kind=dict, default={}).items():
         for variant, asked in at(entry, "variants", kind=dict, default={}).items():
             result = compiled.get((model, variant), {})
-            mode = next((m for m in ("reduce-overhead", "max-autotune") if variant.endswith(f"-{m}")), None)
+            try:
+                chosen = Variant.parse(variant)
+            except ValueError:  # judged elsewhere; the rest of the report stands
+                continue
             tuning = at(result, "health", "autotuning", kind=dict)
             told = at(result, "same_as", kind=str)
-            told = told or (same_as(mode, device, tuning if tuning and "engaged" in tuning else None) if mode else None)
+            told = told or same_as(chosen.mode, device, tuning if tuning and "engaged" in tuning else None)
             other = at(asked, "same_as", kind=str)
+            same, _, reason = (told or "").partition(":")
+            reasons = [reason.strip()] if told else []
+            if precision_on(chosen.precision, device) != chosen.precision:
+                reasons.append(f"{chosen.precision} is of CUDA devices, and the device is {device}")
             if told:
-                same, _, reason = told.partition(":")
-                other = other or f"{variant[: -len(mode) - 1]}-{same}" if mode else other
-                sentences.append(f"{model} {variant} is the same as {other or same}:{reason}")
+                other = other or str(replace(chosen, mode=same))
+            if other and reasons:
+                sentences.append(f"{model} {variant} is the same as {other}: {'; '.join(reasons)}")
             elif other:
                 sentences.append(f"{model} {variant} is the same as {other} on this device")
     return sentences

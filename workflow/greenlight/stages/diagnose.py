@@ -16,7 +16,6 @@ from greenlight.errors import UserError
 from greenlight.files import json_text, write_json, write_text
 from greenlight.judgement.seal import seal
 from greenlight.layout import Layout
-from greenlight.models.base import MODES, Variant
 from greenlight.provenance import git_commit, utc_now
 from greenlight.report.diagnosis import Entry, Step, conclude
 from greenlight.report.markup import anchor
@@ -29,6 +28,7 @@ from greenlight.stages.trial import trial_environment, trial_request
 from greenlight.trials.gpu import device_state, wait_for_device
 from greenlight.trials.kinds import RULES
 from greenlight.trials.runner import Limits, run_trial
+from greenlight.variants import MODES, Variant
 
 CHILD = "greenlight.stages.children.diagnosis"
 ON_CPU = "To examine the models without the device meanwhile, set device.device to cpu and diagnose again."
@@ -201,9 +201,10 @@ def to_examine(plan: Plan) -> Iterator[Entry]:
     for model, settings in plan.settings.models.items():
         chosen = [Variant.parse(name) for name in settings.variants]
         for implementation in dict.fromkeys(one.implementation for one in chosen):
-            modes = {one.mode for one in chosen if one.implementation == implementation} | {"eager"}
-            for mode in sorted(modes, key=MODES.index):
-                yield model, f"{implementation}-{mode}"
+            own = {one for one in chosen if one.implementation == implementation}
+            own |= {replace(one, mode="eager") for one in own}
+            for variant in sorted(own, key=lambda one: one.complexity):
+                yield model, str(variant)
 
 
 def step_of(case: Case, record: dict[str, Any], readings: list[dict[str, Any]], log: Path) -> Step:

@@ -14,10 +14,10 @@ from greenlight.errors import UserError
 from greenlight.files import read_json, write_json
 from greenlight.judgement.expected import Expected
 from greenlight.layout import Layout
-from greenlight.models.base import Variant
 from greenlight.provenance import digest
 from greenlight.stages.command import run_stage
 from greenlight.stages.job import Job
+from greenlight.variants import Variant
 
 
 def expect(layout: Layout, job: Job, options: argparse.Namespace) -> None:

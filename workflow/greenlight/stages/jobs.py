@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from greenlight import provenance
-from greenlight.models.base import Variant
 from greenlight.models.registry import draws_alike
 from greenlight.models.weights import content_of, published_hash
 from greenlight.stages.job import Job, job_name
 from greenlight.stages.modules import modules_of
 from greenlight.stages.scope import Scope
+from greenlight.variants import Variant
 
 # The rules that decide whether more pairs are measured.
 SLOWDOWN = ("slower", "slower_shown", "alpha")
@@ -107,6 +107,7 @@ class Plan(Scope):
         return self._start(stage, model=model, variant=variant) | {
             "implementation": chosen.implementation,
             "mode": chosen.mode,
+            "precision": chosen.precision,
             "reference": reference,
             **self._forecasting(model, run),
         }
@@ -116,7 +117,6 @@ class Plan(Scope):
         settings, shared = self.model(model), self.settings
         return {
             "checkpoints": self._checkpoints(model),
-            "dtype": settings.dtype,
             "settings": settings.model_settings(),
             "seed": shared.seed,
             "threads": shared.threads,
@@ -176,10 +176,12 @@ class Plan(Scope):
     def _draws(self, model: str, variant: str) -> dict[str, Any] | None:
         """How many paths are drawn beside the reference's; None where forecasts are compared number by number.
 
-        The compiled modes of an implementation are compared with its eager mode, so that one alone needs it.
+        The compiled modes of an implementation are compared with its eager mode, so that one alone needs it in
+        float32; in a reduced precision paths part, and each variant is compared itself.
         """
-        settings, own = self.model(model), f"{Variant.parse(variant).implementation}-eager"
-        if draws_alike(model, variant, settings.reference) or (own != variant and own in settings.variants):
+        settings, chosen = self.model(model), Variant.parse(variant)
+        numbers_agree = not chosen.reduced and chosen.own_eager != variant and chosen.own_eager in settings.variants
+        if draws_alike(model, variant, settings.reference) or numbers_agree:
             return None
         names = ("replicates", "replicate_windows", "looks", "extra_seconds")
         chosen = {name: getattr(self.settings.evaluation, name) for name in names}
@@ -271,7 +273,7 @@ class Plan(Scope):
                     "variants": list(s.variants),
                     "measured": self.variants_of(model),
                     "checkpoints": self._checkpoints(model),
-                    "settings": s.model_settings() | {"dtype": s.dtype} | self._published(model),
+                    "settings": s.model_settings() | self._published(model),
                     "same_as": {v: self._same_as(v, s.variants) for v in s.variants},
                     "draws_as_reference": {v: draws_alike(model, v, s.reference) for v in s.variants},
                     "score_key": self._key("score", model),

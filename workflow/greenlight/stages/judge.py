@@ -13,11 +13,11 @@ from greenlight.files import json_text, write_json, write_text
 from greenlight.judgement.judge import Verdict
 from greenlight.judgement.seal import seal
 from greenlight.layout import Layout
-from greenlight.models.base import Variant
 from greenlight.provenance import digest, git_commit, utc_now
 from greenlight.stages.command import run_stage
 from greenlight.stages.job import Job
 from greenlight.stages.judging import judge_run
+from greenlight.variants import Variant
 
 
 def judge_stage(layout: Layout, job: Job, options: argparse.Namespace) -> None:
@@ -56,6 +56,7 @@ def deploy_lines(layout: Layout, gate: str, models: dict[str, Any], made: dict[s
         lines.append(f"# {model}: {chosen or 'the gate does not pass; eager until it does'}")
         lines.append(f"{name}_VARIANT={shlex.quote(chosen or '')}")
         lines.append(f"{name}_IMPLEMENTATION={shlex.quote(variant.implementation if variant else '')}")
+        lines.append(f"{name}_PRECISION={variant.precision if variant else ''}")
         lines.append(f"{name}_COMPILE={int(compiled)}")
         lines.append(f"{name}_DISABLE_COMPILE={int(not compiled)}")
         lines.append(f"{name}_COMPILE_MODE={variant.mode if compiled else ''}")

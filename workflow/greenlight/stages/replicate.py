@@ -9,11 +9,11 @@ from greenlight.files import read_json
 from greenlight.judgement.comparison import Arms, Limits, compare, undecided
 from greenlight.judgement.tables import read_scores
 from greenlight.layout import Layout
-from greenlight.models.base import Variant
 from greenlight.stages.command import run_stage
 from greenlight.stages.job import Job
 from greenlight.stages.records import write_record
 from greenlight.stages.trial import Runner, run_with_cache, trial_request
+from greenlight.variants import Variant
 
 
 def replicate(layout: Layout, job: Job, options: argparse.Namespace, run: Runner = run_with_cache) -> None:
@@ -49,7 +49,8 @@ def _arms(layout: Layout, job: Job) -> dict[str, Arms]:
 
 def _of_variant(job: Job, variant: str) -> Job:
     chosen = Variant.parse(variant)
-    return job | {"variant": variant, "implementation": chosen.implementation, "mode": chosen.mode}
+    parts = {"implementation": chosen.implementation, "mode": chosen.mode, "precision": chosen.precision}
+    return job | {"variant": variant} | parts
 
 
 def _request(layout: Layout, job: Job, variant: str) -> dict[str, Any]:

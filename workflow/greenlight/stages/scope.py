@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from greenlight.compilation.modes import same_as
+from greenlight.compilation.modes import precision_on, same_as
 from greenlight.files import sha256_of
 from greenlight.judgement.expected import ExpectedVariant, pairing
-from greenlight.models.base import Variant
 from greenlight.models.registry import draws_alike
 from greenlight.settings import ModelSettings, Settings
+from greenlight.variants import Variant
 
 
 @dataclass(frozen=True)
@@ -100,6 +100,9 @@ class Scope:
     def _same_as(self, variant: str, examined: Sequence[str]) -> str | None:
         """Another examined variant that this one is identical to on this device."""
         chosen = Variant.parse(variant)
+        precision = precision_on(chosen.precision, self.device)
         same = same_as(chosen.mode, self.device) if chosen.compiled else None
-        other = f"{chosen.implementation}-{same.partition(':')[0]}" if same else None
-        return other if other in examined else None
+        modes = [chosen.mode, *([same.partition(":")[0]] if same else [])]
+        # The simplest first: what is named here must be measured itself.
+        others = [str(Variant(chosen.implementation, mode, precision)) for mode in reversed(modes)]
+        return next((other for other in others if other != variant and other in examined), None)

@@ -15,13 +15,13 @@ from greenlight.compilation.caches import cache_environment, clear_cache, copy_c
 from greenlight.errors import UserError
 from greenlight.files import read_json
 from greenlight.layout import Layout
-from greenlight.models.base import Variant
 from greenlight.models.weights import checkpoint_folders
 from greenlight.provenance import processor_name
 from greenlight.stages.job import Job
 from greenlight.stages.records import provenance_of
 from greenlight.trials.gpu import check_device_name, wait_for_device
 from greenlight.trials.runner import Limits, run_trial_shrinking
+from greenlight.variants import Variant
 
 # How long to wait for a device changes no result, so it is not in the job description.
 DEVICE_RULES = "GREENLIGHT_DEVICE"

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from greenlight.judgement.evidence import VariantEvidence
 from greenlight.judgement.expected import Expected
 from greenlight.judgement.rules import Rules, Severity
+from greenlight.variants import Variant
 
 Status = Literal["pass", "warn", "fail", "inconclusive", "not-measured"]
 Figure = float | int | str | None
@@ -87,6 +88,11 @@ class Subject:
     found: VariantEvidence
     rules: Rules
     expected: Expected
+
+    @property
+    def variant(self) -> Variant:
+        """Its implementation, mode and precision."""
+        return Variant.parse(self.found.variant)
 
     @property
     def is_reference(self) -> bool:

@@ -48,10 +48,11 @@ def agreement_check(subject: Subject, found: Mapping[str, VariantEvidence]) -> l
         return subject.missing(["forecasts-agree"], what, *stages)
     rules = subject.rules.accuracy
     apart = window_differences(own, other)
-    share = float((apart > rules.window_difference).mean())
+    most = rules.reduced_window_difference if subject.variant.reduced else rules.window_difference
+    share = float((apart > most).mean())
     worst = subject.expected.rows()[int(np.argmax(apart))]
     reason = (
-        f"{share:.0%} of windows differ from {partner} by more than {rules.window_difference:.0%} of the band; "
+        f"{share:.0%} of windows differ from {partner} by more than {most:.0%} of the band; "
         f"most in {worst[0]}/{worst[1]}, by {apart.max():.2g}"
     )
     limit = rules.windows_differing
@@ -106,14 +107,15 @@ def compare_steps(found: Mapping[str, VariantEvidence], reference: str, minimum:
 def draws_check(subject: Subject) -> list[Check]:
     """`draws-as-reference`: many paths for the same windows, drawn in one process until the bounds decide.
 
-    For a variant that is held to the reference without its random numbers, and is not paired with one that is.
+    For a variant that is held to the reference without its random numbers, and is not paired with one that is; in a
+    reduced precision for itself, because its partner's answer is about float32.
     """
     name = "draws-as-reference"
     model = subject.expected.models[subject.found.model]
     chosen = None if subject.is_reference else model.pairing(subject.found.variant)
     if chosen is None or not chosen.against_reference:
         return []
-    if chosen.partner not in (None, model.reference):
+    if chosen.partner not in (None, model.reference) and not subject.variant.reduced:
         reason = f"paired with {chosen.partner}, whose own check this is"
         return [subject.check(name, "not-measured", reason, "probe")]
     found = [result.draws for result in subject.found.results("probe") if result.draws is not None]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from greenlight.judgement.checks.base import Check, Subject, count
-from greenlight.judgement.expected import mode_of
 from greenlight.judgement.records import Health
 
 MODE_CHECKS = {"reduce-overhead": ("cuda-graphs",), "max-autotune": ("cuda-graphs", "autotuning")}
@@ -24,7 +23,7 @@ _STAGES = ("compile", "predict", "time")
 
 def health_checks(subject: Subject) -> list[Check]:
     """All health checks of a compiled variant; none of an eager one."""
-    mode = mode_of(subject.found.variant)
+    mode = subject.variant.mode
     if mode == "eager":
         return []
     names = COMPILED_CHECKS + MODE_CHECKS.get(mode, ())

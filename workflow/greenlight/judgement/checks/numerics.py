@@ -64,17 +64,21 @@ class _Error:
         return self.found / self.allowed
 
 
-def _errors(quantity: ProbeQuantity, rules: NumericsRules) -> list[_Error]:
-    """RMS error and largest single error, each allowed a multiple of the float32 reference's own and a floor."""
+def _errors(quantity: ProbeQuantity, rules: NumericsRules, coarseness: float) -> list[_Error]:
+    """RMS error and largest single error, each allowed a multiple of the float32 reference's own and a floor.
+
+    In a reduced precision the reference's own is taken times the unit roundoff's ratio, which is what rounding all
+    factors that coarsely gives to first order; the floor stays.
+    """
     few = quantity.elements < rules.few_elements
-    multiple = rules.error_ratio_few if few else rules.error_ratio
+    multiple = coarseness * (rules.error_ratio_few if few else rules.error_ratio)
     # A quantity that is zero throughout has no scale; its errors are then held against the floor itself.
     scale = quantity.scale or 1.0
     rms, own = quantity.error_variant / scale, quantity.error_reference / scale
     top, own_top = quantity.max_abs / scale, quantity.max_abs_reference / scale
     return [
         _Error("RMS error", rms, multiple * own + rules.floor, own),
-        _Error("largest error", top, rules.worst_error_ratio * own_top + rules.worst_floor, own_top),
+        _Error("largest error", top, coarseness * rules.worst_error_ratio * own_top + rules.worst_floor, own_top),
     ]
 
 
@@ -93,10 +97,12 @@ def _numerics(subject: Subject, quantities: list[ProbeQuantity]) -> Check:
     floats = [q for q in quantities if q.kind == "float"]
     if not floats:
         return subject.check("numerics", "fail", "no evidence: the probe compared no real-valued quantity", "probe")
-    judged = [(error, quantity) for quantity in floats for error in _errors(quantity, rules)]
+    chosen = subject.variant
+    judged = [(error, quantity) for quantity in floats for error in _errors(quantity, rules, chosen.coarseness)]
     error, worst = max(judged, key=lambda item: item[0].load)
     reason = f"{error.what} {error.found:.2g} of the RMS value, that of the float32 reference {error.own:.2g}, "
-    reason += f"allowed {error.allowed:.2g}; worst: {_place(worst)}"
+    where = f"in {chosen.precision} " if chosen.reduced else ""
+    reason += f"allowed {where}{error.allowed:.2g}; worst: {_place(worst)}"
     return subject.holds("numerics", error.load <= 1, reason, "probe", figure=error.found, limit=error.allowed)
 
 

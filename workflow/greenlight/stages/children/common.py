@@ -12,7 +12,9 @@ import torch
 from greenlight.data.stored import load_series
 from greenlight.data.windows import Window, cut_windows
 from greenlight.models.base import Forecaster, LoadOptions
+from greenlight.models.precision import in_tf32
 from greenlight.models.registry import load_forecaster
+from greenlight.variants import Variant
 
 Request = dict[str, Any]
 
@@ -28,8 +30,14 @@ def pin_process(request: Request) -> None:
     np.random.seed(request["seed"] % 2**32)
 
 
-def load(request: Request, implementation: str, dtype: str | None = None, **settings: Any) -> Forecaster:
-    """One implementation of the request's model from the folders that the weights stage found."""
+def load(request: Request, variant: str, dtype: str | None = None, **settings: Any) -> Forecaster:
+    """A variant of the request's model, not yet compiled, from the folders that the weights stage found.
+
+    Args:
+        dtype: the number format of its weights where it is not that of the variant's precision.
+        settings: settings of the model in place of the request's.
+    """
+    chosen = Variant.parse(variant)
     own = dict(request["settings"]) | settings
     if "tokenizer" in request["folders"]:
         own |= {"tokenizer": request["folders"]["tokenizer"], "tokenizer_revision": None}
@@ -37,10 +45,11 @@ def load(request: Request, implementation: str, dtype: str | None = None, **sett
         source=request["folders"]["model"],
         revision=None,
         device=request["device"],
-        dtype=dtype or request["dtype"],
+        dtype=dtype or ("bfloat16" if chosen.precision == "bf16" else "float32"),
         settings=own,
     )
-    return load_forecaster(request["model"], implementation, options)
+    forecaster = load_forecaster(request["model"], chosen.implementation, options)
+    return in_tf32(forecaster) if chosen.precision == "tf32" and dtype is None else forecaster
 
 
 def windows_of(request: Request, symbol: str) -> list[Window]:

@@ -156,7 +156,7 @@ def _examine(entry: Request, steps: Steps) -> tuple[Forecaster, np.ndarray, dict
         return forecaster.forecast(chosen, entry["samples"], entry["seed"])
 
     with steps(f"{name}: load"):
-        forecaster = load(entry, entry["implementation"])
+        forecaster = load(entry, entry["variant"])
     with HealthRecorder() as recorder:
         with steps(f"{name}: {'compile and first call' if compiled else 'first call'}"):
             if compiled:

@@ -9,7 +9,7 @@ import numpy as np
 
 from greenlight.judgement.draws import BAND, Differences, band_differences, judge_draws
 from greenlight.judgement.looks import rate_at
-from greenlight.models.base import Forecaster, Variant
+from greenlight.models.base import Forecaster
 from greenlight.stages.children.common import Request, calls_of, load, one_window_a_symbol
 
 _LEVELS = (0.1, 0.5, 0.9)
@@ -23,7 +23,7 @@ def draw_beside(request: Request, variant: Forecaster) -> dict[str, Any]:
     """
     rules = request["draws"]
     windows = one_window_a_symbol(request, rules["replicate_windows"])
-    reference = load(request, Variant.parse(request["reference"]).implementation)
+    reference = load(request, request["reference"])
     moved: list[np.ndarray] = []
     wider: list[np.ndarray] = []
 

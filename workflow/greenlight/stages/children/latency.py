@@ -14,7 +14,6 @@ from greenlight.judgement.sequential import settled
 from greenlight.measures.forecasts import problem_with
 from greenlight.measures.latency import interleaved_pairs
 from greenlight.measures.memory import MemoryMeter, memory_slope
-from greenlight.models.base import Variant
 from greenlight.stages.children.common import Request, load, one_window_a_symbol, pin_process
 from greenlight.trials.child import serve
 from greenlight.trials.kinds import InvalidOutput
@@ -28,9 +27,9 @@ def run(request: Request) -> dict[str, Any]:
     pin_process(request)
     timing = request["timing"]
     windows = one_window_a_symbol(request, request["timed_windows"])
-    reference = load(request, Variant.parse(request["reference"]).implementation)
+    reference = load(request, request["reference"])
     started = time.perf_counter()
-    variant = load(request, request["implementation"])
+    variant = load(request, request["variant"])
     load_seconds = time.perf_counter() - started
     with MemoryMeter(request["device"]) as meter, HealthRecorder() as recorder:
         if request["mode"] != "eager":

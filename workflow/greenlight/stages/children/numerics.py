@@ -9,10 +9,10 @@ import numpy as np
 from greenlight.compilation.health import HealthRecorder
 from greenlight.data.windows import Window
 from greenlight.measures.numerics import compare
-from greenlight.models.base import Variant
 from greenlight.stages.children.common import Request, calls_of, load, one_window_a_symbol, pin_process
 from greenlight.stages.children.draws import draw_beside
 from greenlight.trials.child import serve
+from greenlight.variants import Variant
 
 
 def run(request: Request) -> dict[str, Any]:
@@ -23,20 +23,19 @@ def run(request: Request) -> dict[str, Any]:
     is the reference without its KV cache in float64: what training saw.
     """
     pin_process(request)
-    reference = Variant.parse(request["reference"])
-    same = request["implementation"] == reference.implementation
+    same = request["implementation"] == Variant.parse(request["reference"]).implementation
     uncached = {} if same or request["model"] != "toto" else {"kv_cache": False}
     windows = one_window_a_symbol(request, request["probe_windows"])
     truth, single = (
         _probe(
-            load(request, reference.implementation, dtype, **uncached).probe,
+            load(request, request["reference"], dtype, **uncached).probe,
             windows,
             request["windows_per_call"],
             fill=False,
         )
         for dtype in ("float64", "float32")
     )
-    variant = load(request, request["implementation"])
+    variant = load(request, request["variant"])
     fill = request["mode"] != "eager"
     with HealthRecorder() as recorder:
         if request["mode"] != "eager":

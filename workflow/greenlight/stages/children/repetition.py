@@ -16,7 +16,7 @@ def run(request: Request) -> dict[str, Any]:
     """Forecast the windows of predict's first call; InvalidOutput where the bits are not those of predict."""
     pin_process(request)
     started = time.perf_counter()
-    forecaster = load(request, request["implementation"])
+    forecaster = load(request, request["variant"])
     load_seconds = time.perf_counter() - started
     windows = practice(request)
     with HealthRecorder() as recorder:

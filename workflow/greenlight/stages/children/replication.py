@@ -13,7 +13,7 @@ from greenlight.data.windows import CLOSE, Window
 from greenlight.judgement.comparison import ERRORS, Arms, Limits, compare, look_at, seeds_at, undecided
 from greenlight.measures.accuracy import score_windows, window_context
 from greenlight.measures.forecasts import forecast_table, problem_with
-from greenlight.models.base import Forecaster, Variant
+from greenlight.models.base import Forecaster
 from greenlight.stages.children.common import Request, calls_of, load, pin_process, windows_of
 from greenlight.trials.child import serve
 from greenlight.trials.kinds import InvalidOutput
@@ -91,8 +91,8 @@ def replicate(
 
 def _both_arms(request: Request, windows: list[Window], recorder: HealthRecorder) -> Measure:
     """Load both, and forecast once, so that what compiles has compiled."""
-    variant = load(request, request["implementation"])
-    partner = load(request, Variant.parse(request["partner"]).implementation)
+    variant = load(request, request["variant"])
+    partner = load(request, request["partner"])
     if request["mode"] != "eager":
         variant.compile(request["mode"])
     for forecaster, fill in ((variant, request["mode"] != "eager"), (partner, False)):

@@ -25,7 +25,7 @@ def run(request: Request) -> dict[str, Any]:
     pin_process(request)
     files_before = cache_size(Path(os.environ["TORCHINDUCTOR_CACHE_DIR"]).parent)["files"]
     started = time.perf_counter()
-    forecaster = load(request, request["implementation"])
+    forecaster = load(request, request["variant"])
     load_seconds = time.perf_counter() - started
     sizes = sorted({request["timed_windows"], request["windows_per_call"]})
     batches = [practice_windows(size, request["context_length"], request["horizon"], request["seed"]) for size in sizes]

@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import datetime
 import json
-import platform
 import subprocess
 import sys
 import time
@@ -36,6 +35,7 @@ from greenlight.models.toto.repair import repair_kv_cache
 from greenlight.models.toto.static import TotoEngine, TotoStatic
 from greenlight.models.toto.static.network import Network
 from greenlight.models.toto.upstream import TotoUpstream
+from greenlight.provenance import processor_name
 from greenlight.variants import Variant
 
 REFERENCE = "upstream-eager"
@@ -320,7 +320,7 @@ def memory_table(peaks: dict[Case, dict[str, int]]) -> str:
 
 def conditions(arguments: argparse.Namespace) -> str:
     """Machine, date and versions, in a sentence."""
-    device = torch.cuda.get_device_name() if arguments.device.startswith("cuda") else _processor()
+    device = torch.cuda.get_device_name() if arguments.device.startswith("cuda") else processor_name()
     versions = ", ".join(f"{name} {version(name)}" for name in ("torch", "toto-ts", "numpy"))
     return (
         f"{datetime.date.today().isoformat()}, {device}, {arguments.threads} threads, {versions}; {arguments.size} "
@@ -334,13 +334,6 @@ def timing_conditions(arguments: argparse.Namespace) -> str:
         f"float32, {arguments.repeats} repeats in turn; the published code decodes "
         f"{arguments.samples_per_batch} samples at once, one window at a time."
     )
-
-
-def _processor() -> str:
-    for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-        if line.startswith("model name"):
-            return line.split(":", 1)[1].strip()
-    return platform.processor() or platform.machine()
 
 
 def _progress(text: str) -> None:

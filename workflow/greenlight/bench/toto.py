@@ -331,7 +331,7 @@ def conditions(arguments: argparse.Namespace) -> str:
 def timing_conditions(arguments: argparse.Namespace) -> str:
     """How the latencies were taken, in a sentence."""
     return (
-        f"float32, {arguments.repeats} repeats in turn; the published code decodes "
+        f"float32 where a variant names nothing else, {arguments.repeats} repeats in turn; the published code decodes "
         f"{arguments.samples_per_batch} samples at once, one window at a time."
     )
 

@@ -14,6 +14,7 @@ from greenlight.compilation.caches import cache_environment
 from greenlight.compilation.health import HealthRecorder
 from greenlight.compilation.observer import InternalsMoved
 from greenlight.trials.runner import Limits, run_trial
+from tests.children import python_path
 
 X = torch.eye(4)
 
@@ -333,7 +334,7 @@ def test_autotuning_is_told_where_a_product_is_tuned():
 
 @pytest.mark.slow
 def test_cache_hit_in_another_process(tmp_path):
-    environment = cache_environment(tmp_path / "cache") | {"PYTHONPATH": str(Path(__file__).parent / "children")}
+    environment = cache_environment(tmp_path / "cache") | python_path(Path(__file__).parent / "children")
     records = [
         run_trial("compile_small", {}, folder=tmp_path / name, limits=Limits(seconds=120), environment=environment)
         for name in ("cold", "warm")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
@@ -10,6 +9,7 @@ import pytest
 from greenlight.compilation.caches import cache_environment
 from greenlight.compilation.kernels import common_source, is_simple
 from greenlight.trials.runner import Limits, run_trial
+from tests.children import python_path
 
 SIMPLE = '\n#include <torch/csrc/inductor/cpp_prefix.h>\nextern "C"  void  kernel(const float* in_ptr0)\n{\n}\n'
 
@@ -18,8 +18,7 @@ SIMPLE = '\n#include <torch/csrc/inductor/cpp_prefix.h>\nextern "C"  void  kerne
 def runs(tmp_path_factory):
     """What a process with an empty cache reports, and what the next one does."""
     folder = tmp_path_factory.mktemp("layers")
-    paths = [str(Path(__file__).parent / "children"), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
-    environment = cache_environment(folder / "cache") | {"PYTHONPATH": os.pathsep.join(filter(None, paths))}
+    environment = cache_environment(folder / "cache") | python_path(Path(__file__).parent / "children")
     records = [
         run_trial("compile_layers", {}, folder=folder / name, environment=environment, limits=Limits(seconds=300))
         for name in ("cold", "warm")

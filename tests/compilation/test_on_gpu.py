@@ -13,9 +13,10 @@ from greenlight.measures.memory import MemoryMeter
 from greenlight.trials.device_settings import DeviceSettings
 from greenlight.trials.gpu import device_state, wait_for_device
 from greenlight.trials.runner import Limits, run_trial
+from tests.children import python_path
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-CHILDREN = {"PYTHONPATH": str(Path(__file__).parent / "children")}
+CHILDREN = python_path(Path(__file__).parent / "children")
 
 
 def matrix(value=1.0):

@@ -8,6 +8,7 @@ import torch
 from greenlight.compilation.caches import cache_environment
 from greenlight.trials.kinds import classify_exception, exception_chain
 from greenlight.trials.runner import Limits, run_trial
+from tests.children import python_path
 
 
 def kind_of(raising, *arguments):
@@ -18,7 +19,7 @@ def kind_of(raising, *arguments):
 
 def compile_with(compiler, folder):
     """The record of a trial that compiles with a C++ compiler; what Inductor learns of it stays in the child."""
-    environment = cache_environment(folder / "cache") | {"PYTHONPATH": str(Path(__file__).parent / "children")}
+    environment = cache_environment(folder / "cache") | python_path(Path(__file__).parent / "children")
     return run_trial(
         "compile_with",
         {"compiler": str(compiler)},

@@ -50,6 +50,7 @@ KEPT = alone("static-default", "signal", cache="kept")
 CRASHED = alone("static-reduce-overhead", "launch-failure", readings=on_gpu(1))
 OUT_OF_MEMORY = alone("static-default", "out-of-device-memory")
 MODEL = alone("upstream-eager", "other")
+ROUNDED = alone("static-eager-bf16", "other")
 
 
 @pytest.mark.parametrize(
@@ -77,6 +78,9 @@ MODEL = alone("upstream-eager", "other")
         ([EAGER, alone("static-default", "time-out")], "time", "time; static-eager passes"),
         ([MODEL, again(MODEL, "other")], "model", "without compilation"),
         ([MODEL, EAGER], "implementation", "without compilation, static-eager passes: the implementation"),
+        ([EAGER, ROUNDED], "precision", "without compilation, static-eager passes: bf16"),
+        ([EAGER, alone("static-eager-bf16"), alone("static-default"), alone("static-default-bf16", "signal")],
+         "compilation", "compilation; static-eager-bf16 passes, and so does static-default"),
         ([alone("upstream-eager", "missing-weights", message="no file here")], "set-up", "no file here"),
         ([FAILED], "unknown", "its eager variant was not examined"),
         ([replace(DEVICE, kind="launch-failure")], "device", "before any model is loaded"),

@@ -13,8 +13,9 @@ import pytest
 
 from greenlight.trials.kinds import KINDS
 from greenlight.trials.runner import Limits, run_trial, run_trial_shrinking
+from tests.children import python_path
 
-CHILDREN = {"PYTHONPATH": str(Path(__file__).parent / "children")}
+CHILDREN = python_path(Path(__file__).parent / "children")
 FIELDS = {
     "kind", "message", "traceback", "log_tail", "advice", "exit_code", "signal", "seconds",
     "peak_memory_bytes", "started", "module", "environment", "attempts", "result",

@@ -12,6 +12,7 @@ import datetime
 import os
 import platform
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -120,7 +121,10 @@ class Part:
         command = [sys.executable, "-m", "greenlight.bench.gpu", "--part", name, "--folder", str(folder)]
         with self.log.open("w") as log:
             environment = {**os.environ, **caches, "PYTHONUNBUFFERED": "1"}
-            self.process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=environment)
+            # A session of its own, so that its compile workers end with it.
+            self.process = subprocess.Popen(
+                command, stdout=log, stderr=subprocess.STDOUT, env=environment, start_new_session=True
+            )
 
     @property
     def ready(self) -> bool:
@@ -133,10 +137,10 @@ class Part:
         return self.process.poll() is not None
 
     def stop(self, why: str) -> None:
-        """End it."""
+        """End it and what it started."""
         if not self.over:
             self.note = why
-            self.process.kill()
+            os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
 
     def found(self) -> dict[str, Any]:

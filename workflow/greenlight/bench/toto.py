@@ -39,6 +39,7 @@ from greenlight.provenance import processor_name
 from greenlight.variants import Variant
 
 REFERENCE = "upstream-eager"
+VARIANTS = "upstream-eager,upstream-default,host-index-eager,host-index-default,static-eager,static-default"
 # Datadog/Toto-Open-Base-1.0; `small` is for trying the benchmark out.
 SIZES = {
     "base": {"patch_size": 64, "embed_dim": 768, "num_layers": 12, "num_heads": 12, "mlp_hidden_dim": 3072},
@@ -345,7 +346,7 @@ def _arguments() -> argparse.Namespace:
         return [Case.parse(part) for part in text.split(",") if part]
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--variants", default="upstream-eager,host-index-eager,static-eager,static-default")
+    parser.add_argument("--variants", default=VARIANTS)
     parser.add_argument("--cases", type=cases, default="30x32,30x256,30x256x16,96x256,336x256")
     parser.add_argument("--compiled-cases", type=cases, default="30x32", help="cases of the published code compiled")
     parser.add_argument("--memory-cases", type=cases, default="", help="cases whose peak memory is measured too")

@@ -138,6 +138,7 @@ CAUSES = {
     "cuda-graphs": "Run mode default until it is fixed: same kernels, no CUDA graphs.",
     "autotuning": "Run mode reduce-overhead or default until it is fixed: the kernel that tuning chose is at fault.",
     "mode": "Run the mode that passes until this one is fixed.",
+    "precision": "Run it in float32: the variant without the precision in its name.",
     "implementation": "Run the implementation that passes; compiling has nothing to do with it.",
     "model": "Compiling has nothing to do with it: look at the weights, the settings and the message.",
     "memory": "Use fewer windows a call (evaluation.windows_per_call) or fewer samples, run one model in a process, or "
@@ -276,6 +277,11 @@ def _alone(step: Step, cases: _Cases) -> Finding:
 def _eager(step: Step, others: Sequence[Step]) -> Finding:
     if cause := _TOLD.get(step.kind):
         return _make(cause, step, f"{_fails(step)} without compilation: {cause}", others)
+    own = Variant.parse(step.entries[0][1])
+    plain = [one for one in others if own.reduced and one.entries[0][1] == own.own_eager]
+    if plain:
+        text = f"{_fails(step)} without compilation, {_variant(plain[0])} passes: {own.precision}"
+        return _make("precision", step, text, plain)
     if others:
         text = f"{_fails(step)} without compilation, {_names(map(_variant, others))} passes: the implementation"
         return _make("implementation", step, text, others)

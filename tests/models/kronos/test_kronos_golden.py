@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import torch
 
+from greenlight.data.windows import window_seed
 from greenlight.models.kronos import layers
 from greenlight.models.kronos.candles import prepare
 from greenlight.models.kronos.config import FEATURES, Settings
-from greenlight.models.kronos.sampling import Sampling, draw, probabilities
+from greenlight.models.kronos.sampling import Sampling, draw, fill_noise, probabilities
 from greenlight.models.kronos.upstream import KronosUpstream
 
 LOGITS = 2e-5
@@ -95,3 +96,15 @@ def test_the_race_draws_what_multinomial_draws():
     drawn = torch.multinomial(weights, 1, generator=torch.Generator().manual_seed(7)).squeeze(1)
     noise = torch.empty_like(weights).exponential_(generator=torch.Generator().manual_seed(7))
     assert torch.equal(draw(weights, noise), drawn)
+
+
+def test_a_windows_noise_is_its_generators_exponential_numbers(walk):
+    """As `exponential_` gives them step by step, over more numbers than are made at once, but for a last bit."""
+    windows = [walk(symbol, 8, 4) for symbol in ("A", "B")]
+    noise = torch.full((2, 5, 20_000), -1.0)
+    fill_noise(noise[:, :4], windows, 3)
+    for row, window in zip(noise, windows, strict=True):
+        generator = torch.Generator().manual_seed(window_seed(3, window))
+        expected = [torch.empty(20_000).exponential_(generator=generator) for _ in range(4)]
+        torch.testing.assert_close(row[:4], torch.stack(expected), rtol=2e-7, atol=0)
+        assert (row[4] == -1.0).all()

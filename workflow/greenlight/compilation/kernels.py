@@ -149,6 +149,17 @@ def compile_together() -> bool:
     return True
 
 
+def known_instruction_sets() -> dict[str, bool]:
+    """Settings of Inductor by which it uses the instruction sets that torch itself runs with, untested.
+
+    A compiler of C++20, which this torch asks for, knows them; so does torch's own library, if it runs with them.
+    """
+    import torch  # here, because planning uses the modes, and torch would double the time of a run with nothing to do
+
+    trusted = torch.backends.cpu.get_cpu_capability() in ("AVX2", "AVX512") and trust_instruction_sets()
+    return {"cpp.vec_isa_ok": True} if trusted else {}
+
+
 def trust_instruction_sets() -> bool:
     """Have Inductor take the processor's instruction sets as usable by the compiler, where `cpp.vec_isa_ok` says so.
 

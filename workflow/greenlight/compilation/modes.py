@@ -42,14 +42,11 @@ def few_graphs(mode: str, device: str) -> dict[str, Any]:
         return {"mode": mode}
     import torch
 
-    from greenlight.compilation.kernels import compile_together, trust_instruction_sets
+    from greenlight.compilation.kernels import compile_together, known_instruction_sets
 
-    options = torch._inductor.list_mode_options(mode, False)
+    options = torch._inductor.list_mode_options(mode, False) | known_instruction_sets()
     if compile_together():
         options["cpp_cache_precompile_headers"] = False
-    # A compiler of C++20, which this torch asks for, knows both; so does torch's own library, if it runs with them.
-    if torch.backends.cpu.get_cpu_capability() in ("AVX2", "AVX512") and trust_instruction_sets():
-        options["cpp.vec_isa_ok"] = True
     if isolation():  # else what is compiled for one object could be taken for another of its class
         options["guard_filter_fn"] = _not_on_self
     return {"options": options}

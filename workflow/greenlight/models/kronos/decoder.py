@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
+from greenlight.compilation.attention import causal_attention
 from greenlight.models.kronos.joined import JoinedBlock, JoinedNetwork
 from greenlight.models.kronos.layers import rotary_table, rotate
 from greenlight.models.kronos.sampling import Filter, Sampling, noise_size, sound, split_noise
@@ -123,8 +123,7 @@ class StaticBlock(nn.Module):
         query, key, value = self.weights.split(x).permute(2, 0, 3, 1, 4).unbind(0)
         query, key = rotate(query, cosine, sine), rotate(key, cosine, sine)
         self.cache.keep_prefix(key, value)
-        mixed = functional.scaled_dot_product_attention(query, key, value, is_causal=True)
-        return self.weights.finish(x, mixed.transpose(1, 2).flatten(2))
+        return self.weights.finish(x, causal_attention(query, key, value).flatten(2))
 
     def advance(self, x: Tensor, cosine: Tensor, sine: Tensor, slots: Tensor, known: Tensor, drawn: Tensor) -> Tensor:
         """Drawn tokens: [series, samples, tokens, width]; cosine and sine [series, 1, tokens, 1, size]."""

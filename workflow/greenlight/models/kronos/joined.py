@@ -9,9 +9,6 @@ from torch.nn import functional
 from greenlight.compilation.packed import pack, packed_linear
 from greenlight.models.kronos.network import CROSS_HEADS, KronosNetwork
 
-# Rows that products mostly have: the samples of one window.
-_ROWS = 8
-
 
 class Linear(nn.Module):
     """One product in place of several that share their input.
@@ -21,15 +18,13 @@ class Linear(nn.Module):
 
     Args:
         parts: layers of the same input.
-        may_pack: packed products round about twice as coarsely (one running sum). Inside the network that drowns in
-            the rounding of the residual stream; in the heads it would reach the logits.
     """
 
-    def __init__(self, *parts: nn.Linear, may_pack: bool = True) -> None:
+    def __init__(self, *parts: nn.Linear) -> None:
         super().__init__()
         weight = torch.cat([part.weight.detach() for part in parts])
         biases = [part.bias.detach() for part in parts if part.bias is not None]
-        packed = pack(weight, _ROWS) if may_pack else None
+        packed = pack(weight)
         self.is_packed = packed is not None
         self.register_buffer("weight", weight if packed is None else packed, persistent=False)
         self.register_buffer("bias", torch.cat(biases) if biases else None, persistent=False)
@@ -94,5 +89,5 @@ class JoinedNetwork(nn.Module):
         self.cross_heads, self.cross_size = cross.heads, cross.size
         self.cross_kv = Linear(cross.k_proj, cross.v_proj)
         self.cross_out = Linear(cross.out_proj)
-        self.head_s1 = Linear(network.head.proj_s1, may_pack=False)
-        self.head_s2 = Linear(network.head.proj_s2, may_pack=False)
+        self.head_s1 = Linear(network.head.proj_s1)
+        self.head_s2 = Linear(network.head.proj_s2)

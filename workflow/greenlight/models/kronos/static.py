@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from greenlight.compilation.modes import few_graphs, isolation
+from greenlight.compilation.replay import compile_call
 from greenlight.data.windows import Window
 from greenlight.models.kronos.candles import Candles, prepare
 from greenlight.models.kronos.config import CLOSE
@@ -181,12 +181,9 @@ class KronosStatic(KronosForecaster):
             self.decoder = StaticDecoder(self.weights, shape, self.sampling)
             self.programs = {name: getattr(self.decoder, name) for name in PROGRAMS}
             if self.mode is not None:
-                self.programs = {name: self._compiled(program) for name, program in self.programs.items()}
+                compiled = (compile_call(program, self.mode, self.device.type) for program in self.programs.values())
+                self.programs = dict(zip(self.programs, compiled, strict=True))
         return self.decoder
-
-    def _compiled(self, program: Callable[[], Any]) -> Callable[[], Any]:
-        mode = few_graphs(self.mode, self.device.type)
-        return torch.compile(program, fullgraph=True, dynamic=False, **mode, **isolation())
 
     def _shape(self, windows: int, plan: Plan, samples: int) -> Shape:
         at_once = self.settings.series_per_batch or (1 if self.device.type == "cpu" else _SERIES_PER_BATCH)

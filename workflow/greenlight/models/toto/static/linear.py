@@ -28,7 +28,7 @@ def _(tensor: Tensor) -> None:
 
 
 class PackedLinear(nn.Module):
-    """A linear layer on a CPU whose weight lies in the layout of oneDNN's kernels."""
+    """A linear layer on a CPU whose weight is packed."""
 
     def __init__(self, stand_in: Tensor, bias: Tensor) -> None:
         super().__init__()

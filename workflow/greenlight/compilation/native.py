@@ -1,7 +1,8 @@
 """C++ of our own for a CPU: products of packed weights and causal attention, in float32.
 
-Both are made of one tile: some rows times panels of 16 outputs each, which lie in memory as they are read. Compiled by
-Inductor's tools, with their flags and into their cache: a second of processor time the first time.
+Both are made of one tile: some rows times panels of 16 outputs each, which lie in memory as they are read. For
+processors with AVX-512 or AVX2; without them torch's own products are faster. Compiled by Inductor's tools, with their
+flags and into their cache: half a second of processor time, once.
 """
 
 from __future__ import annotations
@@ -9,59 +10,63 @@ from __future__ import annotations
 import ctypes
 import functools
 
+import torch
+
 from greenlight.compilation.kernels import known_instruction_sets
 
 # Outputs of a panel.
 PANEL = 16
 
-_TILES = (
-    """
+_TILES = """
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <vector>
 
-constexpr int64_t WIDTH = """
-    + str(PANEL)
-    + """;
-typedef float Panel __attribute__((vector_size(4 * WIDTH), aligned(4)));
-typedef int32_t Bits __attribute__((vector_size(4 * WIDTH), aligned(4)));
+constexpr int64_t WIDTH = PANEL;
 
-#ifdef __AVX512F__
+// As many numbers as a register holds, and tiles that fill the registers.
+#if defined(__AVX512F__)
+constexpr int64_t LANES = 16;
 constexpr int ROWS = 8, PANELS = 2;
 #else
+constexpr int64_t LANES = 8;
 constexpr int ROWS = 4, PANELS = 1;
 #endif
+typedef float Vector __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
+typedef int32_t Bits __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
+
 // Products that are summed before they are added to the result.
 constexpr int64_t SUMMED = 128;
 // How far ahead of their use panels are asked for, in rows of them.
 constexpr int64_t AHEAD = 24;
 
-static inline Panel& panel(float* at) { return *reinterpret_cast<Panel*>(at); }
-static inline const Panel& panel(const float* at) { return *reinterpret_cast<const Panel*>(at); }
+static inline Vector& vector(float* at) { return *reinterpret_cast<Vector*>(at); }
+static inline const Vector& vector(const float* at) { return *reinterpret_cast<const Vector*>(at); }
 
 // y [ROWS, out] = x [ROWS, in] times PANELS panels [in, WIDTH], `apart` rows apart, plus a bias that may be null
 template <int ROWS, int PANELS>
 static inline void tile(
     const float* x, const float* panels, int64_t apart, const float* bias, float* y, int64_t in, int64_t out) {
+    constexpr int PARTS = WIDTH / LANES, COLUMNS = PANELS * PARTS;
     for (int64_t first = 0; first < in; first += SUMMED) {
-        Panel sum[ROWS][PANELS] = {};
+        Vector sum[ROWS][COLUMNS] = {};
         for (int64_t k = first; k < std::min(first + SUMMED, in); ++k) {
-            Panel part[PANELS];
-            for (int p = 0; p < PANELS; ++p) {
-                const float* at = panels + (p * apart + k) * WIDTH;
+            Vector part[COLUMNS];
+            for (int c = 0; c < COLUMNS; ++c) {
+                const float* at = panels + (c / PARTS * apart + k) * WIDTH + c % PARTS * LANES;
                 __builtin_prefetch(at + AHEAD * WIDTH);
-                part[p] = panel(at);
+                part[c] = vector(at);
             }
             for (int r = 0; r < ROWS; ++r)
-                for (int p = 0; p < PANELS; ++p) sum[r][p] += x[r * in + k] * part[p];
+                for (int c = 0; c < COLUMNS; ++c) sum[r][c] += x[r * in + k] * part[c];
         }
         for (int r = 0; r < ROWS; ++r)
-            for (int p = 0; p < PANELS; ++p) {
-                Panel& to = panel(y + r * out + p * WIDTH);
-                if (first) to += sum[r][p];
-                else if (bias) to = sum[r][p] + panel(bias + p * WIDTH);
-                else to = sum[r][p];
+            for (int c = 0; c < COLUMNS; ++c) {
+                Vector& to = vector(y + r * out + c * LANES);
+                if (first) to += sum[r][c];
+                else if (bias) to = sum[r][c] + vector(bias + c * LANES);
+                else to = sum[r][c];
             }
     }
 }
@@ -75,7 +80,6 @@ static void tiles(
     if constexpr (ROWS > 1) tiles<ROWS / 2, PANELS>(x, panels, apart, bias, y, rows, in, out);
 }
 """
-)
 
 _PRODUCT = """
 // Rows that stay in a cache while all panels pass.
@@ -105,31 +109,31 @@ extern "C" void product(
 
 _ATTENTION = """
 // The exponential of numbers up to 0, as in Cephes: a power of two times a polynomial. Not a number stays so.
-static inline Panel exponential(Panel x) {
-    const Panel least = Panel{} - 87.0f;
+static inline Vector exponential(Vector x) {
+    const Vector least = Vector{} - 87.0f;
     x = x < least ? least : x;
-    const Panel shifted = x * 1.44269504f + 12582912.0f;  // 1.5 * 2^23: the integer is in the last bits
-    const Panel whole = shifted - 12582912.0f;
-    const Panel rest = (x - whole * 0.693359375f) - whole * -2.12194440e-4f;
-    Panel sum = rest * 1.9875691500e-4f + 1.3981999507e-3f;
+    const Vector shifted = x * 1.44269504f + 12582912.0f;  // 1.5 * 2^23: the integer is in the last bits
+    const Vector whole = shifted - 12582912.0f;
+    const Vector rest = (x - whole * 0.693359375f) - whole * -2.12194440e-4f;
+    Vector sum = rest * 1.9875691500e-4f + 1.3981999507e-3f;
     sum = sum * rest + 8.3334519073e-3f;
     sum = sum * rest + 4.1665795894e-2f;
     sum = sum * rest + 1.6666665459e-1f;
     sum = sum * rest + 5.0000001201e-1f;
-    const Bits power = (reinterpret_cast<const Bits&>(shifted) << 23) + 0x3f800000;
-    return (sum * rest * rest + rest + 1.0f) * reinterpret_cast<const Panel&>(power);
+    const Bits power = ((Bits)shifted << 23) + 0x3f800000;
+    return (sum * rest * rest + rest + 1.0f) * (Vector)power;
 }
 
 // Scores of `count` keys of which the first `seen` count, in place: exponentials. Returns their sum.
 static inline float exponentials(float* scores, int64_t seen, int64_t count) {
     std::fill(scores + seen, scores + count, -INFINITY);
-    Panel most = panel(scores), sum = {};
-    for (int64_t k = WIDTH; k < count; k += WIDTH) most = panel(scores + k) > most ? panel(scores + k) : most;
+    Vector most = vector(scores), sum = {};
+    for (int64_t k = LANES; k < count; k += LANES) most = vector(scores + k) > most ? vector(scores + k) : most;
     float largest = most[0], total = 0;
-    for (int l = 1; l < WIDTH; ++l) largest = most[l] > largest ? most[l] : largest;
-    for (int64_t k = 0; k < count; k += WIDTH) sum += panel(scores + k) = exponential(panel(scores + k) - largest);
+    for (int l = 1; l < LANES; ++l) largest = most[l] > largest ? most[l] : largest;
+    for (int64_t k = 0; k < count; k += LANES) sum += vector(scores + k) = exponential(vector(scores + k) - largest);
     std::fill(scores + seen, scores + count, 0.0f);
-    for (int l = 0; l < WIDTH; ++l) total += sum[l];
+    for (int l = 0; l < LANES; ++l) total += sum[l];
     return total;
 }
 
@@ -206,7 +210,10 @@ extern "C" void causal_attention(
 
 @functools.cache
 def library() -> ctypes.CDLL | None:
-    """The functions `product` and `causal_attention`; None where they can't be compiled."""
+    """The functions `product` and `causal_attention`; None where they can't be compiled, or would be slow."""
+    if torch.backends.cpu.get_cpu_capability() not in ("AVX2", "AVX512"):
+        return None
+    source = f"#define PANEL {PANEL}\n{_TILES}{_PRODUCT}{_ATTENTION}"
     try:
         from torch._inductor import config
         from torch._inductor.codecache import CppCodeCache
@@ -214,7 +221,7 @@ def library() -> ctypes.CDLL | None:
 
         # Multiplying and adding in one instruction; Inductor's own kernels keep the two apart.
         with config.patch(known_instruction_sets() | {"cpp.enable_floating_point_contract_flag": "fast"}):
-            found = CppCodeCache.load(_TILES + _PRODUCT + _ATTENTION, "cpu")
+            found = CppCodeCache.load(source, "cpu")
     except (ImportError, AttributeError, OSError, CppCompileError, InvalidCxxCompiler):
         return None
     found.product.argtypes = [ctypes.c_void_p] * 4 + [ctypes.c_int64] * 3

@@ -24,7 +24,7 @@ from tests.judgement.evidence_builder import HORIZON, KRONOS, Run, reseal
 JOB = {"stage": "judge", "rules": {}}
 MADE = {"made": "2026-01-02T03:04:05Z", "commit": "0123456789"}
 TRIAL_JOB = {
-    "dtype": "float32",
+    "precision": "float32",
     "context_length": 128,
     "versions": {"torch": "2.13.0", "numpy": "2.4.6"},
 }

@@ -143,8 +143,9 @@ class ExpectedModel(_Strict):
 
     @model_validator(mode="after")
     def _whole(self) -> ExpectedModel:
-        if self.reference not in self.variants or Variant.parse(self.reference).compiled:
-            raise ValueError(f"the reference {self.reference!r} must be an eager variant that is run")
+        reference = Variant.parse(self.reference)
+        if self.reference not in self.variants or reference.compiled or reference.reduced:
+            raise ValueError(f"the reference {self.reference!r} must be an eager variant in float32 that is run")
         if self.deployed is not None and self.deployed not in self.variants:
             raise ValueError(f"the deployed variant {self.deployed!r} is not among those run")
         for name, variant in self.variants.items():

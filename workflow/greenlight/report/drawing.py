@@ -17,16 +17,12 @@ from greenlight.files import write_text
 from greenlight.report.markup import one_line
 
 INK, FAINT, PAPER, GRID = "#1f2328", "#6e7781", "#ffffff", "#d8dee4"
-# Okabe and Ito's colours, told apart by all kinds of sight; each series has its own marker and line style too.
+# Okabe and Ito's colours, told apart by all kinds of sight; each series has a marker and a line style too.
 BLUE, ORANGE, GREEN, PURPLE, SKY, YELLOW = "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00"
-SERIES = (
-    (BLUE, "o", "-"),
-    (ORANGE, "s", "--"),
-    (GREEN, "^", "-."),
-    (PURPLE, "D", ":"),
-    (SKY, "v", (0, (5, 1, 1, 1))),
-    (YELLOW, "P", (0, (1, 1))),
-)
+_COLORS = (BLUE, ORANGE, GREEN, PURPLE, SKY, YELLOW)
+# As many as have no divisor in common with the number of colours, so that no pair comes twice.
+_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "*", "h", "d")
+_LINES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1)), (0, (1, 1)))
 _DARK = {
     INK: "#e6edf3",
     FAINT: "#9198a1",
@@ -102,6 +98,11 @@ def _dark_style() -> str:
     ]
     # Glyph outlines carry no fill of their own where the colour is black.
     return f"<style>@media (prefers-color-scheme: dark){{{''.join(rules)}}}</style>\n "
+
+
+def look_of(number: int) -> tuple[str, str, str | tuple[int, tuple[int, ...]]]:
+    """Colour, marker and line style of a series by its number; colour and marker together stand for one series only."""
+    return tuple(looks[number % len(looks)] for looks in (_COLORS, _MARKERS, _LINES))
 
 
 def label(text: str, length: int = 28) -> str:

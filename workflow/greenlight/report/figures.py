@@ -18,8 +18,8 @@ from greenlight.report.drawing import (
     FAINT,
     INK,
     ORANGE,
-    SERIES,
     label,
+    look_of,
     new_figure,
     save,
     seconds_unit,
@@ -181,10 +181,10 @@ def draw_mae_ratios(path: Path, symbols: Sequence[str], ratios: Mapping[str, np.
 
 
 def _ratios_by_name(path: Path, symbols: Sequence[str], ratios: Mapping[str, np.ndarray]) -> None:
-    figure, (axes,) = new_figure(7.6, 0.3 * len(symbols) + 1.3)
+    figure, (axes,) = new_figure(7.6, max(0.3, 0.07 * len(ratios)) * len(symbols) + 0.08 * len(ratios) + 1.1)
     height = 0.7 / max(1, len(ratios))
     for number, (name, values) in enumerate(ratios.items()):
-        color, marker, _ = SERIES[number % len(SERIES)]
+        color, marker, _ = look_of(number)
         rows = np.arange(len(symbols)) + (number - (len(ratios) - 1) / 2) * height
         look = {"linestyle": "none", "color": color, "marker": marker, "markersize": 4.5}
         axes.plot(values, rows, label=label(name, 60), **look)
@@ -200,7 +200,7 @@ def _ratios_by_name(path: Path, symbols: Sequence[str], ratios: Mapping[str, np.
 def _ratio_distribution(path: Path, symbols: Sequence[str], ratios: Mapping[str, np.ndarray]) -> None:
     figure, (axes,) = new_figure(7.6, 3.6)
     for number, (name, values) in enumerate(ratios.items()):
-        color, marker, line = SERIES[number % len(SERIES)]
+        color, marker, line = look_of(number)
         known = np.sort(values[np.isfinite(values)])
         share = np.arange(1, len(known) + 1) / max(1, len(known))
         every = max(1, len(known) // 8)
@@ -227,7 +227,7 @@ def draw_trend(path: Path, runs: Sequence[str], series: Mapping[str, np.ndarray]
     with style():
         figure, (axes,) = new_figure(7.6, 2.6)
         for number, (name, values) in enumerate(series.items()):
-            color, marker, line = SERIES[number % len(SERIES)]
+            color, marker, line = look_of(number)
             axes.plot(range(len(runs)), values, color=color, marker=marker, linestyle=line, label=label(name, 40))
         axes.set_xticks(range(len(runs)), runs, rotation=30, ha="right")
         if len(runs) > 12:

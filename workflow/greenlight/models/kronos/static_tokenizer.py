@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
-from greenlight.compilation.attention import attention_with_sums
+from greenlight.compilation.attention import attention_with_sums, causal_attention
 from greenlight.models.kronos.decoder import attend
 from greenlight.models.kronos.joined import JoinedBlock
 from greenlight.models.kronos.layers import rotary_table, rotate
@@ -47,8 +46,7 @@ class PathDecoder(nn.Module):
                 mixed = attend(own_query, (*shared, *own), None, so_far)
             paths = block.finish(paths, mixed)
             if number < len(self.blocks):
-                mixed = functional.scaled_dot_product_attention(query.transpose(1, 2), *shared, is_causal=True)
-                prefix = block.finish(prefix, mixed.transpose(1, 2).flatten(2))
+                prefix = block.finish(prefix, causal_attention(query.transpose(1, 2), *shared).flatten(2))
         return self.head(paths)
 
 

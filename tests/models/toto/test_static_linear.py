@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from greenlight.models.toto.static.linear import MOST_SUMMED_ROWS, PackedLinear, SummedLinear, arrange
+from greenlight.compilation.sums import MOST_SUMMED_ROWS
+from greenlight.models.toto.static.linear import PackedLinear, SummedLinear, arrange
 
 
 def _layer(inputs: int, outputs: int) -> nn.Linear:

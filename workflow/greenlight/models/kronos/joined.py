@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from greenlight.compilation.packed import pack, packed_linear
+from greenlight.compilation.sums import few_rows, summed_linear
 from greenlight.models.kronos.network import CROSS_HEADS, KronosNetwork
 
 
@@ -18,7 +19,12 @@ class Linear(nn.Module):
 
     Args:
         parts: layers of the same input.
+
+    Attributes:
+        summing: whether compiled code runs few rows as sums.
     """
+
+    summing = False
 
     def __init__(self, *parts: nn.Linear) -> None:
         super().__init__()
@@ -35,7 +41,8 @@ class Linear(nn.Module):
         """[..., in] to [..., out]."""
         if self.is_packed:
             return packed_linear(x, self.weight, self.bias)
-        return functional.linear(x, self.weight, self.bias)
+        product = summed_linear if self.summing and few_rows(x) else functional.linear
+        return product(x, self.weight, self.bias)
 
 
 class JoinedBlock(nn.Module):
@@ -91,3 +98,9 @@ class JoinedNetwork(nn.Module):
         self.cross_out = Linear(cross.out_proj)
         self.head_s1 = Linear(network.head.proj_s1)
         self.head_s2 = Linear(network.head.proj_s2)
+
+    def sum_few_rows(self, summing: bool) -> None:
+        """Whether compiled products of few rows run as sums."""
+        for module in self.modules():
+            if isinstance(module, Linear):
+                module.summing = summing

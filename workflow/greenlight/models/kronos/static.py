@@ -178,6 +178,8 @@ class KronosStatic(KronosForecaster):
         shape = self._shape(windows, plan, samples)
         if self.decoder is None or not self.decoder.shape.holds(shape):
             self.weights = self.weights or JoinedNetwork(self.network)
+            # On a GPU where CUDA graphs launch the kernels.
+            self.weights.sum_few_rows(self.device.type == "cuda" and self.mode not in (None, "default"))
             self.decoder = StaticDecoder(self.weights, shape, self.sampling)
             self.programs = {name: getattr(self.decoder, name) for name in PROGRAMS}
             if self.mode is not None:

@@ -7,24 +7,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from greenlight.compilation.packed import pack, packed_linear
+from greenlight.compilation.sums import few_rows, summed_linear
 
 # Smaller weights stay in the processor's cache, and a packed layer is a call that compiled code can't fuse.
 _LEAST_PACKED = 1 << 18
-# Up to here sums beat a GPU's matrix product (H200, docs/gpu.md): 8 rows 1.5 to 2.8 times, 16 rows 1.3 to 4.5.
-MOST_SUMMED_ROWS = 16
-
-
-@torch.library.custom_op("greenlight::store", mutates_args=("tensor",))
-def store(tensor: Tensor) -> None:
-    """Nothing, but compiled code can't know: it must have the tensor in memory before, and read it from there after.
-
-    It would compute what is cheap again for every reader otherwise, here a normalised row for every sum.
-    """
-
-
-@store.register_fake
-def _(tensor: Tensor) -> None:
-    return None
 
 
 class PackedLinear(nn.Module):
@@ -43,9 +29,6 @@ class PackedLinear(nn.Module):
 class SummedLinear(nn.Linear):
     """A linear layer on a GPU that can run as sums where there are few rows.
 
-    Compiled, the sums of all rows over the same weights become one kernel, which reads the weights once. In all there
-    are more kernels then, so that it pays only where CUDA graphs launch them.
-
     Attributes:
         summing: whether compiled code runs few rows as sums.
     """
@@ -62,13 +45,8 @@ class SummedLinear(nn.Linear):
 
     def forward(self, rows: Tensor) -> Tensor:
         """rows [..., inputs] to [..., outputs]."""
-        few = rows.shape[:-1].numel() <= MOST_SUMMED_ROWS
-        if not (few and self.summing and torch.compiler.is_compiling()):
-            return functional.linear(rows, self.weight, self.bias)
-        flat = rows.flatten(0, -2)
-        store(flat)
-        sums = [(self.weight * row).sum(-1) + self.bias for row in flat.unbind(0)]
-        return torch.stack(sums).unflatten(0, rows.shape[:-1])
+        product = summed_linear if self.summing and few_rows(rows) else functional.linear
+        return product(rows, self.weight, self.bias)
 
 
 def arrange(module: nn.Module) -> nn.Module:

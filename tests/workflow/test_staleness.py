@@ -77,7 +77,7 @@ EDITS = {
     "results from the future, and a metric": (results_from_the_future, SCORED),
     "a comment": (edit_text(PACKAGE + "files.py", "import json", "import json  # a comment"), set()),
     "a docstring": (edit_text(PACKAGE + "files.py", '"""Write UTF-8', '"""Writes UTF-8'), set()),
-    "layout of the code": (edit_text(PACKAGE + "models/base.py", "MODES = (", "MODES = \\\n    ("), set()),
+    "layout of the code": (edit_text(PACKAGE + "variants.py", "MODES = (", "MODES = \\\n    ("), set()),
     "how the workflow plans": (add_code("stages/jobs.py"), set()),
     "same bytes, new time": (rewrite_same_bytes, set()),
     "an unknown environment variable": (unknown_variable, set()),

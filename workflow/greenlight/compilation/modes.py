@@ -32,11 +32,12 @@ def isolation() -> dict[str, bool]:
 def few_graphs(mode: str, device: str) -> dict[str, Any]:
     """Keyword arguments of torch.compile for a mode and one method of an object that never changes once it is made.
 
-    On a CPU they are the options of the mode, and three that change nothing in what is computed. Two are about how
+    On a CPU they are the options of the mode, and four that gain nothing in what is computed. Two are about how
     long the C++ compiler works: no precompiled header, because the kernels of a graph are compiled together
     (`compile_together`, which this calls), and no test programs for each instruction set that torch itself runs with.
-    The third leaves out the guards on the object, its modules and tensors: for a few hundred tensors they take as long
-    as a kernel, at every call. On other devices it is the mode.
+    Inductor's search for patterns in the graph is left out, which takes a tenth of the compilation: what it would join
+    is written joined. And so are the guards on the object, its modules and tensors: for a few hundred tensors they take
+    as long as a kernel, at every call. On other devices it is the mode.
     """
     if device != "cpu" and not device.startswith("cpu:"):
         return {"mode": mode}
@@ -44,7 +45,7 @@ def few_graphs(mode: str, device: str) -> dict[str, Any]:
 
     from greenlight.compilation.kernels import compile_together, known_instruction_sets
 
-    options = torch._inductor.list_mode_options(mode, False) | known_instruction_sets()
+    options = torch._inductor.list_mode_options(mode, False) | known_instruction_sets() | {"pattern_matcher": False}
     if compile_together():
         options["cpp_cache_precompile_headers"] = False
     if isolation():  # else what is compiled for one object could be taken for another of its class

@@ -32,7 +32,7 @@ def isolation() -> dict[str, bool]:
 def few_graphs(mode: str, device: str) -> dict[str, Any]:
     """Keyword arguments of torch.compile for a mode and one method of an object that never changes once it is made.
 
-    On a CPU they are the options of the mode, and four that gain nothing in what is computed. Two are about how
+    On a CPU they are the options of the mode, and four that leave what is computed as it is. Two are about how
     long the C++ compiler works: no precompiled header, because the kernels of a graph are compiled together
     (`compile_together`, which this calls), and no test programs for each instruction set that torch itself runs with.
     Inductor's search for patterns in the graph is left out, which takes a tenth of the compilation: what it would join

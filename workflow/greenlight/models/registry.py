@@ -14,7 +14,7 @@ MODELS = ("toto", "kronos")
 _IMPLEMENTATIONS = {"toto": ("upstream", "host-index", "static"), "kronos": ("upstream", "static")}
 
 # What an implementation computes in beside float32. The published Toto in bfloat16 rounds the prices themselves, and
-# torch has no gamma distribution in it; Kronos' tokens are signs and likeliest classes, which rounding flips.
+# torch draws no gamma numbers in it on a CPU; Kronos' tokens are signs and likeliest classes, which rounding flips.
 _PRECISIONS = {
     ("toto", "upstream"): ("tf32",),
     ("toto", "host-index"): ("tf32",),

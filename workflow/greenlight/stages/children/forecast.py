@@ -33,7 +33,7 @@ from greenlight.trials.kinds import InvalidOutput
 # 0.04 in bfloat16, a wrong row about 1.
 TOLERANCE = {"float32": 0.01, "tf32": 0.02, "bf16": 0.10}
 # Of the paths at a step, the share that is held to it. In a reduced precision a path that is drawn near a tie takes
-# another course (up to 10% of them were seen to).
+# another course (up to 3 of 16 were seen to in bfloat16, on a CPU and on an H200).
 HELD = {"float32": 1.0, "tf32": 0.75, "bf16": 0.75}
 
 

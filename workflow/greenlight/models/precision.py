@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import torch
 
@@ -19,22 +17,13 @@ def in_tf32(forecaster: Forecaster) -> Forecaster:
     it stays in float32; what compiles at a call compiles with it, and torch.compile guards on it.
     """
     for name in ("forecast", "probe"):
-        setattr(forecaster, name, _with_tf32(getattr(forecaster, name)))
+        setattr(forecaster, name, allowed_tf32()(getattr(forecaster, name)))
     return forecaster
-
-
-def _with_tf32(method: Callable[..., Any]) -> Callable[..., Any]:
-    @functools.wraps(method)
-    def call(*arguments: Any, **named: Any) -> Any:
-        with allowed_tf32():
-            return method(*arguments, **named)
-
-    return call
 
 
 @contextmanager
 def allowed_tf32() -> Iterator[None]:
-    """TF32 is allowed for matrix products, and then what it was before."""
+    """TF32 is allowed for matrix products, and then what it was before; decorates a function too."""
     matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
     before = matmul.allow_tf32, cudnn.allow_tf32
     matmul.allow_tf32 = cudnn.allow_tf32 = True

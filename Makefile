@@ -33,17 +33,17 @@ $(STAMP): $(REQUIREMENTS) pyproject.toml
 
 # Train the embedded checkpoints again, on the shipped data only.
 checkpoints: env
-	$(BIN)/python -m greenlight.models.toto.train
-	$(BIN)/python -m greenlight.models.kronos.train
+	$(BIN)/python -m tools.train_toto
+	$(BIN)/python -m tools.train_kronos
 
 # Make the shipped price files again.
 data: env
-	$(BIN)/python -m greenlight.data.shipped --folder trainingdata
+	$(BIN)/python -m tools.shipped --folder trainingdata
 
 benchmarks: env
-	$(BIN)/python -m greenlight.bench.toto
-	$(BIN)/python -m greenlight.bench.kronos
-	$(BIN)/python -m greenlight.bench.scale
+	$(BIN)/python -m tools.toto
+	$(BIN)/python -m tools.kronos
+	$(BIN)/python -m tools.scale
 
 lint: env
 	$(BIN)/ruff check workflow tests

@@ -12,9 +12,10 @@ import pytest
 
 import greenlight
 from greenlight import provenance
-from greenlight.stages.modules import STAGE_MODULES
+from greenlight.run.modules import STAGE_MODULES
 
-PACKAGE = Path(greenlight.__file__).parent
+WORKFLOW = Path(greenlight.__file__).parents[1]
+FIRST_PARTY = [file for name in provenance.FIRST_PARTY for file in (WORKFLOW / name).rglob("*.py")]
 
 
 @pytest.fixture
@@ -27,13 +28,15 @@ def package(tmp_path):
         "deep.py": "number = 1\n",
         "other.py": "number = 2\n",
     }
+    folder = tmp_path / "greenlight"
+    folder.mkdir()
     for name, text in files.items():
-        (tmp_path / name).write_text(text)
-    return tmp_path
+        (folder / name).write_text(text)
+    return folder
 
 
 def fingerprint(package, without=()):
-    return provenance.import_closure(["greenlight.stage"], without, root=package)
+    return provenance.import_closure(["greenlight.stage"], without, root=package.parent)
 
 
 def edit(path, old, new):
@@ -79,9 +82,9 @@ def test_every_stage_names_modules_that_exist(stage):
 
 def test_models_do_not_depend_on_each_other():
     modules = STAGE_MODULES["predict"]
-    toto = provenance.import_closure(modules, without=["greenlight.models.kronos"])
-    assert any(name.startswith("greenlight.models.toto") for name in toto)
-    assert not any(name.startswith("greenlight.models.kronos") for name in toto)
+    toto = provenance.import_closure(modules, without=["greenlight_forecasters.kronos"])
+    assert any(name.startswith("greenlight_forecasters.toto") for name in toto)
+    assert not any(name.startswith("greenlight_forecasters.kronos") for name in toto)
 
 
 LOADERS = ("importlib", "runpy", "imp", "pkgutil", "zipimport", "__import__", "exec", "eval")
@@ -135,11 +138,11 @@ def test_what_loads_no_code_is_not(source):
 
 def test_no_dynamic_imports_hide_from_the_fingerprint():
     """importlib and its like would run code that no fingerprint sees; where it must be, it is declared."""
-    declared = {PACKAGE.parent.joinpath(*name.split(".")).with_suffix(".py") for name in provenance.DYNAMIC_IMPORTS}
+    declared = {WORKFLOW.joinpath(*name.split(".")).with_suffix(".py") for name in provenance.DYNAMIC_IMPORTS}
     assert all(dynamic_imports(file.read_text(encoding="utf-8")) for file in declared)
     found = {
-        str(file.relative_to(PACKAGE)): dynamic_imports(file.read_text(encoding="utf-8"))
-        for file in set(PACKAGE.rglob("*.py")) - declared
+        str(file.relative_to(WORKFLOW)): dynamic_imports(file.read_text(encoding="utf-8"))
+        for file in set(FIRST_PARTY) - declared
     }
     assert not {file: lines for file, lines in found.items() if lines}
 
@@ -149,11 +152,12 @@ def test_what_a_stage_starts_by_name_is_declared(stage):
     """`python -m <name>` starts code that no import shows, so STAGE_MODULES must."""
     closure = provenance.import_closure(STAGE_MODULES[stage])
     for module in closure:
-        place = PACKAGE.joinpath(*module.split(".")[1:])
+        place = WORKFLOW.joinpath(*module.split("."))
         file = place / "__init__.py" if place.is_dir() else place.with_suffix(".py")
         texts = [node.value for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.Constant)]
-        named = {text for text in texts if isinstance(text, str) and re.fullmatch(r"greenlight(\.\w+)+", text)}
-        started = {name for name in named if PACKAGE.joinpath(*name.split(".")[1:]).with_suffix(".py").is_file()}
+        pattern = re.compile(r"greenlight(_forecasters)?(\.\w+)+")
+        named = {text for text in texts if isinstance(text, str) and pattern.fullmatch(text)}
+        started = {name for name in named if WORKFLOW.joinpath(*name.split(".")).with_suffix(".py").is_file()}
         started -= set(provenance.DYNAMIC_IMPORTS)  # named to be allowed, not started
         assert started <= set(closure), f"{module} starts {started - set(closure)}"
 
@@ -178,7 +182,8 @@ def test_what_was_parsed_before_is_kept_until_the_code_changes(package, tmp_path
     kept = tmp_path / "code.json"
 
     def parse():
-        done = subprocess.run([sys.executable, "-c", PARSE, str(kept), str(package)], capture_output=True, text=True)
+        command = [sys.executable, "-c", PARSE, str(kept), str(package.parent)]
+        done = subprocess.run(command, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
         return done.stdout.strip()
 

@@ -12,7 +12,7 @@ import yaml
 
 from greenlight.errors import UserError
 from greenlight.files import json_text
-from greenlight.models.registry import known_variants
+from greenlight.plugins import known_variants
 from greenlight.settings import Settings, load_settings, schema
 from greenlight.variants import Variant
 
@@ -155,6 +155,6 @@ def test_every_key_is_described():
 
 @pytest.mark.parametrize("name", ["scale", "agreement"])
 def test_benchmarks_ask_for_what_can_be_run(name):
-    benchmark = importlib.import_module(f"greenlight.bench.{name}")
+    benchmark = importlib.import_module(f"tools.{name}")
     settings = load_settings(benchmark.CONFIG, [])
     assert settings.models.toto.reference in settings.models.toto.variants

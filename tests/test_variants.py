@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from greenlight.models.registry import known_variants
+from greenlight.plugins import known_variants
 from greenlight.variants import MODES, Variant
 
 

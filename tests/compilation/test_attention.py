@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 
-from greenlight.compilation.attention import causal_attention
+from greenlight_forecasters.engine.attention import causal_attention
 
 
 def parts(batch, heads, tokens, size, dtype=torch.float32):

@@ -2,9 +2,9 @@
 
 import pytest
 
-from greenlight.compilation.caches import cache_environment, cache_size, clear_cache, copy_cache
-from greenlight.compilation.modes import compile_arguments, describe, same_as
 from greenlight.variants import MODES
+from greenlight.watch.caches import cache_environment, cache_size, clear_cache, copy_cache
+from greenlight.watch.modes import compile_arguments, describe, same_as
 
 
 def filled(folder):

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from greenlight.compilation.caches import cache_environment
-from greenlight.compilation.health import HealthRecorder
-from greenlight.compilation.observer import InternalsMoved
 from greenlight.trials.runner import Limits, run_trial
+from greenlight.watch.caches import cache_environment
+from greenlight.watch.health import HealthRecorder
+from greenlight.watch.observer import InternalsMoved
 from tests.children import python_path
 
 X = torch.eye(4)

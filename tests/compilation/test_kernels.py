@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from greenlight.compilation.caches import cache_environment
-from greenlight.compilation.kernels import common_source, is_simple
 from greenlight.trials.runner import Limits, run_trial
+from greenlight.watch.caches import cache_environment
+from greenlight_forecasters.engine.kernels import common_source, is_simple
 from tests.children import python_path
 
 SIMPLE = '\n#include <torch/csrc/inductor/cpp_prefix.h>\nextern "C"  void  kernel(const float* in_ptr0)\n{\n}\n'

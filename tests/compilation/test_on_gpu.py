@@ -5,14 +5,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from greenlight.compilation.health import HealthRecorder
-from greenlight.compilation.overwrites import check_overwrites
-from greenlight.compilation.readiness import ReadinessRecorder
-from greenlight.compilation.replay import CallCompiler
 from greenlight.measures.memory import MemoryMeter
 from greenlight.trials.device_settings import DeviceSettings
 from greenlight.trials.gpu import device_state, wait_for_device
 from greenlight.trials.runner import Limits, run_trial
+from greenlight.watch.health import HealthRecorder
+from greenlight.watch.overwrites import check_overwrites
+from greenlight.watch.readiness import ReadinessRecorder
+from greenlight_forecasters.engine.replay import CallCompiler
 from tests.children import python_path
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

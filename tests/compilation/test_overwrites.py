@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from greenlight.compilation.overwrites import check_overwrites
+from greenlight.watch.overwrites import check_overwrites
 
 A, B, C = (torch.full((3,), value) for value in (1.0, 2.0, 3.0))
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from greenlight.compilation.packed import pack, packed_linear
+from greenlight_forecasters.engine.packed import pack, packed_linear
 
 
 def layer(outputs=96, inputs=40, seed=0):

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from greenlight.compilation.health import HealthRecorder
-from greenlight.compilation.readiness import ReadinessRecorder
+from greenlight.watch.health import HealthRecorder
+from greenlight.watch.readiness import ReadinessRecorder
 
 BUFFER = torch.ones(1, 8, 4)
 STEP = torch.ones(1, 1, 4)

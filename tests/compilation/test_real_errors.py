@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from greenlight.compilation.caches import cache_environment
 from greenlight.trials.kinds import classify_exception, exception_chain
 from greenlight.trials.runner import Limits, run_trial
+from greenlight.watch.caches import cache_environment
 from tests.children import python_path
 
 

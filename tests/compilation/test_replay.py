@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from greenlight.compilation.health import HealthRecorder
-from greenlight.compilation.modes import without_cuda_graphs
-from greenlight.compilation.replay import CallCompiler, compile_call
+from greenlight.watch.health import HealthRecorder
+from greenlight.watch.modes import without_cuda_graphs
+from greenlight_forecasters.engine.replay import CallCompiler, compile_call
 
 
 @pytest.mark.parametrize("mode", ["default", "reduce-overhead", "max-autotune"])

@@ -9,9 +9,9 @@ import pytest
 
 from greenlight.data.reader import read_series
 from greenlight.data.repair import RepairRules
-from greenlight.data.shipped import main as write_shipped
-from greenlight.data.simulate import SIMULATIONS, main, simulate, simulate_universe
 from greenlight.data.symbols import symbols_in
+from tools.shipped import main as write_shipped
+from tools.simulate import SIMULATIONS, main, simulate, simulate_universe
 
 SHIPPED = Path(__file__).parents[2] / "trainingdata"
 

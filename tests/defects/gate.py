@@ -12,17 +12,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from greenlight.bench.quick_run import QuickRun, sizes_of
-from greenlight.data.simulate import write_universe
 from greenlight.files import write_parquet
 from greenlight.judgement.checks.base import Check
 from greenlight.judgement.judge import Verdict
 from greenlight.layout import Layout
 from greenlight.measures.forecasts import forecast_table
-from greenlight.stages.job import Job
-from greenlight.stages.trial import trial_environment
+from greenlight.run.job import Job
+from greenlight.run.trial import trial_environment
+from tools.quick_run import QuickRun, sizes_of
+from tools.simulate import write_universe
 
-PACKAGE = Path(__file__).parents[2] / "workflow" / "greenlight"
+WORKFLOW = Path(__file__).parents[2] / "workflow"
 # A tiny evaluation says nothing about how good a model is: what a defect changes is what is looked at.
 LENIENT = {
     "accuracy": {"coverage": [0.0, 1.0], "naive_ratio": 10.0, "mae_percent_investigate": 100.0, "draws_difference": 0.3}
@@ -31,7 +31,7 @@ LENIENT = {
 
 @dataclass(frozen=True)
 class Edit:
-    """A defect: in `file` of the package, `old`, which stands there once, becomes `new`."""
+    """A defect: in `file` of the packages, `old`, which stands there once, becomes `new`."""
 
     file: str
     old: str
@@ -72,7 +72,7 @@ class Gate(QuickRun):
         own = {"results_folder": str(folder / "results"), "baselines_folder": str(folder / "baselines")}
         super().__init__({**config, **own, "rules": LENIENT}, self.trial)
         self.folder, self.server, self.config = folder, server, config
-        self.package = PACKAGE.parent
+        self.package = WORKFLOW
 
     @classmethod
     def make(cls, folder: Path, server: Server, config: Mapping[str, Any], symbols: int, rows: int) -> Gate:
@@ -113,13 +113,14 @@ class Gate(QuickRun):
         shutil.copytree(self.layout.root, folder / "results", ignore=shutil.ignore_patterns("cache", "trials"))
         gate = Gate(folder, self.server, self.config)
         gate.package = folder / "package"
-        for source in PACKAGE.rglob("*.py"):
-            target = gate.package / "greenlight" / source.relative_to(PACKAGE)
+        for source in WORKFLOW.rglob("*.py"):
+            target = gate.package / source.relative_to(WORKFLOW)
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source, target)
-        (gate.package / "greenlight/models/checkpoints").symlink_to(PACKAGE / "models/checkpoints")
+        checkpoints = "greenlight_forecasters/checkpoints"
+        (gate.package / checkpoints).symlink_to(WORKFLOW / checkpoints)
         for edit in edits:
-            path = gate.package / "greenlight" / edit.file
+            path = gate.package / edit.file
             text = path.read_text()
             assert text.count(edit.old) == 1, f"{edit.file} has {text.count(edit.old)} times {edit.old!r}"
             path.write_text(text.replace(edit.old, edit.new))

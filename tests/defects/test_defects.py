@@ -112,7 +112,7 @@ NEVER_COMPILED = ("        self._compiler = CallCompiler(mode, self._device)\n",
 
 
 def test_compiling_that_never_engages(good, tmp_path):
-    gate = good.copy(tmp_path, Edit("models/toto/static/engine.py", *NEVER_COMPILED))
+    gate = good.copy(tmp_path, Edit("greenlight_forecasters/toto/static/engine.py", *NEVER_COMPILED))
     gate.measure("toto", "static-default", ("compile", "predict"))
 
     reason = blocking(gate.judge(), "toto", "static-default")["compile-engaged"]
@@ -121,7 +121,7 @@ def test_compiling_that_never_engages(good, tmp_path):
 
 def test_a_recompile_at_every_call(good, tmp_path):
     """The number of a call is a Python integer, on which compiled code depends; the backend compiles nothing slow."""
-    engine, wrapper = "models/toto/static/engine.py", "models/toto/static/forecaster.py"
+    engine, wrapper = "greenlight_forecasters/toto/static/engine.py", "greenlight_forecasters/toto/static/forecaster.py"
     counted = (
         "@torch.compile(backend='eager', dynamic=False)\n"
         "def _counted(paths, calls):\n    return paths + 0 * calls\n\n\nclass TotoStatic(Forecaster):"
@@ -160,7 +160,7 @@ def test_a_variant_that_is_slow_is_not_called_as_fast_as_the_reference(good, tmp
     """A pass is refused whatever the machine does; how surely a slowdown is shown, error rates tell."""
     check, delay = SLOW[name]
     edit = Edit(
-        "models/toto/host_index.py",
+        "greenlight_forecasters/toto/host_index.py",
         '    implementation: ClassVar[str] = "host-index"\n',
         '    implementation: ClassVar[str] = "host-index"\n\n'
         "    def forecast(self, *arguments):\n        import time\n\n        started = time.perf_counter()\n"

@@ -17,8 +17,8 @@ from greenlight.judgement.draws import band_differences, judge_steps, step_diffe
 from greenlight.judgement.expected import ExpectedModel
 from greenlight.judgement.rules import Rules, SpeedRules
 from greenlight.judgement.speed import correct, measure_speed
-from greenlight.judgement.statistics import compare_log_ratios, excess_p_value, holm, median_interval, needed_units
 from greenlight.judgement.tables import Pairs
+from greenlight.statistics.intervals import compare_log_ratios, excess_p_value, holm, median_interval, needed_units
 
 RULES = Rules()
 ALPHA, MARGIN = RULES.accuracy.alpha, RULES.accuracy.margin

@@ -28,7 +28,7 @@ from greenlight.judgement.rules import Rules
 folder = Path(sys.argv[1])
 expected = load_expected(folder / "expected.json")
 verdict = judge(load_evidence(folder, expected), Rules(), load_baselines(folder / "none", expected))
-foreign = ("torch", "greenlight.models", "greenlight.compilation", "greenlight.trials", "snakemake")
+foreign = ("torch", "greenlight_forecasters", "greenlight.watch", "greenlight.trials", "snakemake")
 heavy = [name for name in foreign if name in sys.modules]
 assert not heavy, heavy
 sys.stdout.write(json_text(verdict.to_dict()))

@@ -10,7 +10,7 @@ from scipy.stats import binom
 from greenlight.judgement.checks.accuracy import limits_of
 from greenlight.judgement.comparison import ERRORS, Arms, classify, compare, undecided
 from greenlight.judgement.rules import Rules
-from greenlight.stages.children.replication import replicate
+from greenlight.run.children.replication import replicate
 from tests.judgement.test_sequential import most
 
 RULES = Rules()

@@ -8,11 +8,11 @@ from scipy.stats import binom
 
 from greenlight.judgement.draws import Differences, judge_draws
 from greenlight.judgement.expected import ExpectedJob
-from greenlight.judgement.looks import confirming_pairs, look_of, needed_for_a_bound, pairs_at, rate_at
 from greenlight.judgement.rules import Rules
-from greenlight.judgement.sequential import settled
 from greenlight.judgement.speed import measure_speed
 from greenlight.judgement.tables import Pairs
+from greenlight.statistics.looks import confirming_pairs, look_of, needed_for_a_bound, pairs_at, rate_at
+from greenlight.statistics.sequential import settled
 
 RULES = Rules()
 ALPHA = RULES.speed.alpha

@@ -7,11 +7,11 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from greenlight import plugins, weights
 from greenlight.errors import MissingWeights, UserError
 from greenlight.files import write_json
-from greenlight.models import registry, weights
-from greenlight.models.training_data import training_series
-from greenlight.models.weights import trained_until
+from greenlight.weights import trained_until
+from tools.training_data import training_series
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -119,9 +119,9 @@ def test_the_hash_covers_both_files_and_nothing_else(folder):
 
 def test_registry_refuses_unknown_names():
     with pytest.raises(UserError, match="no model 'prophet'"):
-        registry.implementations("prophet")
+        plugins.implementations("prophet")
     with pytest.raises(UserError, match="no implementation 'turbo'"):
-        registry.load_forecaster("toto", "turbo", None)
+        plugins.load_forecaster("toto", "turbo", None)
 
 
 def csv(folder, symbol, rows):

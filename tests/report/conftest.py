@@ -16,9 +16,9 @@ import pytest
 from greenlight.files import sha256_of, write_json, write_parquet
 from greenlight.judgement.evidence import forecast_file
 from greenlight.layout import Layout
-from greenlight.stages.diff import diff
-from greenlight.stages.judge import judge_stage
-from greenlight.stages.report import report
+from greenlight.run.stages.diff import diff
+from greenlight.run.stages.judge import judge_stage
+from greenlight.run.stages.report import report
 from tests.judgement.evidence_builder import HORIZON, KRONOS, Run, reseal
 
 JOB = {"stage": "judge", "rules": {}}

@@ -13,9 +13,9 @@ from greenlight.files import read_json, sha256_of, write_json
 from greenlight.judgement.seal import seal
 from greenlight.report.archive import archive_run, read_archived
 from greenlight.report.history import read_history
-from greenlight.stages.archive import archive
-from greenlight.stages.gate import summary
-from greenlight.stages.history import history
+from greenlight.run.stages.archive import archive
+from greenlight.run.stages.gate import summary
+from greenlight.run.stages.history import history
 from tests.judgement.evidence_builder import KRONOS, Effects, Run
 from tests.report.conftest import judge_again
 
@@ -110,7 +110,7 @@ def run_gate(layout):
     command = [
         sys.executable,
         "-m",
-        "greenlight.stages.gate",
+        "greenlight.run.stages.gate",
         "--results",
         str(layout.root),
         "--job",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from greenlight.stages.report import report
+from greenlight.run.stages.report import report
 from tests.judgement.evidence_builder import KRONOS, TOTO, Effects, Run
 
 

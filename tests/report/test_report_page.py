@@ -14,7 +14,7 @@ from greenlight.files import write_json
 from greenlight.judgement.seal import seal
 from greenlight.layout import Layout
 from greenlight.report.findings import KIND_WORDS
-from greenlight.stages.report import report
+from greenlight.run.stages.report import report
 from greenlight.trials.kinds import KINDS
 from tests.judgement.evidence_builder import KRONOS, TOTO, Effects, Run, reseal
 from tests.report.conftest import change_json, judge_again
@@ -301,7 +301,7 @@ def test_many_symbols_stay_readable(make_results):
 def test_changes_since_a_baseline_are_shown(make_results):
     from greenlight.judgement.accept import build_baselines
     from greenlight.judgement.baseline import baseline_text
-    from greenlight.stages.judging import judge_run
+    from greenlight.run.judging import judge_run
 
     layout = make_results()
     baselines = layout.root.parent / "baselines"

@@ -7,7 +7,7 @@ import subprocess
 import pytest
 
 from greenlight.layout import Layout
-from greenlight.stages.judge import deploy_lines
+from greenlight.run.stages.judge import deploy_lines
 
 MADE = {"made": "2026-01-01T00:00:00Z", "commit": "abc"}
 

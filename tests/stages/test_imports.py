@@ -7,9 +7,9 @@ import sys
 
 import pytest
 
-from greenlight.stages.modules import STAGE_MODULES
+from greenlight.run.modules import STAGE_MODULES
 
-MODULES = ["greenlight.stages.planning", *(modules[0] for modules in STAGE_MODULES.values())]
+MODULES = ["greenlight.run.planning", *(modules[0] for modules in STAGE_MODULES.values())]
 
 
 @pytest.mark.parametrize("module", MODULES)

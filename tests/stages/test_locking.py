@@ -12,13 +12,13 @@ import pytest
 
 from greenlight.errors import UserError
 from greenlight.layout import Layout
-from greenlight.stages.locking import RUN, claim_run
+from greenlight.run.locking import RUN, claim_run
 
 CLAIM = """
 import os, sys, time
 from pathlib import Path
 from greenlight.layout import Layout
-from greenlight.stages.locking import RUN, claim_run
+from greenlight.run.locking import RUN, claim_run
 claim_run(Layout(Path(sys.argv[1])))
 print(os.environ[RUN], flush=True)
 time.sleep(60)
@@ -27,7 +27,7 @@ JOIN = """
 import sys, time
 from pathlib import Path
 from greenlight.layout import Layout
-from greenlight.stages.locking import join_run
+from greenlight.run.locking import join_run
 held = join_run(Layout(Path(sys.argv[1])))
 print("at work", flush=True)
 time.sleep(60)

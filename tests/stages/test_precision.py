@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from greenlight.data.windows import practice_windows
-from greenlight.models.precision import in_tf32
-from greenlight.stages.children.common import load
-from greenlight.stages.children.forecast import reproducibility
+from greenlight.run.children.common import load
+from greenlight.run.children.forecast import reproducibility
+from greenlight.watch.precision import in_tf32
 
 REQUEST = {
     "model": "toto",

@@ -8,10 +8,10 @@ import pytest
 from pydantic import ValidationError
 
 from greenlight.errors import UserError
-from greenlight.models.kronos.config import Settings as ModelSettings
-from greenlight.models.kronos.config import parse
+from greenlight.run.jobs import Plan
 from greenlight.settings import KronosSettings, Settings
-from greenlight.stages.jobs import Plan
+from greenlight_forecasters.kronos.config import Settings as ModelSettings
+from greenlight_forecasters.kronos.config import parse
 
 
 @pytest.fixture

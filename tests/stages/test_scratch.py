@@ -9,7 +9,7 @@ import pytest
 from greenlight.errors import UserError
 from greenlight.layout import Layout
 from greenlight.provenance import processor_name
-from greenlight.stages.trial import SCRATCH, run_with_cache
+from greenlight.run.trial import SCRATCH, run_with_cache
 
 
 def job(**changes):

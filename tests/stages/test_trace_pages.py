@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from greenlight.stages.compile_variant import trace_pages
+from greenlight.run.stages.compile_variant import trace_pages
 
 
 @pytest.fixture

@@ -33,8 +33,8 @@ OVERWRITTEN = (
 # As torch 2.11 worded it on an H200 when Kronos was compiled as published: the second and every later call.
 OVERWRITTEN_INSIDE_DYNAMO = (
     "RuntimeError: Error: accessing tensor output of CUDAGraphs that has been overwritten by a subsequent run. Stack "
-    'trace: File "/srv/greenlight/models/kronos/network.py", line 130, in decode_s1\n    x = block(x)\n  File '
-    '"/srv/greenlight/models/kronos/layers.py", line 117, in forward\n    cosine, sine = self.rotary(x.shape[1])\n'
+    'trace: File "/srv/greenlight_forecasters/kronos/network.py", line 130, in decode_s1\n    x = block(x)\n  File '
+    '"/srv/greenlight_forecasters/kronos/layers.py", line 117, in forward\n    cosine, sine = self.rotary(x.shape[1])\n'
     "To prevent overwriting, clone the tensor outside of torch.compile() or call "
     "torch.compiler.cudagraph_mark_step_begin() before each model invocation.\n\nfrom user code:\n    return vector * "
     "cosine + torch.cat((-second, first), dim=-1) * sine\n\nSet TORCHDYNAMO_VERBOSE=1 for the internal stack trace"

@@ -12,14 +12,15 @@ import sys
 import time
 from copy import deepcopy
 
-PACKAGE = "workflow/greenlight/"
+WORKFLOW = "workflow/"
+PACKAGE = f"{WORKFLOW}greenlight/"
 
 
 def add_code(path):
     """A change that is code, but changes no result."""
 
     def edit(project):
-        file = project.folder / PACKAGE / path
+        file = project.folder / WORKFLOW / path
         file.write_text(file.read_text() + "\n_EDITED = True\n")
 
     return edit
@@ -96,7 +97,7 @@ def change_weights(name, older=False):
     """One bit of the last weight."""
 
     def edit(project):
-        file = project.folder / PACKAGE / "models/checkpoints" / name / "model.safetensors"
+        file = project.folder / WORKFLOW / "greenlight_forecasters/checkpoints" / name / "model.safetensors"
         before, content = file.stat(), bytearray(file.read_bytes())
         assert not older or len(content) > 1_000_000, "not over the size up to which Snakemake hashes"
         content[-4] ^= 1
@@ -139,10 +140,10 @@ def install(package, version):
 
 
 def move_module(project):
-    stages = project.folder / PACKAGE / "stages"
-    (stages / "judging.py").rename(stages / "judged.py")
+    room = project.folder / PACKAGE / "run"
+    (room / "judging.py").rename(room / "judged.py")
     for name in ("judge.py", "accept.py"):
-        edit_text(f"{PACKAGE}stages/{name}", "greenlight.stages.judging", "greenlight.stages.judged")(project)
+        edit_text(f"{PACKAGE}run/stages/{name}", "greenlight.run.judging", "greenlight.run.judged")(project)
 
 
 def accept_a_baseline(project):
@@ -169,7 +170,7 @@ def interrupt_a_trial(project):
     trial = project.folder / "results/trials/probe/model=kronos/variant=upstream-eager/request.json"
     before = trial.stat().st_mtime_ns
     names = ("--results", "results", "--job", "probe/kronos/upstream-eager", "--symbols", "SIM_00000", "SIM_00001")
-    command = [sys.executable, "-m", "greenlight.stages.probe", *names]
+    command = [sys.executable, "-m", "greenlight.run.stages.probe", *names]
     with subprocess.Popen(command, cwd=project.folder, env=project.environment(), stderr=subprocess.DEVNULL) as stage:
         while trial.stat().st_mtime_ns == before:
             assert stage.poll() is None, "the stage ended before its trial began"

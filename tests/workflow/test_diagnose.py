@@ -86,7 +86,7 @@ def test_a_device_that_is_not_there_ends_with_a_page(fresh):
 def test_a_mistake_in_the_configuration_is_one_message(tmp_path):
     config = {"models": {"toto": {}}, "data_folder": "nowhere", "results_folder": str(tmp_path / "results")}
     done = subprocess.run(
-        [sys.executable, "-m", "greenlight.stages.diagnose", "--config", json.dumps(config)],
+        [sys.executable, "-m", "greenlight.run.stages.diagnose", "--config", json.dumps(config)],
         cwd=tmp_path,
         capture_output=True,
         text=True,

@@ -29,7 +29,7 @@ def configured(project, seed=7, symbols_per_job=2, **trials):
 def flipped(tmp_path_factory):
     """A run in which the two variants draw from the same distributions and differ by their draws."""
     project = make_project(tmp_path_factory.mktemp("flipped") / "project")
-    source = project.folder / "workflow/greenlight/models/kronos/static.py"
+    source = project.folder / "workflow/greenlight_forecasters/kronos/static.py"
     text = source.read_text()
     assert text.count(NOISE) == 1
     source.write_text(text.replace(NOISE, NOISE + OTHER_LAST))

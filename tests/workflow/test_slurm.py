@@ -14,7 +14,7 @@ import pytest
 
 from greenlight.files import read_json
 from greenlight.layout import Layout
-from greenlight.stages.ledger import read_entry
+from greenlight.run.ledger import read_entry
 from tests.workflow.project import SMALL, copy_of, make_project
 from tests.workflow.slurm_node import CannotStart, slurm_node
 

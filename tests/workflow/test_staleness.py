@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from greenlight.stages.modules import STAGE_MODULES
+from greenlight.run.modules import STAGE_MODULES
 from tests.workflow.edits import (
     PACKAGE,
     accept_a_baseline,
@@ -78,17 +78,17 @@ EDITS = {
     "a comment": (edit_text(PACKAGE + "files.py", "import json", "import json  # a comment"), set()),
     "a docstring": (edit_text(PACKAGE + "files.py", '"""Write UTF-8', '"""Writes UTF-8'), set()),
     "layout of the code": (edit_text(PACKAGE + "variants.py", "MODES = (", "MODES = \\\n    ("), set()),
-    "how the workflow plans": (add_code("stages/jobs.py"), set()),
+    "how the workflow plans": (add_code("greenlight/run/jobs.py"), set()),
     "same bytes, new time": (rewrite_same_bytes, set()),
     "an unknown environment variable": (unknown_variable, set()),
-    "the KV cache of one model": (add_code("models/toto/repair.py"), COMPILED | TOTO_RUNS),
-    "the network of the other": (add_code("models/kronos/network.py"), KRONOS_RUNS),
-    "how forecasts are tabled": (add_code("measures/forecasts.py"), COMPILED | RUNS - EAGER_PROBES),
-    "a metric": (add_code("measures/accuracy.py"), SCORED),
-    "how checks decide": (add_code("judgement/decision.py"), JUDGED),
+    "the KV cache of one model": (add_code("greenlight_forecasters/toto/repair.py"), COMPILED | TOTO_RUNS),
+    "the network of the other": (add_code("greenlight_forecasters/kronos/network.py"), KRONOS_RUNS),
+    "how forecasts are tabled": (add_code("greenlight/measures/forecasts.py"), COMPILED | RUNS - EAGER_PROBES),
+    "a metric": (add_code("greenlight/measures/accuracy.py"), SCORED),
+    "how checks decide": (add_code("greenlight/judgement/decision.py"), JUDGED),
     "a check's threshold": (configure("rules", "accuracy", margin=0.02), REPLICATED | {"expect"} | JUDGED),
     "another check's threshold": (configure("rules", "accuracy", naive_ratio=1.4), JUDGED),
-    "how comparisons decide": (add_code("judgement/comparison.py"), REPLICATED | {"expect"} | JUDGED),
+    "how comparisons decide": (add_code("greenlight/judgement/comparison.py"), REPLICATED | {"expect"} | JUDGED),
     "how much time there is for replicates": (
         configure("evaluation", extra_seconds=10),
         {"probe/toto/static-eager", "expect"} | REPLICATED | JUDGED,
@@ -97,7 +97,7 @@ EDITS = {
     "an accepted baseline": (accept_a_baseline, JUDGED),
     "the report's template": (edit_text(PACKAGE + "report/templates/report.md.jinja", "#", "##"), REPORTED),
     "the template of another page": (edit_text(PACKAGE + "report/templates/history.md.jinja", "#", "##"), set()),
-    "the archive": (add_code("stages/archive.py"), {"archive", "gate"}),
+    "the archive": (add_code("greenlight/run/stages/archive.py"), {"archive", "gate"}),
     "a symbol's last row, first shard": (change_last_row("SIM_00000"), FIRST_SHARD | SCORED),
     "a symbol's last row, second shard": (change_last_row("SIM_00002"), SECOND_SHARD | SCORED),
     "new bytes, older time": (change_last_row("SIM_00002", older=True), SECOND_SHARD | SCORED),
@@ -105,7 +105,7 @@ EDITS = {
     "a symbol renamed": (symbol("renamed"), SECOND_SHARD | SCORED),
     # One shard less is one trial less of each variant, which repeats fill up.
     "a symbol removed": (symbol("removed"), SCORED | REPEATED | {"repeat/toto/static-eager"}),
-    "how prices are read": (add_code("data/reader.py"), PREPARED | RUNS),
+    "how prices are read": (add_code("greenlight/data/reader.py"), PREPARED | RUNS),
     "a repair rule": (configure("data", "repair", gaps="forward-fill"), PREPARED | RUNS),
     "weights": (change_weights("toto"), {"weights/toto"} | COMPILED | TOTO_RUNS),
     "a file over 1 MB, older time": (change_weights("kronos", older=True), {"weights/kronos"} | KRONOS_RUNS),
@@ -236,7 +236,7 @@ def test_looking_writes_nothing(table):
 def test_looking_while_a_run_is_at_work_disturbs_nothing(undone):
     """Jobs whose outputs were older than an input, such as the mark, would fail."""
     mark = undone.folder / "results/jobs/stale"
-    add_code("measures/accuracy.py")(undone)
+    add_code("greenlight/measures/accuracy.py")(undone)
     undone.stale()
     before = mark.read_bytes(), mark.stat().st_mtime_ns
     with (undone.folder / "results/.run.lock").open("a") as run:

@@ -22,8 +22,8 @@ from typing import Any
 
 from greenlight.files import sha256_of, write_json
 
-PACKAGE = "greenlight"
-_ROOT = Path(__file__).resolve().parent
+FIRST_PARTY = ("greenlight", "greenlight_forecasters")
+_ROOT = Path(__file__).resolve().parents[1]  # the folder that holds the packages
 
 # Packages whose version shapes a stage's result. A change makes the stages that name them stale.
 DATA_PACKAGES = ("numpy", "pandas", "pyarrow")
@@ -34,7 +34,7 @@ MODEL_PACKAGES = {
 }
 # Modules that import code from a folder that the configuration names. No fingerprint sees that code, so its content
 # stands in the descriptions of the jobs that run it (`published_code` in stages.jobs).
-DYNAMIC_IMPORTS = ("greenlight.models.kronos.published",)
+DYNAMIC_IMPORTS = ("greenlight_forecasters.kronos.published",)
 JUDGE_PACKAGES = ("numpy", "scipy", "pyarrow")
 REPORT_PACKAGES = ("jinja2", "matplotlib")
 
@@ -43,9 +43,9 @@ REPORT_PACKAGES = ("jinja2", "matplotlib")
 def _module_file(module: str, root: Path) -> Path | None:
     """File of a first-party module, or None where the name is an attribute or another package's."""
     parts = module.split(".")
-    if parts[0] != PACKAGE:
+    if parts[0] not in FIRST_PARTY:
         return None
-    base = root.joinpath(*parts[1:])
+    base = root.joinpath(*parts)
     for candidate in (base / "__init__.py", base.with_suffix(".py")):
         if candidate.is_file():
             return candidate
@@ -139,7 +139,7 @@ def _parse(content: bytes, file: Path, module: str) -> Parsed:
                 origin = ".".join([*parents, origin] if origin else parents)
             names += [origin, *(f"{origin}.{alias.name}" for alias in node.names)]
     code = ast.dump(_WithoutDocstrings().visit(tree))
-    return hashlib.sha256(code.encode()).hexdigest(), tuple(n for n in names if n.split(".")[0] == PACKAGE)
+    return hashlib.sha256(code.encode()).hexdigest(), tuple(n for n in names if n.split(".")[0] in FIRST_PARTY)
 
 
 def import_closure(modules: Iterable[str], without: Sequence[str] = (), root: Path = _ROOT) -> dict[str, str]:

@@ -13,9 +13,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from greenlight.data.repair import RepairRules
 from greenlight.errors import UserError
 from greenlight.files import json_text
-from greenlight.judgement.looks import confirming_pairs, needed_for_a_bound, rate_at
 from greenlight.judgement.rules import Rules
-from greenlight.models.registry import draws_alike, known_variants
+from greenlight.plugins import draws_alike, known_variants
+from greenlight.statistics.looks import confirming_pairs, needed_for_a_bound, rate_at
 from greenlight.trials.device_settings import DeviceSettings
 from greenlight.variants import Variant
 

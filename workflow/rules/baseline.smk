@@ -18,7 +18,7 @@ rule accept:
         config=json.dumps(config),
         files=CONFIG_FILES,
     shell:
-        "python -m greenlight.stages.accept --config {params.config:q} --files {params.files:q}"
+        "python -m greenlight.run.stages.accept --config {params.config:q} --files {params.files:q}"
 
 
 rule why:
@@ -32,4 +32,4 @@ rule why:
         config=json.dumps(config),
         files=CONFIG_FILES,
     shell:
-        "python -m greenlight.stages.why --config {params.config:q} --files {params.files:q}"
+        "python -m greenlight.run.stages.why --config {params.config:q} --files {params.files:q}"

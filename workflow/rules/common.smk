@@ -1,6 +1,6 @@
 """The plan of the run: checked settings, symbols, shards, and the job description of every stage.
 
-Every rule takes the name of its job; `stages/staleness.py` finds which jobs are stale, by their descriptions and the
+Every rule takes the name of its job; `run/staleness.py` finds which jobs are stale, by their descriptions and the
 contents of their outputs. A stale job gets a new file as input, so that Snakemake runs it, and all other inputs are
 `ancient`, because file times say nothing after a copy, a clone or a touch. Series and forecasts, one a symbol, are
 not listed as files: the record of the job that writes them stands for them here, the ledger knows each.
@@ -14,10 +14,10 @@ from pathlib import Path
 
 try:
     from greenlight.errors import UserError
-    from greenlight.stages.locking import claim_run
-    from greenlight.stages.planning import PLANNED_DEVICE, make_plan
-    from greenlight.stages.resources import resources_of
-    from greenlight.stages.staleness import forced_jobs, mark_stale, stale_jobs, write_plan
+    from greenlight.run.locking import claim_run
+    from greenlight.run.planning import PLANNED_DEVICE, make_plan
+    from greenlight.run.resources import resources_of
+    from greenlight.run.staleness import forced_jobs, mark_stale, stale_jobs, write_plan
     from greenlight.variants import Variant
 except ModuleNotFoundError as error:
     raise WorkflowError(

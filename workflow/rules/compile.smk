@@ -15,7 +15,7 @@ rule clear:
     params:
         job=job_of("clear"),
     shell:
-        "python -m greenlight.stages.clear --results {RESULTS:q} --job {params.job:q}"
+        "python -m greenlight.run.stages.clear --results {RESULTS:q} --job {params.job:q}"
         " --model {wildcards.model:q} --variant {wildcards.variant:q}"
 
 
@@ -39,4 +39,4 @@ rule compile:
     params:
         job=job_of("compile"),
     shell:
-        "python -m greenlight.stages.compile_variant --results {RESULTS:q} --job {params.job:q}"
+        "python -m greenlight.run.stages.compile_variant --results {RESULTS:q} --job {params.job:q}"

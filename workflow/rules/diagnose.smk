@@ -13,4 +13,4 @@ rule diagnose:
         config=json.dumps(config),
         files=CONFIG_FILES,
     shell:
-        "python -m greenlight.stages.diagnose --config {params.config:q} --files {params.files:q}"
+        "python -m greenlight.run.stages.diagnose --config {params.config:q} --files {params.files:q}"

@@ -23,5 +23,5 @@ for shard, symbols in SHARDS.items():
             job=predict_job(shard),
             symbols=list(symbols),
         shell:
-            "python -m greenlight.stages.predict --results {RESULTS:q} --job {params.job:q}"
+            "python -m greenlight.run.stages.predict --results {RESULTS:q} --job {params.job:q}"
             " --symbols {params.symbols:q}"

@@ -32,7 +32,7 @@ rule expect:
     params:
         job="expect",
     shell:
-        "python -m greenlight.stages.expect --results {RESULTS:q} --job {params.job:q}"
+        "python -m greenlight.run.stages.expect --results {RESULTS:q} --job {params.job:q}"
 
 
 rule diff:
@@ -49,7 +49,7 @@ rule diff:
     params:
         job="diff",
     shell:
-        "python -m greenlight.stages.diff --results {RESULTS:q} --job {params.job:q} --baselines {BASELINES:q}"
+        "python -m greenlight.run.stages.diff --results {RESULTS:q} --job {params.job:q} --baselines {BASELINES:q}"
 
 
 rule judge:
@@ -68,4 +68,4 @@ rule judge:
     params:
         job="judge",
     shell:
-        "python -m greenlight.stages.judge --results {RESULTS:q} --job {params.job:q} --baselines {BASELINES:q}"
+        "python -m greenlight.run.stages.judge --results {RESULTS:q} --job {params.job:q} --baselines {BASELINES:q}"

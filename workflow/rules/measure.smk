@@ -15,7 +15,7 @@ rule probe:
         job=job_of("probe"),
         symbols=list(SHARDS[0]),
     shell:
-        "python -m greenlight.stages.probe --results {RESULTS:q} --job {params.job:q} --symbols {params.symbols:q}"
+        "python -m greenlight.run.stages.probe --results {RESULTS:q} --job {params.job:q} --symbols {params.symbols:q}"
 
 
 def first_forecasts(wildcards):
@@ -37,7 +37,7 @@ rule repeat:
         job=job_of("repeat"),
         symbols=list(SHARDS[0]),
     shell:
-        "python -m greenlight.stages.repeat --results {RESULTS:q} --job {params.job:q} --symbols {params.symbols:q}"
+        "python -m greenlight.run.stages.repeat --results {RESULTS:q} --job {params.job:q} --symbols {params.symbols:q}"
 
 
 rule time:
@@ -55,7 +55,7 @@ rule time:
         job=job_of("time"),
         symbols=list(SHARDS[0]),
     shell:
-        "python -m greenlight.stages.time_variant --results {RESULTS:q} --job {params.job:q}"
+        "python -m greenlight.run.stages.time_variant --results {RESULTS:q} --job {params.job:q}"
         " --symbols {params.symbols:q}"
 
 
@@ -78,7 +78,7 @@ for model in MODELS:
         params:
             job=f"score/{model}",
         shell:
-            "python -m greenlight.stages.score --results {RESULTS:q} --job {params.job:q}"
+            "python -m greenlight.run.stages.score --results {RESULTS:q} --job {params.job:q}"
 
 
 def compiled_records(model):
@@ -111,4 +111,4 @@ for model in PLAN.partners:
         params:
             job=f"replicate/{model}",
         shell:
-            "python -m greenlight.stages.replicate --results {RESULTS:q} --job {params.job:q}"
+            "python -m greenlight.run.stages.replicate --results {RESULTS:q} --job {params.job:q}"

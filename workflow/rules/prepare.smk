@@ -19,7 +19,7 @@ for shard, symbols in SHARDS.items():
         params:
             job=f"prepare/{shard}",
         shell:
-            "python -m greenlight.stages.prepare --results {RESULTS:q} --job {params.job:q} --files {input.files:q}"
+            "python -m greenlight.run.stages.prepare --results {RESULTS:q} --job {params.job:q} --files {input.files:q}"
 
 
 rule weights:
@@ -37,4 +37,4 @@ rule weights:
     params:
         job=job_of("weights"),
     shell:
-        "python -m greenlight.stages.weights --results {RESULTS:q} --job {params.job:q}"
+        "python -m greenlight.run.stages.weights --results {RESULTS:q} --job {params.job:q}"

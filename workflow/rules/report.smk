@@ -23,7 +23,7 @@ rule report:
     params:
         job="report",
     shell:
-        "python -m greenlight.stages.report --results {RESULTS:q} --job {params.job:q}"
+        "python -m greenlight.run.stages.report --results {RESULTS:q} --job {params.job:q}"
 
 
 rule archive:
@@ -40,7 +40,7 @@ rule archive:
     params:
         job="archive",
     shell:
-        "python -m greenlight.stages.archive --results {RESULTS:q} --job {params.job:q}"
+        "python -m greenlight.run.stages.archive --results {RESULTS:q} --job {params.job:q}"
 
 
 rule gate:
@@ -57,7 +57,7 @@ rule gate:
     params:
         job="gate",
     shell:
-        "python -m greenlight.stages.gate --results {RESULTS:q} --job {params.job:q}"
+        "python -m greenlight.run.stages.gate --results {RESULTS:q} --job {params.job:q}"
 
 
 rule history:
@@ -68,4 +68,4 @@ rule history:
     resources:
         **needs("history"),
     shell:
-        "python -m greenlight.stages.history --results {RESULTS:q}"
+        "python -m greenlight.run.stages.history --results {RESULTS:q}"

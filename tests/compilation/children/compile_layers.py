@@ -6,10 +6,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from greenlight.compilation.health import HealthRecorder
-from greenlight.compilation.modes import few_graphs
-from greenlight.compilation.regions import once_per_graph
 from greenlight.trials.child import serve
+from greenlight.watch.health import HealthRecorder
+from greenlight.watch.modes import few_graphs
+from greenlight_forecasters.engine.regions import once_per_graph
 
 
 @once_per_graph

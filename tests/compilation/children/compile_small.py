@@ -2,8 +2,8 @@
 
 import torch
 
-from greenlight.compilation.health import HealthRecorder
 from greenlight.trials.child import serve
+from greenlight.watch.health import HealthRecorder
 
 
 def run(request):

@@ -11,9 +11,9 @@ import torch
 from safetensors import safe_open
 
 from greenlight.data.windows import Window
-from greenlight.models.kronos.config import ModelConfig, Settings, TokenizerConfig
-from greenlight.models.kronos.network import KronosNetwork
-from greenlight.models.kronos.tokenizer import KronosTokenizer
+from greenlight_forecasters.kronos.config import ModelConfig, Settings, TokenizerConfig
+from greenlight_forecasters.kronos.network import KronosNetwork
+from greenlight_forecasters.kronos.tokenizer import KronosTokenizer
 
 GOLDEN = Path(__file__).parent / "golden"
 

@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from greenlight.data.windows import window_seed
-from greenlight.models.kronos import layers
-from greenlight.models.kronos.candles import prepare
-from greenlight.models.kronos.config import FEATURES, Settings
-from greenlight.models.kronos.sampling import Sampling, draw, fill_noise, probabilities
-from greenlight.models.kronos.upstream import KronosUpstream
+from greenlight_forecasters.kronos import layers
+from greenlight_forecasters.kronos.candles import prepare
+from greenlight_forecasters.kronos.config import FEATURES, Settings
+from greenlight_forecasters.kronos.sampling import Sampling, draw, fill_noise, probabilities
+from greenlight_forecasters.kronos.upstream import KronosUpstream
 
 LOGITS = 2e-5
 # The published code computes RMSNorm in float32 even after .double().

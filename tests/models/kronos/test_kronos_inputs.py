@@ -10,11 +10,11 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from greenlight.api import LoadOptions
 from greenlight.errors import UserError
 from greenlight.measures.forecasts import problem_with
-from greenlight.models.base import LoadOptions
-from greenlight.models.kronos import IMPLEMENTATIONS, KronosStatic, KronosUpstream
-from greenlight.models.kronos.candles import prepare
+from greenlight_forecasters.kronos import IMPLEMENTATIONS, KronosStatic, KronosUpstream
+from greenlight_forecasters.kronos.candles import prepare
 
 KINDS = pytest.mark.parametrize("kind", [KronosUpstream, KronosStatic])
 

@@ -15,17 +15,17 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from greenlight.api import LoadOptions
 from greenlight.errors import UserError
-from greenlight.models.base import LoadOptions
-from greenlight.models.kronos import IMPLEMENTATIONS, KronosStatic, KronosUpstream
-from greenlight.models.weights import published_hash
+from greenlight.weights import published_hash
+from greenlight_forecasters.kronos import IMPLEMENTATIONS, KronosStatic, KronosUpstream
 
 REAL = os.environ.get("GREENLIGHT_PUBLISHED_KRONOS")
 MODULE = """
 import torch
-from greenlight.models.kronos.config import ModelConfig, TokenizerConfig
-from greenlight.models.kronos.network import KronosNetwork
-from greenlight.models.kronos.tokenizer import KronosTokenizer as Tokenizer
+from greenlight_forecasters.kronos.config import ModelConfig, TokenizerConfig
+from greenlight_forecasters.kronos.network import KronosNetwork
+from greenlight_forecasters.kronos.tokenizer import KronosTokenizer as Tokenizer
 """
 KRONOS = """
 import sys

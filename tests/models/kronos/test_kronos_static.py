@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 import torch
 
+from greenlight.api import LoadOptions
 from greenlight.data.reader import read_series
 from greenlight.data.repair import RepairRules
 from greenlight.data.series import series_arrays
 from greenlight.data.symbols import symbols_in
 from greenlight.data.windows import cut_windows
-from greenlight.models.base import LoadOptions
-from greenlight.models.kronos import KronosStatic, KronosUpstream
-from greenlight.models.kronos.config import CLOSE, Settings
-from greenlight.models.kronos.sampling import Filter, Sampling, probabilities
-from greenlight.models.weights import CHECKPOINTS, trained_until
+from greenlight.weights import CHECKPOINTS, trained_until
+from greenlight_forecasters.kronos import KronosStatic, KronosUpstream
+from greenlight_forecasters.kronos.config import CLOSE, Settings
+from greenlight_forecasters.kronos.sampling import Filter, Sampling, probabilities
 
 LIMITS = {torch.float32: 2e-5, torch.float64: 1e-12}
 

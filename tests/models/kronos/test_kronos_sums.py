@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from greenlight.compilation.sums import MOST_SUMMED_ROWS
-from greenlight.models.kronos.decoder import attend
-from greenlight.models.kronos.joined import Linear
+from greenlight_forecasters.engine.sums import MOST_SUMMED_ROWS
+from greenlight_forecasters.kronos.decoder import attend
+from greenlight_forecasters.kronos.joined import Linear
 
 
 @pytest.mark.parametrize("tokens", [1, 3])

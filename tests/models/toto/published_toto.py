@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
-from greenlight.bench.toto_exactness import largest_difference, uncached, walk
 from greenlight.files import write_json
-from greenlight.models.toto.checkpoint import CAUSAL_PATCH_SCALER, STUDENT_T_MIXTURE
-from greenlight.models.toto.published import Toto
+from greenlight_forecasters.toto.checkpoint import CAUSAL_PATCH_SCALER, STUDENT_T_MIXTURE
+from greenlight_forecasters.toto.published import Toto
+from tools.toto_exactness import largest_difference, uncached, walk
 
 __all__ = ["CONFIGURATION", "largest_difference", "random_toto", "save_checkpoint", "uncached", "walk"]
 

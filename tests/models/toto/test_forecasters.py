@@ -9,15 +9,15 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from greenlight.api import LoadOptions
 from greenlight.data.reader import read_series
 from greenlight.data.repair import RepairRules
 from greenlight.data.series import series_arrays
 from greenlight.data.symbols import symbols_in
 from greenlight.data.windows import CLOSE, Window, cut_windows
 from greenlight.errors import UserError
-from greenlight.models.base import LoadOptions
-from greenlight.models.registry import implementations, load_forecaster
-from greenlight.models.weights import CHECKPOINTS, trained_until
+from greenlight.plugins import implementations, load_forecaster
+from greenlight.weights import CHECKPOINTS, trained_until
 from tests.models.toto.published_toto import random_toto, save_checkpoint
 
 ALL = implementations("toto")

@@ -7,7 +7,7 @@ import sys
 
 SCRIPT = """
 import sys
-import greenlight.models.toto.published
+import greenlight_forecasters.toto.published
 assert "lightning" not in sys.modules, "a trial that needs no trainer waits 3 seconds for one"
 assert "gluonts.torch" not in sys.modules, "half a package is left behind"
 import gluonts.torch

@@ -7,9 +7,9 @@ import types
 import pytest
 import torch
 
-from greenlight.compilation.health import HealthRecorder
-from greenlight.models.toto.published import MaskedTimeseries, TotoForecaster
-from greenlight.models.toto.repair import repair_kv_cache
+from greenlight.watch.health import HealthRecorder
+from greenlight_forecasters.toto.published import MaskedTimeseries, TotoForecaster
+from greenlight_forecasters.toto.repair import repair_kv_cache
 from tests.models.toto.published_toto import random_toto, walk
 
 HORIZON = 48

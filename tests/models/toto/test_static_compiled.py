@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from greenlight.compilation.health import HealthRecorder
-from greenlight.compilation.readiness import ReadinessRecorder
-from greenlight.models.toto.static import TotoEngine
+from greenlight.watch.health import HealthRecorder
+from greenlight.watch.readiness import ReadinessRecorder
+from greenlight_forecasters.toto.static import TotoEngine
 from tests.models.toto.published_toto import largest_difference, random_toto, save_checkpoint, uncached, walk
 
 SMALL = {"num_layers": 2, "spacewise_every_n_layers": 2}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from greenlight.models.toto.static import TotoEngine
+from greenlight_forecasters.toto.static import TotoEngine
 from tests.models.toto.published_toto import largest_difference, random_toto, save_checkpoint, uncached, walk
 
 PATCH = 16
@@ -131,7 +131,7 @@ def test_architectures(pair, dtype, changes):
 @pytest.mark.parametrize("horizon", [7, 16, 50])
 def test_mean_path_is_the_published_uncached_one(pair, variates, horizon):
     backbone, engine = pair(torch.float64, sharpness=3.0)
-    from greenlight.models.toto.published import MaskedTimeseries, TotoForecaster
+    from greenlight_forecasters.toto.published import MaskedTimeseries, TotoForecaster
 
     series = walk(variates + horizon, 2, variates, 90)
     inputs = MaskedTimeseries(

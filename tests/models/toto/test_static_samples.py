@@ -7,9 +7,9 @@ import pytest
 import torch
 from scipy import stats
 
-from greenlight.models.toto.published import MaskedTimeseries, TotoForecaster
-from greenlight.models.toto.static import TotoEngine
-from greenlight.models.toto.static.mixture import Mixture, draw
+from greenlight_forecasters.toto.published import MaskedTimeseries, TotoForecaster
+from greenlight_forecasters.toto.static import TotoEngine
+from greenlight_forecasters.toto.static.mixture import Mixture, draw
 from tests.models.toto.published_toto import random_toto, save_checkpoint, walk
 
 HORIZON = 40

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from greenlight.models.toto import train
-from greenlight.models.training_data import describe, training_series
-from greenlight.models.weights import CHECKPOINTS, trained_until, weights_hash
+from greenlight.weights import CHECKPOINTS, trained_until, weights_hash
+from greenlight_forecasters.toto import train
+from tools.training_data import describe, training_series
 
 DATA = Path(__file__).parents[3] / "trainingdata"
 

@@ -21,7 +21,7 @@ from greenlight.judgement.judge import Verdict
 from greenlight.judgement.rules import Rules
 from greenlight.judgement.seal import seal
 from greenlight.judgement.speed import speed_of
-from greenlight.judgement.statistics import Interval
+from greenlight.statistics.intervals import Interval
 
 Document = dict[str, Any]
 

@@ -19,8 +19,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from greenlight.judgement.looks import look_of, pairs_at, rate_at
-from greenlight.judgement.statistics import Comparison, compare_log_ratios, holm
+from greenlight.statistics.intervals import Comparison, compare_log_ratios, holm
+from greenlight.statistics.looks import look_of, pairs_at, rate_at
 
 ERRORS = {"mae": "MAE", "weighted_quantile_loss": "weighted quantile loss"}
 # Errors are compared above this share of the price (or of 1 for scale-free losses): below it there is no error.

@@ -11,7 +11,7 @@ from greenlight.judgement.checks.base import Check
 from greenlight.judgement.expected import ExpectedModel
 from greenlight.judgement.rules import Rules
 from greenlight.judgement.speed import Speed
-from greenlight.judgement.statistics import Interval, difference
+from greenlight.statistics.intervals import Interval, difference
 from greenlight.variants import Variant
 
 # The reference against itself: a ratio of 1 that is known, not estimated.

@@ -15,7 +15,7 @@ from typing import Literal
 import numpy as np
 from scipy import special
 
-from greenlight.judgement.statistics import holm
+from greenlight.statistics.intervals import holm
 
 BAND = ("q10", "q50", "q90")
 Outcome = Literal["pass", "fail", "inconclusive"]

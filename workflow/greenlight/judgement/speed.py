@@ -11,10 +11,9 @@ import numpy as np
 
 from greenlight.judgement.evidence import VariantEvidence
 from greenlight.judgement.expected import ExpectedJob
-from greenlight.judgement.looks import look_of, rate_at
 from greenlight.judgement.rules import Rules, SpeedRules
-from greenlight.judgement.sequential import NOISE_RATE
-from greenlight.judgement.statistics import (
+from greenlight.judgement.tables import Pairs
+from greenlight.statistics.intervals import (
     Interval,
     excess_p_value,
     holm,
@@ -24,7 +23,8 @@ from greenlight.judgement.statistics import (
     sign_p_value,
     trend,
 )
-from greenlight.judgement.tables import Pairs
+from greenlight.statistics.looks import look_of, rate_at
+from greenlight.statistics.sequential import NOISE_RATE
 
 
 @dataclass(frozen=True)

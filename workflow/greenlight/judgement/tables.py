@@ -11,8 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet
 
 from greenlight.judgement.expected import ExpectedJob
-from greenlight.judgement.looks import look_of
 from greenlight.measures.accuracy import METRICS
+from greenlight.statistics.looks import look_of
 
 UNDEFINED = ("mase",)
 """Metrics that may be null: not defined for a window (a context that never moves), not the same as NaN."""

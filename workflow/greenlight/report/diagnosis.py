@@ -35,7 +35,7 @@ class Step:
         repeats: name of the case that this one runs again; "" for a case of its own.
         kind, message, advice, traceback, seconds, peak_memory_bytes: of the trial's record.
         failed_in: the step within the case that had begun and did not end.
-        readings: memory at each step within the case, as `greenlight.stages.children.diagnosis` writes them.
+        readings: memory at each step within the case, as `greenlight.run.children.diagnosis` writes them.
         outcomes: of each entry that was examined: {"model", "variant", "overwrites", "health", "released"}.
         log: the captured output, relative to the results folder.
     """

@@ -7,12 +7,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from greenlight.compilation.modes import precision_on, same_as
 from greenlight.data.repair import lines_text
 from greenlight.layout import Layout
 from greenlight.report.markup import visible
 from greenlight.report.reading import Reader, at, trials_of
 from greenlight.variants import Variant
+from greenlight.watch.modes import precision_on, same_as
 
 KIND_WORDS = {
     "out-of-device-memory": "out of device memory",

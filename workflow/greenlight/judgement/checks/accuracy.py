@@ -31,9 +31,9 @@ from greenlight.judgement.comparison import (
 from greenlight.judgement.evidence import VariantEvidence
 from greenlight.judgement.expected import Expected, ExpectedModel
 from greenlight.judgement.rules import Rules
-from greenlight.judgement.statistics import mean_interval
 from greenlight.judgement.tables import Scores
 from greenlight.measures.accuracy import summarise
+from greenlight.statistics.intervals import mean_interval
 
 PAIRED_CHECKS = {"mae": "mae-not-worse", "weighted_quantile_loss": "quantile-loss-not-worse"}
 REFERENCE_CHECKS = {"mae": "mae-against-reference", "weighted_quantile_loss": "quantile-loss-against-reference"}

@@ -24,7 +24,7 @@ from greenlight.judgement.comparison import ERRORS, log_ratio
 from greenlight.judgement.expected import Expected
 from greenlight.judgement.rules import Rules
 from greenlight.judgement.speed import Speed
-from greenlight.judgement.statistics import Interval, compare_log_ratios, difference
+from greenlight.statistics.intervals import Interval, compare_log_ratios, difference
 
 
 def file_checks(expected: Expected, rules: Rules, baselines: Baselines) -> list[Check]:

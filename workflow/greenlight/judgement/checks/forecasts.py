@@ -26,7 +26,7 @@ from greenlight.judgement.draws import (
 )
 from greenlight.judgement.evidence import VariantEvidence
 from greenlight.judgement.forecasts import Forecasts
-from greenlight.judgement.looks import rate_at
+from greenlight.statistics.looks import rate_at
 
 
 def agreement_check(subject: Subject, found: Mapping[str, VariantEvidence]) -> list[Check]:

@@ -8,7 +8,7 @@ import math
 
 from greenlight.judgement.checks.base import Check, Status, Subject, count, percent
 from greenlight.judgement.speed import Speed
-from greenlight.judgement.statistics import needed_pairs, trend
+from greenlight.statistics.intervals import needed_pairs, trend
 
 SPEED_CHECKS = (
     "not-slower",

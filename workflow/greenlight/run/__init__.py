@@ -1,0 +1,1 @@
+"""The run: job descriptions, what is stale, stages and the children that they start."""

@@ -1,0 +1,92 @@
+"""What every child does first: pin the process, load the forecaster, find its windows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from greenlight.api import Forecaster, LoadOptions
+from greenlight.data.stored import load_series
+from greenlight.data.windows import Window, cut_windows
+from greenlight.plugins import load_forecaster
+from greenlight.variants import Variant
+from greenlight.watch.precision import in_tf32
+
+Request = dict[str, Any]
+
+
+def pin_process(request: Request) -> None:
+    """Pin what results depend on: threads, full float32 precision, seed of the global generators."""
+    torch.set_num_threads(request["threads"])
+    torch.set_float32_matmul_precision("highest")
+    if torch.backends.cuda.is_built():
+        torch.backends.cuda.matmul.allow_tf32 = False
+        torch.backends.cudnn.allow_tf32 = False
+    torch.manual_seed(request["seed"])
+    np.random.seed(request["seed"] % 2**32)
+
+
+def load(request: Request, variant: str, dtype: str | None = None, **settings: Any) -> Forecaster:
+    """A variant of the request's model, not yet compiled, from the folders that the weights stage found.
+
+    Args:
+        dtype: the number format of its weights where it is not that of the variant's precision.
+        settings: settings of the model in place of the request's.
+    """
+    chosen = Variant.parse(variant)
+    own = dict(request["settings"]) | settings
+    if "tokenizer" in request["folders"]:
+        own |= {"tokenizer": request["folders"]["tokenizer"], "tokenizer_revision": None}
+    options = LoadOptions(
+        source=request["folders"]["model"],
+        revision=None,
+        device=request["device"],
+        dtype=dtype or ("bfloat16" if chosen.precision == "bf16" else "float32"),
+        settings=own,
+    )
+    forecaster = load_forecaster(request["model"], chosen.implementation, options)
+    return in_tf32(forecaster) if chosen.precision == "tf32" and dtype is None else forecaster
+
+
+def windows_of(request: Request, symbol: str) -> list[Window]:
+    """The evaluation windows of a symbol."""
+    timestamps, values = load_series(Path(request["series"][symbol]))
+    until = request["not_before"].get(symbol)
+    return cut_windows(
+        symbol,
+        timestamps,
+        values,
+        context_length=request["context_length"],
+        horizon=request["horizon"],
+        count=request["windows"],
+        not_before=np.datetime64(until) if until else None,
+    )
+
+
+def one_window_a_symbol(request: Request, count: int) -> list[Window]:
+    """`count` windows, each of another symbol as long as there are symbols, then the next of each."""
+    by_symbol = [windows_of(request, symbol) for symbol in sorted(request["series"])]
+    ordered = [own[i] for i in range(request["windows"]) for own in by_symbol if i < len(own)]
+    return ordered[:count]
+
+
+def practice(request: Request) -> list[Window]:
+    """The windows of the first call of a process that forecasts: real ones, in the size of all later calls."""
+    size = request["windows_per_call"]
+    windows = one_window_a_symbol(request, size)
+    return next(calls_of(windows, size, fill=request["mode"] != "eager"))[0]
+
+
+def calls_of(windows: list[Window], size: int, fill: bool) -> Iterator[tuple[list[Window], int]]:
+    """(windows of one call, how many of them count): `size` at a time, the last filled up where `fill` is set.
+
+    A compiled variant then sees one shape only.
+    """
+    for start in range(0, len(windows), size):
+        part = windows[start : start + size]
+        filled = [part[i % len(part)] for i in range(size)] if fill else part
+        yield filled, len(part)

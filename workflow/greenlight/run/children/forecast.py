@@ -1,0 +1,179 @@
+"""In a trial: forecast every window of a shard, and see whether the variant repeats itself."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from greenlight.api import Forecaster
+from greenlight.data.windows import CLOSE, FEATURES, Window, practice_windows, same_shape
+from greenlight.files import write_parquet
+from greenlight.measures.forecasts import forecast_table, paths_hash, problem_with
+from greenlight.measures.memory import MemoryMeter
+from greenlight.run.children.common import (
+    Request,
+    calls_of,
+    load,
+    pin_process,
+    practice,
+    windows_of,
+)
+from greenlight.trials.child import serve
+from greenlight.trials.kinds import InvalidOutput
+from greenlight.watch.health import HealthRecorder
+from greenlight.watch.overwrites import check_overwrites
+
+# Share of a window's spread by which its paths may differ, by precision: rounding reaches about 1e-5 in float32 and
+# 0.04 in bfloat16, a wrong row about 1.
+TOLERANCE = {"float32": 0.01, "tf32": 0.02, "bf16": 0.10}
+# Of the paths at a step, the share that is held to it. In a reduced precision a path that is drawn near a tie takes
+# another course (up to 3 of 16 were seen to in bfloat16, on a CPU and on an H200).
+HELD = {"float32": 1.0, "tf32": 0.75, "bf16": 0.75}
+
+
+def run(request: Request) -> dict[str, Any]:
+    """Write one forecast file a symbol below the trial's folder; return figures and reproducibility."""
+    pin_process(request)
+    started = time.perf_counter()
+    forecaster = load(request, request["variant"])
+    load_seconds = time.perf_counter() - started
+    compiled = request["mode"] != "eager"
+    windows = practice(request)
+    with MemoryMeter(request["device"]) as meter, HealthRecorder() as recorder:
+        if compiled:
+            forecaster.compile(request["mode"])
+        before = time.perf_counter()
+        first_call = forecaster.forecast(windows, request["samples"], request["seed"])
+        first_call_seconds = time.perf_counter() - before
+        first_call_hash = paths_hash(first_call)
+        repeats = reproducibility(forecaster, windows, request)
+        recorder.end_of_warm_up()
+        before = time.perf_counter()
+        forecast_hash, distinct_paths = _forecast_all(forecaster, request, meter)
+        forecast_seconds = time.perf_counter() - before
+    return {
+        "load_seconds": load_seconds,
+        "first_call_seconds": first_call_seconds,
+        "first_call_hash": first_call_hash,
+        "forecast_seconds": forecast_seconds,
+        "forecast_hash": forecast_hash,
+        "distinct_paths": distinct_paths,
+        "memory_readings": meter.readings["host_bytes"],
+        "device_memory_readings": meter.readings["device_bytes"],
+        "peak_memory_bytes": meter.record()["host_peak_bytes"],
+        "device_peak_bytes": meter.record()["device_peak_bytes"],
+        "memory": meter.record(),
+        "reproducibility": repeats,
+        "health": recorder.record(),
+    }
+
+
+def _forecast_all(forecaster: Forecaster, request: Request, meter: MemoryMeter) -> tuple[str, float]:
+    """Forecast symbol after symbol; a file is written once all windows of its symbol are done.
+
+    Returns a hash over all sampled paths, and the smallest share of distinct paths among those of a window.
+    """
+    due = {symbol: windows_of(request, symbol) for symbol in sorted(request["series"])}
+    done: dict[str, list[np.ndarray]] = {symbol: [] for symbol in due}
+    digest = hashlib.sha256()
+    distinct = 1.0
+    every = [window for windows in due.values() for window in windows]
+    for windows, count in calls_of(every, request["windows_per_call"], fill=request["mode"] != "eager"):
+        samples = forecaster.forecast(windows, request["samples"], request["seed"])
+        meter.read()
+        if problem := problem_with(samples, windows, request["samples"]):
+            raise InvalidOutput(problem)
+        for window, paths in zip(windows[:count], samples[:count], strict=True):
+            digest.update(np.ascontiguousarray(paths).tobytes())
+            distinct = min(distinct, len(np.unique(paths, axis=0)) / len(paths))
+            finished = done[window.symbol]
+            finished.append(paths)
+            if len(finished) == len(due[window.symbol]):
+                _write(request, window.symbol, due[window.symbol], finished)
+                done[window.symbol] = []
+    return digest.hexdigest(), distinct
+
+
+def _write(request: Request, symbol: str, windows: list[Window], samples: list[np.ndarray]) -> None:
+    table = forecast_table(request["model"], request["variant"], windows, samples, request["provenance"])
+    write_parquet(Path(request["forecasts"]) / f"symbol={symbol}" / "part-0.parquet", table, durable=False)
+
+
+def reproducibility(forecaster: Forecaster, windows: list[Window], request: Request) -> dict[str, Any]:
+    """Whether seeds, batches, order, repeated calls and units do to the forecasts what they should.
+
+    Differences are measured against the spread of a window's own sample paths, so that one tolerance fits every
+    price: rounding moves a path by millionths of its spread, a wrong row or stale buffer by about all of it.
+    """
+    count, seed, precision = request["samples"], request["seed"], request["precision"]
+
+    def forecast(chosen: Sequence[Window], with_seed: int = seed) -> np.ndarray:
+        return forecaster.forecast(chosen, count, with_seed)
+
+    first = forecast(windows)
+    spread = np.maximum(first.std(axis=1).mean(axis=-1), np.finfo(float).tiny)[:, None, None]
+
+    def difference(one: np.ndarray, other: np.ndarray) -> dict[str, float]:
+        """Of two forecasts of the same windows, at the worst step of the worst window."""
+        apart = np.quantile(np.abs(one - other) / spread, HELD[precision], axis=1)
+        return {"max_abs_difference": float(apart.max()), "tolerance": TOLERANCE[precision]}
+
+    # Each window alone; a compiled variant has the shapes that it was compiled for, so the call is filled with it.
+    size, fill = request["timed_windows"], request["mode"] != "eager"
+    rows = np.concatenate([forecast(next(calls_of([window], size, fill=fill))[0])[:1] for window in windows])
+    overwritten = check_overwrites(forecast, [windows, practice_windows(len(windows), *same_shape(windows), seed)])
+    return {
+        "same_seed_differing": int((first != forecast(windows)).sum()),
+        "other_seed_changed": _changed_paths(first, forecast(windows, seed + 1)),
+        "other_symbol_changed": _changed_paths(first, forecast([replace(w, symbol=f"{w.symbol}+") for w in windows])),
+        "batch_equals_rows": difference(first, rows),
+        "order_irrelevant": difference(first, forecast(windows[::-1])[::-1]),
+        "a_b_a": overwritten["same_input_same_output"],
+        "output_overwritten": not overwritten["kept_output_unchanged"],
+        "overwrites": overwritten,
+        "affine": _affine(forecaster, forecast, windows, first, difference),
+    }
+
+
+def _changed_paths(first: np.ndarray, second: np.ndarray) -> float:
+    """Share of sample paths that differ, of the window with the smallest."""
+    return float((first != second).any(axis=-1).mean(axis=-1).min())
+
+
+def _affine(
+    forecaster: Forecaster,
+    forecast: Callable[[Sequence[Window]], np.ndarray],
+    windows: Sequence[Window],
+    first: np.ndarray,
+    difference: Callable[[np.ndarray, np.ndarray], dict[str, float]],
+) -> dict[str, Any]:
+    """f(ax + b) against a f(x) + b: a is a power of two, which rounds nothing; b is each context's own spread."""
+    unit = 4.0
+    shifts = np.zeros(len(windows))
+    if forecaster.shifts_with_prices:
+        shifts = np.array([unit * float(window.context[:, CLOSE].std()) for window in windows])
+    moved = forecast([_in_unit(window, unit, shift) for window, shift in zip(windows, shifts, strict=True)])
+    found = difference(first, (moved - shifts[:, None, None]) / unit)
+    return {
+        "applies": forecaster.scales_with_prices,
+        "shifted": forecaster.shifts_with_prices,
+        "max_relative_difference": found["max_abs_difference"],
+        "tolerance": found["tolerance"],
+    }
+
+
+def _in_unit(window: Window, factor: float, shift: float) -> Window:
+    """The window with its prices times `factor` plus `shift`; volumes stay."""
+    prices = np.array([name != "volume" for name in FEATURES])
+    factors, shifts = np.where(prices, factor, 1.0), np.where(prices, shift, 0.0)
+    return replace(window, context=window.context * factors + shifts)
+
+
+if __name__ == "__main__":
+    serve(run)

@@ -1,0 +1,78 @@
+"""In a trial: teacher-forced numerics of a variant against a float64 run of the reference."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from greenlight.data.windows import Window
+from greenlight.measures.numerics import compare
+from greenlight.run.children.common import Request, calls_of, load, one_window_a_symbol, pin_process
+from greenlight.run.children.draws import draw_beside
+from greenlight.trials.child import serve
+from greenlight.variants import Variant
+from greenlight.watch.health import HealthRecorder
+
+
+def run(request: Request) -> dict[str, Any]:
+    """Probe the variant, the float32 reference and the float64 reference on the same windows.
+
+    Where the variant is of the reference's own implementation, the truth is that implementation in float64 as it
+    runs, so that the figure is what compiling changed and nothing else. For every other implementation the truth
+    is the reference without its KV cache in float64: what training saw.
+    """
+    pin_process(request)
+    same = request["implementation"] == Variant.parse(request["reference"]).implementation
+    uncached = {} if same or request["model"] != "toto" else {"kv_cache": False}
+    windows = one_window_a_symbol(request, request["probe_windows"])
+    truth, single = (
+        _probe(
+            load(request, request["reference"], dtype, **uncached).probe,
+            windows,
+            request["windows_per_call"],
+            fill=False,
+        )
+        for dtype in ("float64", "float32")
+    )
+    variant = load(request, request["variant"])
+    fill = request["mode"] != "eager"
+    with HealthRecorder() as recorder:
+        if request["mode"] != "eager":
+            variant.compile(request["mode"])
+        for filled, _ in calls_of(windows, request["windows_per_call"], fill=fill):
+            # What is probed is then the code, and the shapes, that forecasts run.
+            variant.forecast(filled, request["samples"], request["seed"])
+        for size in _sizes(request):
+            _probe(variant.probe, windows, size, fill)
+        recorder.end_of_warm_up()
+        found = {size: _probe(variant.probe, windows, size, fill) for size in _sizes(request)}
+        draws = draw_beside(request, variant) if request["draws"] else None
+    keys = [window.key for window in windows]
+    return {
+        "windows": keys,
+        "truth": "reference in float64" + ("" if same else ", without KV cache"),
+        "quantities": [
+            entry for size, own in found.items() for entry in compare(own, single, truth, windows=keys, batch_size=size)
+        ],
+        "draws": draws,
+        "health": recorder.record(),
+    }
+
+
+def _sizes(request: Request) -> list[int]:
+    """Windows in a call: those that forecasts are made with, and one; a compiled variant has its own shapes only."""
+    sizes = {request["windows_per_call"], request["timed_windows"]}
+    return sorted(sizes | {1}) if request["mode"] == "eager" else sorted(sizes)
+
+
+def _probe(probe: Any, windows: list[Window], size: int, fill: bool) -> dict[str, np.ndarray]:
+    """Probe `size` windows in a call; filled up where only that size was compiled."""
+    parts: list[dict[str, np.ndarray]] = []
+    for filled, count in calls_of(windows, size, fill):
+        parts.append({name: np.array(values[:count]) for name, values in probe(filled).items()})
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+if __name__ == "__main__":
+    serve(run)

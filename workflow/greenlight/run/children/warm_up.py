@@ -1,0 +1,66 @@
+"""In a trial: compile a variant from an empty cache, warm it up, and say what compilation did."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from greenlight.data.windows import practice_windows
+from greenlight.measures.forecasts import problem_with
+from greenlight.run.children.common import Request, load, pin_process
+from greenlight.trials.child import serve
+from greenlight.trials.kinds import InvalidOutput
+from greenlight.watch.caches import cache_size
+from greenlight.watch.health import HealthRecorder
+from greenlight.watch.modes import same_as
+from greenlight.watch.readiness import ReadinessRecorder
+
+
+def run(request: Request) -> dict[str, Any]:
+    """Load, compile and call with every shape that later stages use; practice windows, no data."""
+    pin_process(request)
+    files_before = cache_size(Path(os.environ["TORCHINDUCTOR_CACHE_DIR"]).parent)["files"]
+    started = time.perf_counter()
+    forecaster = load(request, request["variant"])
+    load_seconds = time.perf_counter() - started
+    sizes = sorted({request["timed_windows"], request["windows_per_call"]})
+    batches = [practice_windows(size, request["context_length"], request["horizon"], request["seed"]) for size in sizes]
+    first_calls: list[float] = []
+    with HealthRecorder() as recorder, ReadinessRecorder() as readiness:
+        started = time.perf_counter()
+        forecaster.compile(request["mode"])
+        for windows in batches:
+            before = time.perf_counter()
+            samples = forecaster.forecast(windows, request["samples"], request["seed"])
+            first_calls.append(time.perf_counter() - before)
+            if problem := problem_with(samples, windows, request["samples"]):
+                raise InvalidOutput(problem)
+            for _ in range(request["warm_up_calls"] - 1):
+                forecaster.forecast(windows, request["samples"], request["seed"])
+        cold_seconds = time.perf_counter() - started
+        recorder.end_of_warm_up()
+        after = []
+        for windows in batches:
+            before = time.perf_counter()
+            again = forecaster.forecast(windows, request["samples"], request["seed"])
+            after.append(bool(np.isfinite(again).all()))
+    return {
+        "load_seconds": load_seconds,
+        "cold_seconds": cold_seconds,
+        "first_call_seconds": first_calls[0],
+        "shapes": [{"windows": size, "first_call_seconds": s} for size, s in zip(sizes, first_calls, strict=True)],
+        "cache_files_before": files_before,
+        "finite": all(after),
+        "sizes": forecaster.sizes(),
+        "same_as": same_as(request["mode"], request["device"]),
+        "health": recorder.record(),
+        "readiness": readiness.record(),
+    }
+
+
+if __name__ == "__main__":
+    serve(run)

@@ -1,0 +1,57 @@
+"""The thin command line that every stage has."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from greenlight.errors import UserError
+from greenlight.files import write_text
+from greenlight.layout import Layout
+from greenlight.run.job import Job
+from greenlight.run.ledger import enter, forget
+from greenlight.run.locking import join_run
+from greenlight.run.staleness import outputs_of, planned
+
+USER_ERROR = 2
+
+
+def run_stage(description: str, stage: Callable[[Layout, Job, argparse.Namespace], None], *options: str) -> None:
+    """Parse the command line, run the stage, and turn a user's mistake into one message and exit code 2.
+
+    Args:
+        description: what the stage does.
+        stage: gets the layout, the description of the job that the command line names, and the further options.
+        options: names of further options, each with one value or (ending in `+`) several.
+    """
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--results", type=Path, required=True, help="results folder")
+    parser.add_argument("--job", required=True, help="name of a job of the run at work")
+    for option in options:
+        parser.add_argument(f"--{option.rstrip('+')}", nargs="+" if option.endswith("+") else None, required=True)
+    arguments = parser.parse_args()
+    layout = Layout(arguments.results)
+    name, held, started = arguments.job, join_run(layout), time.monotonic()
+    try:
+        plan = planned(layout, name)
+        job = plan["job"]
+        forget(layout, name)
+        stage(layout, job, arguments)
+        seconds = round(time.monotonic() - started, 3)
+        enter(layout, name, job, outputs_of(layout, job), plan["upstream"], modules=plan["modules"], seconds=seconds)
+    except UserError as error:
+        report_error(layout, str(error))
+        sys.exit(USER_ERROR)
+    finally:
+        held.close()
+
+
+def report_error(layout: Layout, message: str) -> None:
+    """Print a message, and keep it so that Snakemake can repeat it as the last thing a user reads."""
+    print(f"greenlight: {message}", file=sys.stderr, flush=True)
+    with contextlib.suppress(OSError):
+        write_text(layout.last_error, message + "\n")

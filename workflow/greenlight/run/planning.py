@@ -1,0 +1,80 @@
+"""From a configuration as Snakemake merged it to the plan of the run, with every mistake told before anything runs."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from greenlight.data.symbols import symbols_in
+from greenlight.errors import UserError
+from greenlight.layout import Layout
+from greenlight.provenance import load_parsed_code, save_parsed_code
+from greenlight.run.jobs import Plan
+from greenlight.settings import Settings, load_settings
+from greenlight.trials.gpu import planned_device
+
+# The device that a run was planned for, (torch device, name) as JSON; its jobs inherit it.
+PLANNED_DEVICE = "GREENLIGHT_PLANNED_DEVICE"
+
+
+def make_plan(
+    config: Mapping[str, Any], files: Sequence[str | Path], *, for_a_job: bool = False, diagnosing: bool = False
+) -> tuple[Plan, Layout]:
+    """Check the configuration, find the symbols and the device.
+
+    Args:
+        config: the merged configuration, command line included.
+        files: the configuration files, for messages.
+        for_a_job: whether this is a job's machine reading the workflow again. The device is then the one that the
+            run was planned for, so that job descriptions are the run's own wherever a job lands.
+        diagnosing: plan with the device that was asked for even where it can't be had, so that the diagnosis can
+            say why.
+
+    Raises:
+        UserError: anything that a user must mend first.
+    """
+    settings = load_settings(config, files)
+    layout = Layout(Path(settings.results_folder))
+    check_writable(layout.root)
+    wanted = "all" if settings.symbols == "all" else list(settings.symbols)
+    symbols = symbols_in(Path(settings.data_folder), wanted)
+    inherited = os.environ.get(PLANNED_DEVICE) if for_a_job else None
+    try:
+        device, name = json.loads(inherited) if inherited else planned_device(settings.device)
+    except UserError:
+        if not diagnosing:
+            raise
+        device, name = settings.device.device, "not to be had"
+    plan = Plan(settings, symbols, device, name)
+    load_parsed_code(layout.parsed_code)
+    list(plan.all_jobs())  # whatever a description needs, such as the weights, must be there before rules are made
+    save_parsed_code(layout.parsed_code)
+    return plan, layout
+
+
+def check_writable(folder: Path) -> None:
+    """UserError unless files can be written to the folder, or the folder can be made."""
+    existing = folder
+    while not existing.exists() and existing != existing.parent:
+        existing = existing.parent
+    try:
+        if not existing.is_dir():
+            raise NotADirectoryError(f"{existing} is a file")
+        with tempfile.TemporaryFile(dir=existing):
+            pass
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise UserError(
+            f"results_folder: {folder} can't be written to ({reason}); expected a folder that "
+            f"user {os.environ.get('USER', os.geteuid())} can write to. Set results_folder to another, "
+            "or mend its permissions"
+        ) from None
+
+
+def expected_settings(settings: Settings) -> dict[str, Any]:
+    """The settings as plain values, for the record of a run."""
+    return settings.model_dump(mode="json")

@@ -1,0 +1,108 @@
+"""What a run measures: its symbols by shard, its variants, and which of them are timed, repeated and compared."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from greenlight.files import sha256_of
+from greenlight.judgement.expected import ExpectedVariant, pairing
+from greenlight.plugins import draws_alike
+from greenlight.settings import ModelSettings, Settings
+from greenlight.variants import Variant
+from greenlight.watch.modes import precision_on, same_as
+
+
+@dataclass(frozen=True)
+class Scope:
+    """What a run measures.
+
+    Attributes:
+        settings: the checked configuration.
+        symbols: file of each symbol.
+        device: the torch device that trials run on, and device_name: its description, from `greenlight.trials.gpu`.
+    """
+
+    settings: Settings
+    symbols: dict[str, Path]
+    device: str
+    device_name: str
+
+    @cached_property
+    def shards(self) -> list[tuple[str, ...]]:
+        """Symbols by job, in alphabetical order."""
+        names, size = sorted(self.symbols), self.settings.symbols_per_job
+        return [tuple(names[start : start + size]) for start in range(0, len(names), size)]
+
+    @cached_property
+    def data_hashes(self) -> dict[str, str]:
+        """Content hash of each symbol's file."""
+        return {symbol: sha256_of(path)[:16] for symbol, path in sorted(self.symbols.items())}
+
+    @cached_property
+    def variants(self) -> list[tuple[str, str]]:
+        """(model, variant) of everything that is measured.
+
+        A mode that is identical to another examined one on this device is not, unless the configuration says so.
+        """
+        every = self.settings.evaluation.measure_same
+        return [
+            (model, variant)
+            for model, settings in self.settings.models.items()
+            for variant in settings.variants
+            if every or self._same_as(variant, settings.variants) is None
+        ]
+
+    @cached_property
+    def timed(self) -> list[tuple[str, str]]:
+        """(model, variant) of everything that is timed: the reference is, in the pairs of each of the others."""
+        return [(model, variant) for model, variant in self.variants if variant != self.model(model).reference]
+
+    @cached_property
+    def model_names(self) -> list[str]:
+        """The models that are examined."""
+        return [model for model, _ in self.settings.models.items()]
+
+    @cached_property
+    def repeated(self) -> dict[tuple[str, str], int]:
+        """Further processes that a (model, variant) needs beside those that compile, forecast, probe and time it."""
+        missing = {}
+        for model, variant in self.variants:
+            timed = self.settings.timing.processes if (model, variant) in self.timed else 0
+            own = len(self.shards) + 1 + timed + int(Variant.parse(variant).compiled)
+            missing[model, variant] = self.settings.trials.repeats - own
+        return {key: count for key, count in missing.items() if count > 0}
+
+    @cached_property
+    def partners(self) -> dict[str, dict[str, str]]:
+        """By model, the variants that draw the same random numbers as another, each with that other."""
+        found: dict[str, dict[str, str]] = {}
+        for model, settings in self.settings.models.items():
+            known = {
+                v: ExpectedVariant(jobs={}, coupled_with_reference=draws_alike(model, v, settings.reference))
+                for v in settings.variants
+            }
+            for variant in self.variants_of(model):
+                if (partner := pairing(settings.reference, known, variant).partner) is not None:
+                    found.setdefault(model, {})[variant] = partner
+        return found
+
+    def variants_of(self, model: str) -> list[str]:
+        """The measured variants of a model."""
+        return [variant for name, variant in self.variants if name == model]
+
+    def model(self, model: str) -> ModelSettings:
+        """Settings of a model."""
+        return getattr(self.settings.models, model)
+
+    def _same_as(self, variant: str, examined: Sequence[str]) -> str | None:
+        """Another examined variant that this one is identical to on this device."""
+        chosen = Variant.parse(variant)
+        precision = precision_on(chosen.precision, self.device)
+        same = same_as(chosen.mode, self.device) if chosen.compiled else None
+        modes = [chosen.mode, *([same.partition(":")[0]] if same else [])]
+        # The simplest first: what is named here must be measured itself.
+        others = [str(Variant(chosen.implementation, mode, precision)) for mode in reversed(modes)]
+        return next((other for other in others if other != variant and other in examined), None)

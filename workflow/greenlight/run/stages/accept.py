@@ -1,0 +1,59 @@
+"""accept: store this run's evidence as the baseline of the next ones; shows first what that changes."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from greenlight.errors import UserError
+from greenlight.files import write_text
+from greenlight.judgement.accept import build_baselines, describe_changes
+from greenlight.judgement.baseline import baseline_text
+from greenlight.layout import Layout
+from greenlight.provenance import git_commit, user_name, utc_now
+from greenlight.run.command import USER_ERROR, report_error
+from greenlight.run.judging import judge_run
+from greenlight.settings import Settings, load_settings
+
+
+def accept(settings: Settings) -> str:
+    """Write the baselines and return what was changed, in words; UserError for a run that must not be accepted."""
+    layout, folder = Layout(Path(settings.results_folder)), Path(settings.baselines_folder)
+    evidence, stored, rules, verdict = judge_run(layout, settings.rules.model_dump(mode="json"), folder)
+    documents = build_baselines(
+        evidence,
+        verdict,
+        rules,
+        who=settings.accept.who or user_name(),
+        when=utc_now(),
+        commit=git_commit(Path.cwd()),
+        reason=settings.accept.reason or "accepted without a further reason: the gate passed",
+        forced=settings.accept.force,
+    )
+    lines = []
+    for name, document in documents.items():
+        old = stored.accuracy.get(document["model"]) if document["kind"] == "accuracy" else stored.speed
+        changed = describe_changes(old, document)
+        lines += [f"{folder / name}:", *(f"  {change}" for change in changed or ["nothing but who and when"])]
+        write_text(folder / name, baseline_text(document))
+    return "\n".join([*lines, "Commit these files to keep the baseline."])
+
+
+def main() -> None:
+    """Entry point."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--config", type=json.loads, required=True, help="merged configuration as JSON")
+    parser.add_argument("--files", nargs="*", default=[], help="configuration files, for messages")
+    arguments = parser.parse_args()
+    try:
+        settings = load_settings(arguments.config, arguments.files)
+        print(accept(settings))
+    except UserError as error:
+        report_error(Layout(Path(arguments.config.get("results_folder", "results"))), str(error))
+        sys.exit(USER_ERROR)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,23 @@
+"""clear: an empty, private compile cache for a variant, so that its compile is a cold one."""
+
+from __future__ import annotations
+
+import argparse
+
+from greenlight.files import write_json
+from greenlight.layout import Layout
+from greenlight.provenance import digest, utc_now
+from greenlight.run.command import run_stage
+from greenlight.run.job import Job
+from greenlight.watch.caches import clear_cache
+
+
+def clear(layout: Layout, job: Job, options: argparse.Namespace) -> None:
+    """Empty the variant's compile cache and record what was removed."""
+    removed = clear_cache(layout.cache(options.model, options.variant))
+    record = {"key": digest(job), "job": job, "cleared": utc_now(), **removed}
+    write_json(layout.cleared(options.model, options.variant), record)
+
+
+if __name__ == "__main__":
+    run_stage("Empty the compile cache of a variant.", clear, "model", "variant")

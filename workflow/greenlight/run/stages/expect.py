@@ -1,0 +1,137 @@
+"""expect: every row that the evidence must have, so that judgement walks these and not what happens to lie there."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from greenlight.data.stored import load_series
+from greenlight.data.windows import cut_windows
+from greenlight.errors import UserError
+from greenlight.files import read_json, write_json
+from greenlight.judgement.expected import Expected
+from greenlight.layout import Layout
+from greenlight.provenance import digest
+from greenlight.run.command import run_stage
+from greenlight.run.job import Job
+from greenlight.variants import Variant
+
+
+def expect(layout: Layout, job: Job, options: argparse.Namespace) -> None:
+    """Write the manifest; UserError where a symbol has too few rows that no model was trained on."""
+    trained_until = {model: read_json(layout.weights(model))["trained_until"] for model in job["models"]}
+    symbols = {symbol: _symbol(layout, job, symbol, trained_until) for symbol in sorted(job["data"])}
+    evaluation = job["evaluation"]
+    shared = {k: evaluation[k] for k in ("context_length", "horizon", "samples")} | {"seed": job["seed"]}
+    manifest = {
+        "format": 1,
+        "models": {model: _model(layout, job, model) for model in job["models"]},
+        "symbols": symbols,
+        "horizon": evaluation["horizon"],
+        "samples": evaluation["samples"],
+        "seed": job["seed"],
+        "repeats": job["repeats"],
+        "settings_hash": digest(shared),
+        "platform": _platform(job),
+    }
+    Expected.model_validate(manifest)
+    write_json(layout.expected, manifest)
+
+
+def _symbol(layout: Layout, job: Job, symbol: str, trained_until: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
+    """Number of windows and data hash of a symbol."""
+    evaluation = job["evaluation"]
+    timestamps, values = load_series(layout.series(symbol))
+    counts = {}
+    for model in job["models"]:
+        until = trained_until[model].get(symbol)
+        counts[model] = len(
+            cut_windows(
+                symbol,
+                timestamps,
+                values,
+                context_length=evaluation["context_length"],
+                horizon=evaluation["horizon"],
+                count=evaluation["windows"],
+                not_before=np.datetime64(until) if until else None,
+            )
+        )
+    if min(counts.values()) < evaluation["windows"]:
+        model = min(counts, key=counts.get)
+        raise UserError(
+            f"symbol {symbol}: {len(values)} rows give {counts[model]} windows for {model}, expected "
+            f"evaluation.windows {evaluation['windows']} of {evaluation['horizon']} rows after a context of "
+            f"{evaluation['context_length']} rows (rows that the model was trained on are no targets). Add rows, "
+            "leave the symbol out of `symbols`, or lower evaluation.windows"
+        )
+    return {"windows": evaluation["windows"], "data_hash": job["data"][symbol]}
+
+
+def _model(layout: Layout, job: Job, model: str) -> dict[str, Any]:
+    entry = job["models"][model]
+    return {
+        "reference": entry["reference"],
+        "deployed": entry["deployed"],
+        "settings_hash": digest(entry["settings"]),
+        "weights_hash": digest(read_json(layout.weights(model))["hashes"]),
+        "variants": {
+            variant: {
+                "coupled_with_reference": entry["draws_as_reference"][variant],
+                "same_as": entry["same_as"][variant],
+                "jobs": _jobs(job, model, variant) if variant in entry["measured"] else {},
+            }
+            for variant in entry["variants"]
+        },
+    }
+
+
+def _jobs(job: Job, model: str, variant: str) -> dict[str, Any]:
+    timing, keys = job["timing"], job["keys"]
+    jobs: dict[str, Any] = {
+        f"predict/{shard:04d}": {"key": keys[f"predict/{model}/{variant}/{shard}"], "symbols": symbols}
+        for shard, symbols in enumerate(job["shards"])
+    }
+    evaluation = job["evaluation"]
+    windows = min(evaluation["probe_windows"], evaluation["windows"] * len(job["shards"][0]))
+    jobs["probe"] = {
+        "key": keys[f"probe/{model}/{variant}"],
+        "windows": windows,
+        "looks": evaluation["looks"],
+    }
+    if repeats := job["models"][model]["repeats"][variant]:
+        jobs["repeat"] = {"key": keys[f"repeat/{model}/{variant}"], "trials": repeats}
+    if variant != job["models"][model]["reference"]:
+        jobs["time"] = {
+            "key": keys[f"time/{model}/{variant}"],
+            "trials": timing["processes"],
+            "pairs": timing["pairs"],
+            "control_pairs": timing["control_pairs"],
+            "looks": timing["looks"],
+        }
+    jobs["score"] = {"key": job["models"][model]["score_key"]}
+    if variant in job["models"][model]["paired"]:
+        jobs["replicate"] = {"key": job["models"][model]["replicate_key"], "looks": evaluation["looks"]}
+    if Variant.parse(variant).compiled:
+        jobs["compile"] = {"key": keys[f"compile/{model}/{variant}"]}
+    return jobs
+
+
+def _platform(job: Job) -> dict[str, Any]:
+    """The machine that speed baselines belong to."""
+    torch = job["versions"]["torch"]
+    device = "cpu" if job["device"] == "cpu" else "cuda"
+    name = "".join(c if c.isalnum() else "-" for c in job["device_name"].lower()).strip("-")
+    return {
+        "id": f"{device}-{name}-torch{torch}-{job['threads']}threads",
+        "device": job["device"],
+        "device_name": job["device_name"],
+        "torch": torch,
+        "threads": job["threads"],
+    }
+
+
+if __name__ == "__main__":
+    run_stage("List every row that the evidence must have.", expect)

@@ -1,0 +1,89 @@
+"""gate: the verdict and the decision in a few lines, and the exit code: 0 only if the verdict is a pass."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from greenlight.files import sha256_of, write_text
+from greenlight.layout import Layout
+from greenlight.report.markup import one_line
+from greenlight.report.reading import Reader, at
+from greenlight.report.variants import gate_word
+from greenlight.run.command import report_error, run_stage
+from greenlight.run.job import Job
+
+REASONS_SHOWN = 8
+
+
+def gate(layout: Layout, job: Job, options: argparse.Namespace) -> None:
+    """Print the verdict; write gate.passed where it is a pass, else exit with 1."""
+    layout.passed.unlink(missing_ok=True)
+    passed, text = summary(layout)
+    if not passed:
+        report_error(layout, text)
+        sys.exit(1)
+    print(text, flush=True)
+    write_text(layout.passed, text + "\n")
+
+
+def summary(layout: Layout) -> tuple[bool, str]:
+    """(whether the gate passes, what to print). A verdict that is missing or can't be trusted never passes."""
+    reader = Reader(layout.root)
+    verdict = reader.json(layout.verdict, sealed=True)
+    if not verdict:
+        return False, (
+            f"FAIL: there is no verdict that can be trusted ({'; '.join(reader.problems)}). "
+            f"Delete {layout.verdict} and run the workflow again."
+        )
+    word, models = gate_word(verdict), at(verdict, "models", kind=dict, default={})
+    reasons = [one_line(reason) for reason in at(verdict, "reasons", kind=list, default=[])]
+    changed = changed_evidence(layout, verdict)
+    if changed:
+        more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
+        return False, f"FAIL: {changed[0]}{more} changed after it was judged. Run the workflow again."
+    passed = word == "pass" and not reasons and bool(models)
+    lines = [word.upper() if passed or word != "pass" else "FAIL: the verdict contradicts itself"]
+    for model, entry in models.items():
+        lines.append(f"  {model}: {_decision(entry)}")
+    lines += [f"  - {reason}" for reason in reasons[:REASONS_SHOWN]]
+    if len(reasons) > REASONS_SHOWN:
+        lines.append(f"  - and {len(reasons) - REASONS_SHOWN} more")
+    lines.append(f"  report: {layout.report} (as one page: {layout.report_page})")
+    folder = at(reader.json(layout.archived, quiet=True), "folder", kind=str)
+    if folder:
+        lines.append(f"  archived: {layout.root / folder}")
+    return passed, "\n".join(lines)
+
+
+def changed_evidence(layout: Layout, verdict: dict[str, Any]) -> list[str]:
+    """Files that a verdict rests on and that are no longer what was judged, relative to the results folder."""
+    listed = {
+        str(at(entry, "file")): at(entry, "sha256", kind=str)
+        for check in at(verdict, "checks", kind=list, default=[])
+        for entry in at(check, "evidence", kind=list, default=[])
+    }
+    own = {name: digest for name, digest in listed.items() if not name.startswith("baselines/")}
+    return [name for name, digest in sorted(own.items()) if _digest(layout.root / name) != digest]
+
+
+def _digest(path: Path) -> str | None:
+    """SHA-256 of a file; None where there is none to read."""
+    try:
+        return sha256_of(path)
+    except OSError:
+        return None
+
+
+def _decision(entry: object) -> str:
+    judged = at(entry, "decision", "judged", kind=str)
+    if at(entry, "gate") != "pass" or judged is None:
+        return f"deploy nothing ({judged or 'no variant passes'})"
+    reason = at(entry, "decision", "reason", kind=str, default="")
+    return f"deploy {judged}" + (f" ({one_line(reason)})" if judged == at(entry, "decision", "chosen") else "")
+
+
+if __name__ == "__main__":
+    run_stage("Print the verdict; exit with 0 only if it is a pass.", gate)

@@ -1,0 +1,30 @@
+"""report: what the run found, as report.md, report.html and figures; it comes out after failed runs too."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+from dataclasses import replace
+
+from greenlight.files import write_text
+from greenlight.layout import Layout
+from greenlight.report.facts import gather
+from greenlight.report.plates import draw_all
+from greenlight.report.render import html, markdown
+from greenlight.run.command import run_stage
+from greenlight.run.job import Job
+
+
+def report(layout: Layout, job: Job, options: argparse.Namespace) -> None:
+    """Gather, draw and render. The same evidence gives the same bytes."""
+    facts = gather(layout)
+    shutil.rmtree(layout.figures, ignore_errors=True)
+    layout.figures.mkdir(parents=True)
+    figures, problems = draw_all(layout, facts, layout.figures)
+    facts = replace(facts, problems=tuple(dict.fromkeys([*facts.problems, *problems])))
+    write_text(layout.report, markdown(facts, figures))
+    write_text(layout.report_page, html(facts, figures, layout.figures))
+
+
+if __name__ == "__main__":
+    run_stage("Render the verification report.", report)

@@ -1,0 +1,99 @@
+"""score: how good each variant's forecasts are, window by window, by symbol and in all."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from greenlight.data.stored import load_series
+from greenlight.data.windows import CLOSE
+from greenlight.files import read_parquet, write_json, write_parquet
+from greenlight.layout import Layout
+from greenlight.measures.accuracy import (
+    METRICS,
+    SCORES_SCHEMA,
+    WindowContext,
+    score_windows,
+    summarise,
+    window_context,
+)
+from greenlight.provenance import digest
+from greenlight.run.command import run_stage
+from greenlight.run.job import Job
+from greenlight.run.records import write_record
+
+Prices = dict[str, tuple[np.ndarray, np.ndarray]]
+
+
+def score(layout: Layout, job: Job, options: argparse.Namespace) -> None:
+    """Score every variant of a model against the canonical series, not against what the forecasts say of it."""
+    prices = {symbol: load_series(layout.series(symbol)) for symbol in job["symbols"]}
+    summary = {variant: _score_variant(layout, job | {"variant": variant}, prices) for variant in job["variants"]}
+    write_json(layout.score_summary(job["model"]), {"key": digest(job), "variants": summary})
+
+
+def _score_variant(layout: Layout, job: Job, prices: Prices) -> dict[str, Any]:
+    model, variant = job["model"], job["variant"]
+    files = [layout.forecast(model, variant, symbol) for symbol in job["symbols"]]
+    tables = [read_parquet(file) for file in files]
+    forecasts = pa.concat_tables([table.replace_schema_metadata() for table in tables])
+    honest, problems = _that_fit(forecasts, prices) if forecasts.num_rows else (forecasts, ["there are no forecasts"])
+    scores = SCORES_SCHEMA.empty_table()
+    if honest.num_rows:
+        scores, found = score_windows(honest, _contexts(honest, prices, job["context_length"]), job["horizon"])
+        problems += found
+    target = layout.window_scores(model, variant)
+    write_parquet(target, scores)
+    job = {key: value for key, value in job.items() if key != "variant"}
+    write_record(
+        layout.record("scores", model, variant),
+        job,
+        variant=variant,
+        problems=problems,
+        inputs=layout.hashes(files),
+        outputs=layout.hashes([target]),
+    )
+    metrics = {name: scores.column(name).to_numpy(zero_copy_only=False).astype(float) for name in METRICS}
+    if not scores.num_rows:
+        return {"problems": problems}
+    return summarise(metrics, np.array(scores.column("symbol").to_pylist())) | {"problems": problems}
+
+
+def _that_fit(forecasts: pa.Table, prices: Prices) -> tuple[pa.Table, list[str]]:
+    """The rows whose time and outcome are those of the symbol's series, and a sentence about the others."""
+    symbols = np.array(forecasts.column("symbol").to_pylist())
+    times = forecasts.column("timestamp").to_numpy().astype("datetime64[ns]")
+    actual = forecasts.column("actual").to_numpy()
+    fits = np.zeros(len(symbols), dtype=bool)
+    names, which, counts = np.unique(symbols, return_inverse=True, return_counts=True)
+    of_each = np.split(np.argsort(which, kind="stable"), np.cumsum(counts)[:-1])
+    for symbol, rows in zip(names, of_each, strict=True):
+        if symbol not in prices:
+            continue
+        known, values = prices[symbol]
+        place = np.minimum(np.searchsorted(known, times[rows]), len(known) - 1)
+        fits[rows] = (known[place] == times[rows]) & (values[place, CLOSE] == actual[rows])
+    wrong = int((~fits).sum())
+    message = f"{wrong} of {len(fits)} forecast rows do not fit the time and price of their symbol's series"
+    return forecasts.filter(pa.array(fits)), [message] if wrong else []
+
+
+def _contexts(forecasts: pa.Table, prices: Prices, length: int) -> dict[tuple[str, int], WindowContext]:
+    """Context figures of every window that has its first step."""
+    first = forecasts.filter(pc.equal(forecasts.column("step"), 1))
+    times = first.column("timestamp").to_numpy().astype("datetime64[ns]")
+    contexts = {}
+    for row, key in enumerate(zip(*first.select(["symbol", "window"]).to_pydict().values(), strict=True)):
+        known, values = prices[key[0]]
+        start = int(np.searchsorted(known, times[row]))
+        if start >= length:
+            contexts[key] = window_context(values[start - length : start, CLOSE])
+    return contexts
+
+
+if __name__ == "__main__":
+    run_stage("Score the forecasts of a model.", score)

@@ -1,0 +1,1 @@
+"""Tests, intervals, looks: measuring stops by them, judging goes by them."""

@@ -1,0 +1,1 @@
+"""What torch.compile did: observer, health, readiness, modes, caches."""

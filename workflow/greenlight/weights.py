@@ -1,0 +1,257 @@
+"""Finding and reading checkpoints: embedded ones, local folders and pinned Hugging Face revisions.
+
+A checkpoint is a folder with `config.json` and `model.safetensors`. torch is imported only where tensors are
+read, so that the workflow can hash checkpoints while it plans.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from greenlight.errors import MissingWeights, UserError
+from greenlight.files import read_json
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+
+CONFIG = "config.json"
+WEIGHTS = "model.safetensors"
+TRAINING = "training.json"
+CHECKPOINTS = Path(__file__).parents[1] / "greenlight_forecasters" / "checkpoints"
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+_NAMED_KEYS = 8
+
+
+def resolve_checkpoint(
+    source: str,
+    revision: str | None = None,
+    needs: Sequence[str] = (CONFIG, WEIGHTS),
+    *,
+    embedded: str,
+    setting: str | None = None,
+) -> Path:
+    """The folder that holds a checkpoint's files.
+
+    Args:
+        source: `embedded`, a local folder, or a Hugging Face id (`owner/name`).
+            A folder that exists wins over an id.
+        revision: the 40-digit commit of a Hugging Face id; None for the others.
+        needs: the files that must be there.
+        embedded: the folder in `greenlight/models/checkpoints` that `embedded` stands for.
+        setting: the configuration key that names the source, for error messages.
+
+    Raises:
+        MissingWeights: files that are neither on this machine nor to be had from the hub.
+        UserError: a source or revision that can't be meant.
+    """
+    setting = setting or f"models.{embedded}.source"
+    if source == "embedded":
+        return _complete(CHECKPOINTS / embedded, needs, setting)
+    folder = Path(source).expanduser()
+    if source and folder.is_dir():
+        if revision is not None:
+            raise UserError(
+                f"{setting}: {source!r} is a local folder, which has no revision, but its revision is set to "
+                f"{revision!r}; set it to null, or name a Hugging Face id"
+            )
+        return _complete(folder, needs, setting)
+    if not _HUB_ID.fullmatch(source):
+        raise MissingWeights(
+            f"{setting}: there is no folder {source!r}; expected `embedded`, "
+            f"a folder with {' and '.join(needs)}, or a Hugging Face id such as owner/name"
+        )
+    if revision is None or not _COMMIT.fullmatch(revision):
+        raise UserError(
+            f"{setting}: {source!r} is no folder here; as a Hugging Face id it needs for revision a commit of 40 "
+            f"hexadecimal digits, so that the weights can't change unseen, but the revision is {revision!r} "
+            "(commits stand on the model's page under Files, History)"
+        )
+    return _complete(_from_hub(source, revision, needs, setting), needs, setting)
+
+
+def checkpoint_folders(model: str, sources: Mapping[str, Sequence[str | None]]) -> dict[str, Path]:
+    """Absolute folder of each checkpoint of a model by its role, `model` or `tokenizer`.
+
+    Args:
+        sources: (source, revision) by the name of the checkpoint, such as `kronos-tokenizer`.
+
+    Raises:
+        UserError: as `resolve_checkpoint`.
+    """
+    folders = {}
+    for name, (source, revision) in sources.items():
+        role = "tokenizer" if name.endswith("-tokenizer") else "model"
+        setting = f"models.{model}.{'tokenizer' if role == 'tokenizer' else 'source'}"
+        folders[role] = resolve_checkpoint(str(source), revision, embedded=name, setting=setting).absolute()
+    return folders
+
+
+def _complete(folder: Path, needs: Sequence[str], setting: str) -> Path:
+    absent = [name for name in needs if not (folder / name).is_file()]
+    if absent:
+        raise MissingWeights(
+            f"{setting}: the folder {folder} lacks {', '.join(absent)}; expected {', '.join(needs)} in it"
+        )
+    return folder
+
+
+def _from_hub(source: str, revision: str, needs: Sequence[str], setting: str) -> Path:
+    """Folder of a pinned revision in the local Hugging Face cache, fetched where it is not there yet."""
+    from huggingface_hub import snapshot_download
+
+    try:
+        folder = Path(snapshot_download(source, revision=revision, allow_patterns=list(needs), local_files_only=True))
+        if all((folder / name).is_file() for name in needs):
+            return folder
+    except OSError:
+        pass
+    try:
+        return Path(snapshot_download(source, revision=revision, allow_patterns=list(needs), max_workers=2))
+    except (OSError, ValueError, RuntimeError) as error:
+        local = f"weights/{source.split('/')[1]}"
+        reason = next(iter(str(error).strip().splitlines()), "") or type(error).__name__
+        raise MissingWeights(
+            f"{setting}: {source} at revision {revision} is not on this machine and could not be fetched "
+            f"from the Hugging Face hub ({reason}). On a machine with access run\n"
+            f"    hf download {source} {' '.join(needs)} --revision {revision} --local-dir {local}\n"
+            f"copy the folder here, and set {setting}: {local} with its revision null"
+        ) from error
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """The object in `config.json`; UserError where it is not JSON or not an object."""
+    path = folder / CONFIG
+    try:
+        config = read_json(path)
+    except ValueError as error:
+        raise UserError(f"{error}; fetch the checkpoint again") from error
+    if not isinstance(config, dict):
+        raise UserError(f"{path}: expected a JSON object of dimensions, found {type(config).__name__}")
+    return config
+
+
+def read_weights(folder: Path) -> dict[str, torch.Tensor]:
+    """All tensors of `model.safetensors`, on the CPU, as they are stored; UserError where it is corrupt."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    path = folder / WEIGHTS
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError, ValueError) as error:
+        raise UserError(f"{path}: not readable as safetensors ({error}); fetch it again") from error
+
+
+def check_keys(found: Iterable[str], expected: Iterable[str], where: str, ignore: Sequence[str] = ()) -> None:
+    """Raise UserError unless both sets of parameter names are equal.
+
+    Args:
+        where: the file that `found` comes from.
+        ignore: name endings that neither side needs (buffers that are computed, such as `rotary_emb.freqs`).
+    """
+
+    def kept(names: Iterable[str]) -> set[str]:
+        return {name for name in names if not name.endswith(tuple(ignore))} if ignore else set(names)
+
+    missing, unexpected = kept(expected) - kept(found), kept(found) - kept(expected)
+    if missing or unexpected:
+        raise UserError(
+            f"{where}: the parameter names do not fit the model that config.json describes; "
+            f"missing: {_named(missing)}; unexpected: {_named(unexpected)}"
+        )
+
+
+def load_into(
+    module: torch.nn.Module, tensors: Mapping[str, torch.Tensor], where: str, ignore: Sequence[str] = ()
+) -> None:
+    """Copy tensors into a module; UserError where names or shapes differ (`ignore` as in `check_keys`)."""
+    own = module.state_dict()
+    check_keys(tensors, own, where, ignore)
+    tensors = {name: tensor for name, tensor in tensors.items() if name in own}
+    for name, tensor in tensors.items():
+        if tensor.shape != own[name].shape:
+            raise UserError(
+                f"{where}: {name} has the shape {tuple(tensor.shape)}; "
+                f"by config.json it should have {tuple(own[name].shape)}"
+            )
+    module.load_state_dict(tensors, strict=not ignore)
+
+
+def _named(names: set[str]) -> str:
+    shown = ", ".join(sorted(names)[:_NAMED_KEYS]) or "none"
+    return shown if len(names) <= _NAMED_KEYS else f"{shown} and {len(names) - _NAMED_KEYS} more"
+
+
+def weights_hash(folder: Path) -> str:
+    """SHA-256 over `config.json` and `model.safetensors`, as hexadecimal text."""
+    digest = hashlib.sha256()
+    for name in (CONFIG, WEIGHTS):
+        with (folder / name).open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()
+
+
+def content_of(source: str, revision: str | None, name: str) -> str:
+    """A checkpoint's content in few characters: a hash of its files, or the pinned commit where they are the hub's."""
+    if revision is not None:
+        return f"{source}@{revision}"
+    return weights_hash(resolve_checkpoint(source, revision, embedded=name))[:16]
+
+
+def published_files(folder: str, setting: str) -> list[Path]:
+    """The Python files of Kronos' published code in a folder: `model/*.py`, kronos.py first.
+
+    Args:
+        folder: holds `model/kronos.py` and `model/module.py`, as github.com/shiyu-coder/Kronos does.
+        setting: the configuration key that names the folder, for the message.
+
+    Raises:
+        UserError: one of the two is missing.
+    """
+    package = Path(folder).expanduser() / "model"
+    needed = [package / "kronos.py", package / "module.py"]
+    absent = [str(file) for file in needed if not file.is_file()]
+    if absent:
+        raise UserError(
+            f"{setting}: {', '.join(absent)} not found; expected a folder with the published code, such as a clone "
+            "of github.com/shiyu-coder/Kronos"
+        )
+    return needed + sorted(set(package.rglob("*.py")) - set(needed))
+
+
+def published_hash(folder: str, setting: str) -> str:
+    """SHA-256 over names and contents of `published_files`, as hexadecimal text."""
+    files = published_files(folder, setting)
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(f"{file.relative_to(files[0].parent).as_posix()}\0".encode())
+        digest.update(hashlib.sha256(file.read_bytes()).digest())
+    return digest.hexdigest()
+
+
+def trained_until(checkpoint: Path) -> dict[str, np.datetime64]:
+    """By symbol, the last time that a checkpoint was trained on; empty where it has no training.json.
+
+    Raises:
+        UserError: a training.json that is not readable.
+    """
+    import numpy as np  # here, so that stages that only look for weights start without it
+
+    path = checkpoint / TRAINING
+    if not path.is_file():
+        return {}
+    try:
+        return {
+            symbol: np.datetime64(entry["trained_until"].removesuffix("Z"), "ns")
+            for symbol, entry in read_json(path)["symbols"].items()
+        }
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(
+            f"{path}: expected `symbols` with a `trained_until` time for each ({error}); train or fetch it again"
+        ) from error

@@ -1,0 +1,1 @@
+"""The contestants: forecasters behind the gate's door, which production can use without the gate."""

@@ -1,0 +1,1 @@
+"""What static engines share: buffers, packed products, attention, replay, kernels."""

@@ -1,0 +1,158 @@
+"""What both implementations of Kronos share: loading, checks, tokens of the context and of the truth."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import ClassVar, Self
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from greenlight.api import Forecaster, LoadOptions
+from greenlight.data.windows import Window, same_shape
+from greenlight.errors import UserError
+from greenlight.weights import (
+    CONFIG,
+    WEIGHTS,
+    load_into,
+    read_config,
+    read_weights,
+    resolve_checkpoint,
+)
+from greenlight_forecasters.kronos.candles import Candles
+from greenlight_forecasters.kronos.config import ModelConfig, Settings, TokenizerConfig, check_pair, parse
+from greenlight_forecasters.kronos.network import KronosNetwork
+from greenlight_forecasters.kronos.sampling import Sampling
+from greenlight_forecasters.kronos.tokenizer import KronosTokenizer
+
+SETTING, TOKENIZER_SETTING = "models.kronos.source", "models.kronos.tokenizer"
+MODEL_FOLDER = "kronos"
+TOKENIZER_FOLDER = "kronos-tokenizer"
+
+
+class KronosForecaster(Forecaster):
+    """Network and tokenizer with their weights loaded.
+
+    Args:
+        network, tokenizer: in float32; they are moved to device and dtype.
+        settings: the model's own settings.
+    """
+
+    model: ClassVar[str] = "kronos"
+    # The amount of a candle is volume times price: its normalised course changes where prices are shifted.
+    shifts_with_prices: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        network: KronosNetwork,
+        tokenizer: KronosTokenizer,
+        settings: Settings,
+        device: str = "cpu",
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        self.settings = settings
+        self.sampling = Sampling(settings.temperature, settings.top_k, settings.top_p)
+        self.device = torch.device(device)
+        self.dtype = dtype
+        self.network = network.eval().requires_grad_(False).to(self.device, dtype)
+        # The truth is tokenised in float32 whatever the dtype: logits are compared for the same tokens.
+        self.truth_tokenizer = tokenizer.eval().requires_grad_(False).to(self.device)
+        self.tokenizer = self.truth_tokenizer
+        if dtype != torch.float32:
+            self.tokenizer = KronosTokenizer(tokenizer.config).eval().requires_grad_(False)
+            self.tokenizer.load_state_dict(tokenizer.state_dict())
+            self.tokenizer.to(self.device, dtype)
+
+    @classmethod
+    def load(cls, options: LoadOptions) -> Self:
+        """Load published or embedded weights of model and tokenizer.
+
+        Raises:
+            UserError: files missing or corrupt, names or shapes that do not fit, a tokenizer of another
+                model, a setting that is not known or not possible.
+        """
+        settings = parse(Settings, options.settings, "models.kronos")
+        network = load_network(options.source, options.revision)
+        tokenizer = load_tokenizer(settings.tokenizer, settings.tokenizer_revision)
+        check_pair(network.config, tokenizer.config, f"{TOKENIZER_SETTING} ({settings.tokenizer})")
+        return cls(network, tokenizer, settings, options.device, getattr(torch, options.dtype))
+
+    def sizes(self) -> dict[str, int]:
+        """Numbers of parameters of the network and of the tokenizer."""
+        return {
+            "parameters": sum(weight.numel() for weight in self.network.parameters()),
+            "tokenizer_parameters": sum(weight.numel() for weight in self.tokenizer.parameters()),
+        }
+
+    def check(self, windows: Sequence[Window]) -> tuple[int, int]:
+        """(context length, horizon) of all windows; UserError for a horizon beyond what the model can do."""
+        context, horizon = same_shape(windows)
+        if horizon > self.settings.max_context:
+            raise UserError(
+                f"models.kronos.max_context is {self.settings.max_context} and the horizon {horizon}; Kronos "
+                "forecasts at most max_context rows, so shorten the horizon"
+            )
+        if context < 1 or horizon < 1:
+            raise UserError(f"Kronos needs a context and a horizon of at least one row, found {context} and {horizon}")
+        return context, horizon
+
+    def encode(self, candles: Candles, repeats: int = 1) -> tuple[tuple[Tensor, Tensor], Tensor]:
+        """s1 and s2 of the contexts, and whether what they are the signs of is finite.
+
+        Args:
+            repeats: how often each window is encoded, one after the other.
+
+        Returns:
+            Two tensors [windows * repeats, context length] int64, and [windows * repeats] bool.
+        """
+        rows = torch.from_numpy(candles.values).to(self.device, self.dtype).repeat_interleave(repeats, dim=0)
+        z, codes = self.tokenizer.quantize(rows)
+        return self.tokenizer.tokenizer.tokens(codes), z.isfinite().flatten(1).all(-1)
+
+    @torch.no_grad()
+    def truth_tokens(self, candles: Candles) -> tuple[Tensor, Tensor]:
+        """s1 and s2 of context and future: [windows, context length + horizon] int64 each."""
+        rows = [torch.from_numpy(part).to(self.device) for part in (candles.values, candles.future)]
+        return self.truth_tokenizer.encode(torch.cat(rows, dim=1))
+
+
+def read_model(source: str, revision: str | None = None) -> tuple[Path, ModelConfig]:
+    """Folder and dimensions of the network's checkpoint; UserError as for `KronosForecaster.load`."""
+    folder = resolve_checkpoint(source, revision, embedded=MODEL_FOLDER, setting=SETTING)
+    return folder, parse(ModelConfig, read_config(folder), folder / CONFIG)
+
+
+def read_tokenizer(source: str, revision: str | None = None) -> tuple[Path, TokenizerConfig]:
+    """Folder and dimensions of the tokenizer's checkpoint; UserError as for `KronosForecaster.load`."""
+    folder = resolve_checkpoint(source, revision, embedded=TOKENIZER_FOLDER, setting=TOKENIZER_SETTING)
+    return folder, parse(TokenizerConfig, read_config(folder), folder / CONFIG)
+
+
+def load_network(source: str, revision: str | None = None) -> KronosNetwork:
+    """The network of a checkpoint, in float32 on the CPU; UserError as for `KronosForecaster.load`."""
+    folder, config = read_model(source, revision)
+    network = KronosNetwork(config)
+    load_into(network, read_weights(folder), str(folder / WEIGHTS))
+    return network.float()
+
+
+def load_tokenizer(source: str, revision: str | None = None) -> KronosTokenizer:
+    """The tokenizer of a checkpoint, in float32 on the CPU; UserError as for `KronosForecaster.load`."""
+    folder, config = read_tokenizer(source, revision)
+    tokenizer = KronosTokenizer(config)
+    load_into(tokenizer, read_weights(folder), str(folder / WEIGHTS))
+    return tokenizer.float()
+
+
+def as_array(steps: Sequence[Tensor]) -> np.ndarray:
+    """Steps of [windows, classes] as [windows, steps, classes], in float64 where the model runs in it."""
+    stacked = torch.stack(list(steps), dim=1).cpu()
+    return stacked.to(torch.promote_types(stacked.dtype, torch.float32)).numpy()
+
+
+def probed(s1_logits: np.ndarray, s2_logits: np.ndarray) -> dict[str, np.ndarray]:
+    """What a probe returns: logits [windows, steps, classes], and the likeliest tokens [windows, steps] int64."""
+    logits = {"s1_logits": s1_logits, "s2_logits": s2_logits}
+    return logits | {name.replace("logits", "token"): values.argmax(-1) for name, values in logits.items()}

@@ -1,0 +1,227 @@
+"""The published code itself, from a folder that the configuration names, in place of our reading of it.
+
+Its own loop forecasts (`auto_regressive_inference` of model/kronos.py), with its own network, tokenizer, window,
+temperature and filters. Only the draws are ours: `torch.multinomial` is answered with the class that wins the
+exponential race over the window's random numbers, which on a CPU is its own answer, so that variants share them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from greenlight.api import LoadOptions
+from greenlight.data.windows import Window
+from greenlight.errors import UserError
+from greenlight.weights import WEIGHTS, load_into, published_files, read_weights
+from greenlight_forecasters.kronos.candles import Candles, prepare
+from greenlight_forecasters.kronos.config import CLIP, ModelConfig, Settings, TokenizerConfig, check_pair, parse
+from greenlight_forecasters.kronos.forecaster import SETTING, TOKENIZER_SETTING, read_model, read_tokenizer
+from greenlight_forecasters.kronos.sampling import draw, fill_noise, noise_size, split_noise
+from greenlight_forecasters.kronos.upstream import KronosUpstream
+
+_PACKAGE = "model"
+_NAMES = ("Kronos", "KronosTokenizer", "auto_regressive_inference")
+_KEY = "models.kronos.published_code"
+
+
+@dataclass(frozen=True)
+class PublishedCode:
+    """What is used of the published code: two classes and the loop."""
+
+    network: Callable[..., nn.Module]
+    tokenizer: Callable[..., nn.Module]
+    infer: Callable[..., np.ndarray]
+
+
+def load_code(folder: str) -> PublishedCode:
+    """Import `model/kronos.py` and `model/module.py` of a folder. This runs the code that is there.
+
+    Raises:
+        UserError: files missing, an import that fails, names that are not there, or another package of the
+            name `model` imported before.
+    """
+    root = published_files(folder, _KEY)[0].resolve().parents[1]
+    try:
+        with _importing_from(root):
+            module = importlib.import_module(f"{_PACKAGE}.kronos")
+    except Exception as error:
+        raise UserError(
+            f"{_KEY}: {root / _PACKAGE / 'kronos.py'} can't be imported ({type(error).__name__}: {error}); "
+            "install what it needs, or name a folder with the published code of github.com/shiyu-coder/Kronos"
+        ) from error
+    found = Path(module.__file__ or "").resolve()
+    if found.parents[1] != root:
+        raise UserError(
+            f"{_KEY}: expected the package {_PACKAGE!r} of {root}, but one of this name was imported from "
+            f"{found.parents[1]} before; name one folder in a process"
+        )
+    absent = [name for name in _NAMES if not hasattr(module, name)]
+    if absent:
+        raise UserError(
+            f"{_KEY}: {found} has no {', '.join(absent)}; expected the published code of "
+            "github.com/shiyu-coder/Kronos, or a version with the same names"
+        )
+    return PublishedCode(*(getattr(module, name) for name in _NAMES))
+
+
+@contextlib.contextmanager
+def _importing_from(root: Path) -> Iterator[None]:
+    """Imports look in `root` first; sys.path is as before afterwards, and the folder gets no bytecode."""
+    path, bytecode = list(sys.path), sys.dont_write_bytecode
+    sys.path.insert(0, str(root))
+    sys.dont_write_bytecode = True
+    importlib.invalidate_caches()
+    try:
+        yield
+    finally:
+        sys.path[:], sys.dont_write_bytecode = path, bytecode
+
+
+class Draws(TorchFunctionMode):
+    """Answers `torch.multinomial` with draws from given random numbers, and keeps them.
+
+    Args:
+        noise: [steps, noise_size] of one window.
+        classes: sizes of both vocabularies.
+
+    Attributes:
+        drawn: [samples] int64 each, s1 and s2 in turn.
+        usable: [samples] bool, whether all probabilities were finite.
+    """
+
+    def __init__(self, noise: Tensor, samples: int, classes: tuple[int, int]) -> None:
+        super().__init__()
+        self._noise = [part for step in zip(*split_noise(noise, samples, classes), strict=True) for part in step]
+        self.drawn: list[Tensor] = []
+        self.usable = torch.ones(samples, dtype=torch.bool, device=noise.device)
+
+    def __torch_function__(
+        self, function: Any, types: Sequence[type], arguments: tuple = (), named: dict[str, Any] | None = None
+    ) -> Any:
+        """Every torch function that the published code calls comes by here."""
+        if function is not torch.multinomial:
+            return function(*arguments, **(named or {}))
+        probabilities = arguments[0]
+        self.usable = self.usable & probabilities.isfinite().all(-1)
+        self.drawn.append(draw(probabilities, self._noise[len(self.drawn)]))
+        return self.drawn[-1].unsqueeze(-1)
+
+
+class KronosPublished(KronosUpstream):
+    """`upstream` by the published code: float32, one window at a time, all samples as rows of one batch.
+
+    Args:
+        code: where the loop comes from; network and tokenizer are of its classes.
+        config: dimensions of the network.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        tokenizer: nn.Module,
+        settings: Settings,
+        device: str,
+        code: PublishedCode,
+        config: ModelConfig,
+    ) -> None:
+        super().__init__(network, tokenizer, settings, device)
+        self.code, self.config = code, config
+
+    @classmethod
+    def load(cls, options: LoadOptions) -> Self:
+        """As `KronosForecaster.load`; UserError also for a dtype but float32, which the published code needs."""
+        settings = parse(Settings, options.settings, "models.kronos")
+        if options.dtype != "float32":
+            raise UserError(
+                f"{_KEY}: the published code runs in float32 only (it decodes tokens in it), found dtype "
+                f"{options.dtype}; set models.kronos.dtype: float32, or leave published_code out"
+            )
+        code = load_code(str(settings.published_code))
+        folder, config = read_model(options.source, options.revision)
+        tokenizer_folder, tokenizer_config = read_tokenizer(settings.tokenizer, settings.tokenizer_revision)
+        check_pair(config, tokenizer_config, f"{TOKENIZER_SETTING} ({settings.tokenizer})")
+        network = _built(code.network, config, folder, SETTING)
+        tokenizer = _built(code.tokenizer, tokenizer_config, tokenizer_folder, TOKENIZER_SETTING)
+        return cls(network, tokenizer, settings, options.device, code, config)
+
+    @torch.no_grad()
+    def paths(self, window: Window, samples: int, seed: int) -> np.ndarray:
+        """Sampled candles of one window in its own units, as `KronosUpstream.paths` gives them."""
+        candles, values, draws = self._infer(window, samples, seed)
+        values = np.where(draws.usable.cpu().numpy()[:, None, None], values, np.nan)[None].astype(np.float32)
+        return np.stack([candles.restore(values[..., feature], feature) for feature in range(6)], axis=-1)
+
+    @torch.no_grad()
+    def sample(self, window: Window, samples: int, seed: int) -> tuple[Tensor, Tensor]:
+        """Tokens of the context followed by the drawn ones: s1 and s2 [samples, context length + horizon]."""
+        candles, _, draws = self._infer(window, samples, seed)
+        context = self._encoded(torch.from_numpy(candles.values).to(self.device))
+        s1, s2 = (
+            torch.cat((known.expand(samples, -1), torch.stack(draws.drawn[first::2], dim=1)), dim=1)
+            for first, known in enumerate(context)
+        )
+        return s1, s2
+
+    @torch.no_grad()
+    def truth_tokens(self, candles: Candles) -> tuple[Tensor, Tensor]:
+        """s1 and s2 of context and future: [windows, context length + horizon] int64 each."""
+        rows = np.concatenate((candles.values, candles.future), axis=1)
+        return self._encoded(torch.from_numpy(rows).to(self.device))
+
+    def _encoded(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        s1, s2 = self.tokenizer.encode(rows, half=True)
+        return s1, s2
+
+    def _infer(self, window: Window, samples: int, seed: int) -> tuple[Candles, np.ndarray, Draws]:
+        """The published loop over one window: normalised candles [samples, horizon, 6], and its draws.
+
+        Each sample is a series of its own to it, for it gives the mean of a series' samples only.
+        """
+        context, horizon = self.check([window])
+        candles = prepare([window])
+        noise = torch.empty(1, horizon, noise_size(samples, self.config.classes), device=self.device)
+        fill_noise(noise, [window], seed)
+        rows, stamps = (
+            torch.from_numpy(part.astype(np.float32)).to(self.device).repeat(samples, 1, 1)
+            for part in (candles.values, candles.stamps)
+        )
+        with Draws(noise[0], samples, self.config.classes) as draws:
+            values = self.code.infer(
+                self.tokenizer,
+                self.network,
+                rows,
+                stamps[:, :context],
+                stamps[:, context:],
+                self.settings.max_context,
+                horizon,
+                clip=CLIP,
+                T=self.sampling.temperature,
+                top_k=self.sampling.top_k,
+                top_p=self.sampling.top_p,
+                sample_count=1,
+            )
+        return candles, values[:, -horizon:], draws
+
+
+def _built(kind: Callable[..., nn.Module], config: ModelConfig | TokenizerConfig, folder: Path, key: str) -> nn.Module:
+    """A module of the published code with the weights of a checkpoint, whose names must all fit."""
+    try:
+        module = kind(**config.model_dump())
+    except TypeError as error:
+        raise UserError(
+            f"{_KEY}: its class for {key} does not take the dimensions in {folder / 'config.json'} ({error}); "
+            "name a version of the published code that belongs to these weights"
+        ) from error
+    load_into(module, read_weights(folder), str(folder / WEIGHTS))
+    return module.float()

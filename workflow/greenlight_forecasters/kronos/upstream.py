@@ -1,0 +1,115 @@
+"""The published algorithm: every step recomputes the whole window for every sample."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from greenlight.api import LoadOptions
+from greenlight.data.windows import Window
+from greenlight_forecasters.kronos.candles import prepare
+from greenlight_forecasters.kronos.config import CLOSE
+from greenlight_forecasters.kronos.forecaster import KronosForecaster, as_array, probed
+from greenlight_forecasters.kronos.sampling import draw, fill_noise, noise_size, probabilities, sound, split_noise
+
+
+class KronosUpstream(KronosForecaster):
+    """Kronos as published: no cache, one window at a time, all samples as rows of one batch."""
+
+    implementation: ClassVar[str] = "upstream"
+
+    @classmethod
+    def load(cls, options: LoadOptions) -> KronosUpstream:
+        """As `KronosForecaster.load`; by the published code where the setting `published_code` names it.
+
+        float64 is ours in any case: the published code can't run in it, and the reference for numerics is
+        what its mathematics gives without rounding.
+        """
+        if options.settings.get("published_code") is None or options.dtype == "float64":
+            return super().load(options)
+        from greenlight_forecasters.kronos.published import KronosPublished
+
+        return KronosPublished.load(options)
+
+    def compile(self, mode: str) -> None:
+        """Compile `decode_s1` and `decode_s2`.
+
+        Wrapping the module instead would compile nothing: the published loop calls these two methods, which
+        bypass the module's wrapper.
+        """
+        self.network.decode_s1 = torch.compile(self.network.decode_s1, mode=mode)
+        self.network.decode_s2 = torch.compile(self.network.decode_s2, mode=mode)
+
+    @torch.no_grad()
+    def forecast(self, windows: Sequence[Window], samples: int, seed: int) -> np.ndarray:
+        """Sampled paths of the closing price: [windows, samples, horizon] float64."""
+        self.check(windows)
+        return np.concatenate([self.paths(window, samples, seed)[..., CLOSE] for window in windows])
+
+    @torch.no_grad()
+    def paths(self, window: Window, samples: int, seed: int) -> np.ndarray:
+        """Sampled candles of one window in its own units: [1, samples, horizon, 6] float64.
+
+        A sample is NaN throughout where a logit that it was drawn from, or the tokenizer's output, was not finite.
+        """
+        context, horizon = self.check([window])
+        candles = prepare([window])
+        s1, s2, usable = self._run(window, samples, seed)
+        first = max(0, context + horizon - self.settings.max_context)
+        decoded = self.tokenizer.decode(s1[:, first:], s2[:, first:])[:, -horizon:]
+        decoded = decoded.masked_fill(~usable[:, None, None], torch.nan)
+        values = decoded.to(torch.float32).cpu().numpy()[None]
+        return np.stack([candles.restore(values[..., feature], feature) for feature in range(6)], axis=-1)
+
+    @torch.no_grad()
+    def sample(self, window: Window, samples: int, seed: int) -> tuple[Tensor, Tensor]:
+        """Tokens of the context followed by sampled ones: s1 and s2 [samples, context length + horizon]."""
+        s1, s2, _ = self._run(window, samples, seed)
+        return s1, s2
+
+    def _run(self, window: Window, samples: int, seed: int) -> tuple[Tensor, Tensor, Tensor]:
+        """As `sample`, and whether each sample was drawn from finite logits throughout, [samples] bool."""
+        context, horizon = self.check([window])
+        candles = prepare([window])
+        classes = self.network.config.classes
+        noise = torch.empty(1, horizon, noise_size(samples, classes), device=self.device)
+        fill_noise(noise, [window], seed)
+        noise_s1, noise_s2 = split_noise(noise[0], samples, classes)
+        stamps = torch.from_numpy(candles.stamps).to(self.device).expand(samples, -1, -1)
+        (s1, s2), usable = self.encode(candles, samples)
+        for step in range(horizon):
+            last = context + step
+            seen = slice(max(0, last - self.settings.max_context), last)
+            logits, hidden = self.network.decode_s1(s1[:, seen], s2[:, seen], stamps[:, seen])
+            next_s1 = draw(probabilities(logits[:, -1], self.sampling), noise_s1[step]).unsqueeze(1)
+            usable = usable & sound(logits[:, -1])
+            logits = self.network.decode_s2(hidden, next_s1)
+            next_s2 = draw(probabilities(logits[:, -1], self.sampling), noise_s2[step]).unsqueeze(1)
+            usable = usable & sound(logits[:, -1])
+            s1, s2 = torch.cat((s1, next_s1), dim=1), torch.cat((s2, next_s2), dim=1)
+        return s1, s2, usable
+
+    @torch.no_grad()
+    def probe(self, windows: Sequence[Window]) -> dict[str, np.ndarray]:
+        """Logits at each step, fed the truth, and the likeliest tokens; see `probed`.
+
+        The logits of s2 are given the true s1 of the same step.
+        """
+        context, horizon = self.check(windows)
+        candles = prepare(windows)
+        stamps = torch.from_numpy(candles.stamps).to(self.device)
+        s1, s2 = self.truth_tokens(candles)
+        logits_s1, logits_s2 = [], []
+        for step in range(horizon):
+            last = context + step
+            seen = slice(max(0, last - self.settings.max_context), last)
+            # Versions of the published code differ in what they return beside the two.
+            logits, hidden = self.network.decode_s1(s1[:, seen], s2[:, seen], stamps[:, seen])[:2]
+            # Cloned: the next call of a compiled function may overwrite what this one returned.
+            logits_s1.append(logits[:, -1].clone())
+            logits_s2.append(self.network.decode_s2(hidden, s1[:, last : last + 1])[:, -1].clone())
+        return probed(as_array(logits_s1), as_array(logits_s2))

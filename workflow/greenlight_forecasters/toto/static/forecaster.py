@@ -1,0 +1,71 @@
+"""The gate's view of the engine: windows of one symbol's closing prices."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import numpy as np
+import torch
+
+from greenlight.api import Forecaster, LoadOptions
+from greenlight.data.windows import Window, window_seed
+from greenlight.weights import resolve_checkpoint
+from greenlight_forecasters.toto.inputs import contexts, truths
+from greenlight_forecasters.toto.static.engine import TotoEngine
+
+
+class TotoStatic(Forecaster):
+    """Toto on our own engine, many windows at once.
+
+    Settings:
+        windows_per_batch: windows that are prefilled at once (default 16).
+        samples_per_batch: most sample paths of a window that are decoded at once (default 256). The probe takes it
+            for its shape where nothing was forecast before, so set it to the sample count or a divisor of it.
+    """
+
+    model: ClassVar[str] = "toto"
+    implementation: ClassVar[str] = "static"
+
+    def __init__(self, engine: TotoEngine) -> None:
+        self._engine = engine
+
+    @classmethod
+    def load(cls, options: LoadOptions) -> TotoStatic:
+        """Load a checkpoint into the engine; UserError where files are missing or do not fit."""
+        folder = resolve_checkpoint(options.source, options.revision, embedded="toto")
+        sizes = {
+            name: int(options.settings[name])
+            for name in ("windows_per_batch", "samples_per_batch")
+            if name in options.settings
+        }
+        dtype = getattr(torch, options.dtype)
+        return cls(TotoEngine.from_checkpoint(folder, device=options.device, dtype=dtype, **sizes))
+
+    def compile(self, mode: str) -> None:
+        """Compile prefill, start and decode, each as one graph."""
+        self._engine.compile(mode)
+
+    def forecast(self, windows: Sequence[Window], samples: int, seed: int) -> np.ndarray:
+        """Sampled paths [windows, samples, horizon] float64; see `Forecaster.forecast`."""
+        series, quoting = contexts(windows, self._engine.dimensions.patch_size)
+        paths = self._engine.sample(
+            torch.from_numpy(series)[:, None],
+            windows[0].horizon,
+            samples,
+            [window_seed(seed, window) for window in windows],
+        )
+        return quoting.prices(paths[:, 0].double().cpu().numpy())
+
+    def probe(self, windows: Sequence[Window]) -> dict[str, np.ndarray]:
+        """Parameters of the predicted distribution at the prefill and at each decode step; see `TotoUpstream`."""
+        patch = self._engine.dimensions.patch_size
+        series, quoting = contexts(windows, patch)
+        found = self._engine.teacher_forced(
+            torch.from_numpy(series)[:, None], torch.from_numpy(truths(windows, patch, quoting))[:, None]
+        )
+        return {name: value[:, 0].double().cpu().numpy() for name, value in zip(found._fields, found, strict=True)}
+
+    def sizes(self) -> dict[str, int]:
+        """Number of parameters, with the two output layers folded into one, and rows in a patch."""
+        return {"parameters": self._engine.parameters, "patch": self._engine.dimensions.patch_size}

@@ -1,0 +1,1 @@
+"""Benchmarks, training of the embedded checkpoints, simulated prices; not installed."""

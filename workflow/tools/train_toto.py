@@ -1,0 +1,196 @@
+"""Train the embedded Toto checkpoint: `python -m tools.train_toto`.
+
+The architecture and the loss are the published ones, small; the data are the first rows of each shipped symbol.
+The same seed, data, torch version and thread count give the same bytes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+
+from greenlight.data.windows import CLOSE
+from greenlight.files import atomic_path, sha256_of, write_json, write_text
+from greenlight.weights import CHECKPOINTS, CONFIG, TRAINING, WEIGHTS
+from greenlight_forecasters.toto.checkpoint import CAUSAL_PATCH_SCALER, COMPUTED, STUDENT_T_MIXTURE
+from greenlight_forecasters.toto.inputs import price_unit
+from greenlight_forecasters.toto.published import CombinedLoss, Toto
+from tools.training_data import TrainingSeries, describe, training_series
+
+CONFIGURATION = {
+    "patch_size": 8,
+    "stride": 8,
+    "embed_dim": 64,
+    "num_layers": 4,
+    "num_heads": 4,
+    "mlp_hidden_dim": 128,
+    "dropout": 0.0,
+    "spacewise_every_n_layers": 4,
+    "spacewise_first": False,
+    "scaler_cls": CAUSAL_PATCH_SCALER,
+    "output_distribution_classes": [STUDENT_T_MIXTURE],
+    "output_distribution_kwargs": {"k_components": 6},
+    "use_memory_efficient_attention": False,
+    "stabilize_with_global": True,
+    "scale_factor_exponent": 10.0,
+}
+LENGTH = 288
+BLOCK = (16, 128)
+BATCH = 24
+PEAK_RATE = 2e-3
+WARM_UP = 100
+# The causal statistics of the first patches rest on few rows; forecasts start from longer contexts.
+SKIPPED_PATCHES = 4
+
+
+def batches(series: dict[str, TrainingSeries], seed: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """Endless batches of stretches of prices, each put together anew from the closing prices of one symbol.
+
+    A stretch is a chain of blocks of successive log returns: block and length are random, and each block is
+    mirrored half the time. It keeps heavy tails and clustered volatility, and is never seen twice, so that the few
+    rows can't be learned by heart. Half the batches have groups of two variates with the same id, so that attention
+    across variates is trained too.
+
+    Yields:
+        [batch, variates, LENGTH] float32 prices in the units of `price_unit`; [batch, variates, LENGTH] int32 ids.
+    """
+    random = np.random.default_rng(seed)
+    returns = [np.diff(np.log(one.values[:, CLOSE])) for one in series.values()]
+
+    def stretch() -> np.ndarray:
+        chosen = returns[random.integers(len(returns))]
+        blocks, rows = [], 0
+        while rows < LENGTH:
+            length = random.integers(*BLOCK)
+            start = random.integers(len(chosen) - length + 1)
+            blocks.append(random.choice((-1.0, 1.0)) * chosen[start : start + length])
+            rows += length
+        prices = np.exp(np.concatenate(blocks)[:LENGTH].cumsum())
+        return prices * price_unit(prices)
+
+    while True:
+        variates = 1 + random.integers(2)
+        values = np.stack([stretch() for _ in range(BATCH)]).reshape(BATCH // variates, variates, LENGTH)
+        inputs = torch.tensor(values, dtype=torch.float32)
+        yield inputs, torch.zeros(inputs.shape, dtype=torch.int32)
+
+
+def next_patch_loss(toto: Toto, inputs: torch.Tensor, ids: torch.Tensor, loss: CombinedLoss) -> torch.Tensor:
+    """Mean published loss of each patch given those before it, in the scaler's units."""
+    patch = toto.model.patch_embed.patch_size
+    observed = torch.ones_like(inputs, dtype=torch.bool)
+    output = toto.model(inputs, observed, ids)
+    # The output at a patch is the distribution of the next one, in the units of the patch that it was seen from.
+    target = (inputs[..., patch:] - output.loc[..., :-patch]) / output.scale[..., :-patch]
+    target = torch.nn.functional.pad(target, (0, patch))
+    return loss(output.distribution, target)[..., SKIPPED_PATCHES * patch : -patch].mean()
+
+
+def train(series: dict[str, TrainingSeries], steps: int, seed: int) -> tuple[Toto, float]:
+    """Train a fresh model; returns it in evaluation mode with its mean loss over the last tenth of the steps."""
+    torch.manual_seed(seed)
+    toto = Toto(**CONFIGURATION).train()
+    loss = CombinedLoss()
+    optimizer = torch.optim.AdamW(toto.parameters(), lr=PEAK_RATE, betas=(0.9, 0.98), weight_decay=0.02)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, PEAK_RATE, total_steps=steps, pct_start=min(0.3, WARM_UP / steps), cycle_momentum=False
+    )
+    losses = []
+    for step, (inputs, ids) in zip(range(steps), batches(series, seed), strict=False):
+        value = next_patch_loss(toto, inputs, ids, loss)
+        optimizer.zero_grad()
+        value.backward()
+        torch.nn.utils.clip_grad_norm_(toto.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+        losses.append(value.item())
+        if (step + 1) % 250 == 0:
+            print(f"step {step + 1} of {steps}: loss {np.mean(losses[-250:]):.4f}", flush=True)
+    return toto.eval(), float(np.mean(losses[-max(1, steps // 10) :]))
+
+
+def save(toto: Toto, training: dict[str, object], folder: Path) -> None:
+    """Write config.json, model.safetensors, training.json and the model card, each atomically."""
+    tensors = {name: tensor.contiguous() for name, tensor in toto.state_dict().items() if not name.endswith(COMPUTED)}
+    with atomic_path(folder / WEIGHTS) as temporary:
+        save_file(tensors, temporary, metadata={"format": "pt"})
+    write_json(folder / CONFIG, CONFIGURATION)
+    write_json(folder / TRAINING, training)
+    write_text(folder / "README.md", _card(training, sum(tensor.numel() for tensor in tensors.values())))
+
+
+def _card(training: dict[str, object], parameters: int) -> str:
+    symbols = "\n".join(
+        f"| {symbol} | {entry['rows']} | {entry['trained_until']} |" for symbol, entry in training["symbols"].items()
+    )
+    return f"""---
+license: apache-2.0
+pipeline_tag: time-series-forecasting
+---
+# Embedded Toto checkpoint
+
+A small model of the Toto 1.0 architecture ({parameters:,} parameters), trained from random weights by this project
+so that the gate runs without a download. It is made for validating code, not for trading; no published weight is in it.
+
+- Architecture: as in `config.json`; patches of {CONFIGURATION["patch_size"]} rows, {CONFIGURATION["num_layers"]}
+  layers, the last one across variates, width {CONFIGURATION["embed_dim"]}, a mixture of
+  {CONFIGURATION["output_distribution_kwargs"]["k_components"]} Student-t distributions, causal patch scaler.
+- Data: closing prices, the first {training["share"]:.0%} of the rows of each symbol below. Rows after the time that
+  the table names were not seen; the gate evaluates on targets after it.
+- Training: {training["steps"]} steps of AdamW on batches of {BATCH} stretches of {LENGTH} rows, each put
+  together from blocks of the symbols' own returns, with the published combined loss; seed {training["seed"]},
+  {training["threads"]} thread, torch {training["torch"]}. Mean loss over the last tenth: {training["loss"]:.4f}.
+- Train it again: `python -m tools.train_toto`. The same seed, data, torch version and number of
+  threads give the same bytes.
+
+| symbol | rows trained on | trained until |
+|---|---|---|
+{symbols}
+"""
+
+
+def main() -> None:
+    """Command line entry."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, default=Path("trainingdata"), help="folder with one CSV a symbol")
+    parser.add_argument("--output", type=Path, default=CHECKPOINTS / "toto", help="folder of the checkpoint")
+    parser.add_argument("--steps", type=int, default=2000)
+    parser.add_argument("--seed", type=int, default=20261120)
+    parser.add_argument("--share", type=float, default=0.65, help="share of each symbol's rows to train on")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    torch.use_deterministic_algorithms(True)
+    series = training_series(arguments.data, arguments.share)
+    started = time.process_time()
+    toto, loss = train(series, arguments.steps, arguments.seed)
+    training = {
+        "symbols": describe(series),
+        "share": arguments.share,
+        "seed": arguments.seed,
+        "steps": arguments.steps,
+        "loss": round(loss, 6),
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+    }
+    save(toto, training, arguments.output)
+    print(
+        json.dumps(
+            {
+                "checkpoint": str(arguments.output),
+                "loss": loss,
+                "sha256": sha256_of(arguments.output / WEIGHTS),
+                "cpu_seconds": round(time.process_time() - started, 1),
+            }
+        )
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,6 +1,4 @@
-# make verify     set up the environment, run the whole gate; exit code 0 only if it passes
-# make test       set up the environment, run the tests
-# Both work from a bare checkout. See README.md.
+# `make` lists the targets. `make verify` and `make test` work from a bare checkout. See README.md.
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
@@ -11,15 +9,19 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-dep
 CORES ?= 1
 TEST_WORKERS ?= 2
 
-.PHONY: verify test env checkpoints data benchmarks lint schema clean
+.PHONY: help verify test env checkpoints data benchmarks lint schema clean
 
-verify: env
+# The first target: a comment after `##` says what a target does.
+help:
+	@awk -F':.*## ' '/^[a-z]+:.*## / {printf "%-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+verify: env  ## set up the environment, run the whole gate; exit code 0 only if it passes
 	$(BIN)/snakemake --cores $(CORES)
 
-test: env
+test: env  ## set up the environment, run the tests
 	$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadgroup --no-loadscope-reorder $(PYTEST_ARGUMENTS)
 
-env: $(STAMP)
+env: $(STAMP)  ## set up the environment in .venv
 
 # The stamp is renamed into place last, so an interrupted install is started again.
 $(STAMP): $(REQUIREMENTS) pyproject.toml
@@ -31,25 +33,24 @@ $(STAMP): $(REQUIREMENTS) pyproject.toml
 	$(PIP) --no-build-isolation --editable .
 	@touch $(STAMP).partial && mv $(STAMP).partial $(STAMP)
 
-# Train the embedded checkpoints again, on the shipped data only.
-checkpoints: env
+checkpoints: env  ## train the embedded checkpoints again, on the shipped data only
 	$(BIN)/python -m tools.train_toto
 	$(BIN)/python -m tools.train_kronos
 
-# Make the shipped price files again.
-data: env
+data: env  ## make the shipped price files again
 	$(BIN)/python -m tools.shipped --folder trainingdata
 
-benchmarks: env
+benchmarks: env  ## time the implementations and a run of the gate
 	$(BIN)/python -m tools.toto
 	$(BIN)/python -m tools.kronos
 	$(BIN)/python -m tools.scale
 
-lint: env
+lint: env  ## style and types
 	$(BIN)/ruff check workflow tests
+	$(BIN)/python -m mypy
 
-schema: env
+schema: env  ## write config/config.schema.json from the settings
 	$(BIN)/python -m greenlight.settings > config/config.schema.json
 
-clean:
+clean:  ## remove results
 	rm -rf results .snakemake

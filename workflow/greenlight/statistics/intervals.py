@@ -95,7 +95,7 @@ def needed_units(sigma: float, limit: float, alpha: float, power: float) -> int:
 
     The usual ((t_alpha + t_power) sigma / limit)^2, iterated because the t quantiles depend on n.
     """
-    count = max(2.0, ((special.ndtri(1 - alpha) + special.ndtri(power)) * sigma / limit) ** 2)
+    count: float = max(2.0, ((special.ndtri(1 - alpha) + special.ndtri(power)) * sigma / limit) ** 2)
     for _ in range(20):
         df = max(1.0, math.ceil(count) - 1)
         quantiles = special.stdtrit(df, 1 - alpha) + special.stdtrit(df, power)
@@ -136,7 +136,7 @@ def needed_pairs(jitter: float, distance: float, alpha: float, power: float) -> 
 
     A median of n values with standard deviation `jitter` has 1.2533 times the standard error of a mean (normal values).
     """
-    reach = special.ndtri(1 - alpha) + special.ndtri(power)
+    reach: float = special.ndtri(1 - alpha) + special.ndtri(power)
     return max(8, math.ceil((reach * 1.2533 * jitter / distance) ** 2))
 
 
@@ -176,7 +176,8 @@ def outliers(values: np.ndarray) -> np.ndarray:
     """[values] bool: beyond 3 x 1.4826 x MAD of the median. For reporting; none is ever removed."""
     values = np.asarray(values, dtype=np.float64)
     center = np.median(values)
-    return np.abs(values - center) > 3 * 1.4826 * np.median(np.abs(values - center))
+    distant: np.ndarray = np.abs(values - center) > 3 * 1.4826 * np.median(np.abs(values - center))
+    return distant
 
 
 @dataclass(frozen=True)
@@ -219,7 +220,10 @@ def excess_p_value(successes: int, trials: int, other_successes: int, other_tria
         return 1.0
 
     def log_choose(n: int, k: np.ndarray | int) -> np.ndarray:
-        return special.gammaln(n + 1) - special.gammaln(np.add(k, 1)) - special.gammaln(np.subtract(n, k) + 1)
+        found: np.ndarray = (
+            special.gammaln(n + 1) - special.gammaln(np.add(k, 1)) - special.gammaln(np.subtract(n, k) + 1)
+        )
+        return found
 
     logs = log_choose(trials, k) + log_choose(other_trials, total - k) - log_choose(all_trials, total)
     possible = (total - k) <= other_trials

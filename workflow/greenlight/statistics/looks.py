@@ -22,7 +22,7 @@ def rate_at(rate: float, look: int, looks: int) -> float:
 
 def pairs_at(planned: int, processes: int, look: int) -> int:
     """Pairs of the last process at a look, where each process has `planned`; all together double with each look."""
-    return planned + planned * processes * (2 ** (look - 1) - 1)
+    return planned + planned * processes * ((1 << (look - 1)) - 1)
 
 
 def look_of(found: int, planned: int, processes: int, looks: int) -> int | None:

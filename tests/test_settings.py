@@ -109,6 +109,8 @@ def test_production_is_refused_until_revisions_are_pinned():
         ),
         ({"models": {"toto": {"dtype": "bfloat16"}}}, ["models.toto.dtype", "such as static-default-bf16"]),
         ({"models": {"toto": {"source": "Datadog/Toto-Open-Base-1.0"}}}, ["pin its commit"]),
+        ({"models": {"toto": {"revision": "0" * 40}}}, ["models.toto", "the checkpoint that ships", "no revision"]),
+        ({"models": {"kronos": {"tokenizer_revision": "0" * 40}}}, ["models.kronos", "tokenizer 'embedded' is"]),
         ({"symbols": []}, ["symbols", "names no symbol"]),
         ({"device": {"device": "gpu"}}, ["device.device", "gpu"]),
         ({"rules": {"severity": {"maee": "warn"}}}, ["rules.severity", "'maee'"]),

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
 
 from greenlight import plugins, weights
-from greenlight.errors import MissingWeights, UserError
+from greenlight.errors import MissingWeights, NotAsPlanned, UserError
 from greenlight.files import write_json
+from greenlight.run.children.common import load
+from greenlight.run.jobs import Plan
+from greenlight.settings import Settings
 from greenlight.weights import trained_until
 from tools.training_data import training_series
 
@@ -61,6 +68,11 @@ def test_a_hub_id_needs_a_commit(revision):
 def test_a_folder_has_no_revision(folder):
     with pytest.raises(UserError, match="local folder, which has no revision"):
         weights.resolve_checkpoint(str(folder), COMMIT, embedded="toto")
+
+
+def test_the_checkpoint_that_ships_has_no_revision():
+    with pytest.raises(UserError, match="the checkpoint that ships, which has no revision"):
+        weights.resolve_checkpoint("embedded", COMMIT, embedded="toto")
 
 
 def test_offline_without_the_files_says_what_to_download_to_where(offline):
@@ -115,6 +127,58 @@ def test_the_hash_covers_both_files_and_nothing_else(folder):
     second = weights.weights_hash(folder)
     save_file({"a": torch.zeros(2), "b": torch.zeros(3)}, folder / "model.safetensors")
     assert len({first, second, weights.weights_hash(folder)}) == 3
+
+
+def zero(folder):
+    """Every weight set to zero, with the times of before."""
+    path = folder / "model.safetensors"
+    before = path.stat()
+    save_file({name: torch.zeros_like(value) for name, value in weights.read_weights(folder).items()}, path)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+def snapshot_of(folder, hub):
+    """The files of a folder as a pinned revision in the Hugging Face cache."""
+    snapshot = hub / "models--owner--name" / "snapshots" / COMMIT
+    shutil.copytree(folder, snapshot)
+    return snapshot
+
+
+@pytest.mark.parametrize("source", ["folder", "hub"])
+def test_jobs_are_known_by_the_content_of_their_weights_whatever_the_source(source, folder, offline, tmp_path):
+    used, name = folder, (str(folder), None)
+    if source == "hub":
+        used, name = snapshot_of(folder, tmp_path / "hub"), ("owner/name", COMMIT)
+
+    def jobs():
+        model = {"source": name[0], "revision": name[1]}
+        settings = Settings.model_validate({"models": {"toto": model}})
+        return dict(Plan(settings, {"A": Path(__file__)}, "cpu", "cpu").all_jobs())
+
+    before = jobs()
+    assert before == jobs()
+    zero(used)
+    after = jobs()
+    trials = {name for name in before if name.split("/")[0] in ("weights", "compile", "predict", "probe", "time")}
+    assert len(trials) > 8 and all(before[name] != after[name] for name in trials | {"expect"})
+    write_json(used / "training.json", {"symbols": {}})
+    assert jobs()["weights/toto"] != after["weights/toto"], "what was trained on decides which windows there are"
+
+
+def test_a_trial_refuses_weights_that_are_not_the_planned_ones(tmp_path):
+    used = tmp_path / "toto"
+    shutil.copytree(weights.CHECKPOINTS / "toto", used)
+    request = {
+        "model": "toto",
+        "device": "cpu",
+        "folders": {"model": str(used)},
+        "checkpoints": {"model": weights.contents_of(used)},
+        "settings": {"samples_per_batch": 8},
+    }
+    load(request, "static-eager")
+    zero(used)
+    with pytest.raises(NotAsPlanned, match=r"model\.safetensors \(model\): the run was planned with"):
+        load(request, "static-eager")
 
 
 def test_registry_refuses_unknown_names():

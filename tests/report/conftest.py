@@ -47,7 +47,7 @@ def surround(layout: Layout, run: Run) -> None:
             },
         )
     for model, variants in run.models.items():
-        sources = {model: ["embedded", None]}
+        sources = {"model": ["embedded", None]}
         write_json(layout.weights(model), {"job": {"sources": sources}, "hashes": {"model": "ab" * 32}})
         for variant in variants:
             _add_times(layout, model, variant, run)

@@ -56,6 +56,12 @@ def test_a_scratch_folder_that_this_machine_lacks_is_named(run, monkeypatch):
         run("one")
 
 
+def test_what_changed_since_the_run_was_planned_is_no_finding_about_the_variant(run):
+    """The stage ends with the message and without a record, so that its job stays stale."""
+    with pytest.raises(UserError, match=r"^weights changed$"):
+        run_with_cache(run.layout, job(), "refuses", {})
+
+
 def test_a_node_with_another_device_runs_no_trial(run, monkeypatch):
     monkeypatch.setenv(SCRATCH, "")
     with pytest.raises(UserError, match=r"device.name: the run was planned for 'Another Processor'"):

@@ -13,3 +13,7 @@ class UserError(Exception):
 
 class MissingWeights(UserError):
     """Weights that are not on this machine and could not be fetched; the message says what to download to where."""
+
+
+class NotAsPlanned(UserError):
+    """What a trial found is not what the run was planned with: weights or code that changed meanwhile."""

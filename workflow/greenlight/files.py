@@ -8,6 +8,7 @@ import json
 import math
 import os
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -103,3 +104,47 @@ def sha256_of(path: Path) -> str:
     """SHA-256 of a file's bytes, as hexadecimal text."""
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+# A file that changed less than this before it was hashed may change again within the clock's grain, unseen.
+_SETTLED_NS = 2_000_000_000
+
+
+class KnownHashes:
+    """SHA-256 of files that were hashed before, for as long as the file system shows no change, as git's index has it.
+
+    A file is known by its path, size, times of content and inode, and inode number. One that had just changed when it
+    was hashed is hashed again.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[str, list[Any]] = {}
+        self._used: dict[str, list[Any]] = {}
+
+    def sha256(self, path: Path) -> str:
+        """As `sha256_of`, read only where the file may have changed since."""
+        name = os.path.abspath(path)
+        found = os.stat(name)
+        state = [found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino]
+        for known in (self._used, self._known):
+            if name in known and known[name][:4] == state and known[name][4]:
+                self._used[name] = known[name]
+                return known[name][5]
+        settled = max(found.st_mtime_ns, found.st_ctime_ns) + _SETTLED_NS < time.time_ns()
+        self._used[name] = [*state, settled, sha256_of(path)]
+        return self._used[name][5]
+
+    def load(self, path: Path) -> None:
+        """Use what `save` left; nothing of it where it can't be read."""
+        with contextlib.suppress(OSError, ValueError):
+            entries = read_json(path)
+            if isinstance(entries, dict):
+                self._known = {name: e for name, e in entries.items() if isinstance(e, list) and len(e) == 6}
+
+    def save(self, path: Path) -> None:
+        """Keep what was used, for the next process; nothing is written if nothing is new."""
+        if any(self._known.get(name) != entry for name, entry in self._used.items()):
+            write_json(path, self._used)
+
+
+known_hashes = KnownHashes()

@@ -100,6 +100,11 @@ class Layout:
         return self.root / "jobs" / "code.json"
 
     @property
+    def known_hashes(self) -> Path:
+        """Hashes of files outside the results that are as they were."""
+        return self.root / "jobs" / "hashes.json"
+
+    @property
     def diagnosis(self) -> Path:
         """Where failures come from, as a page."""
         return self.root / "diagnosis.md"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -18,10 +17,10 @@ from greenlight.plugins import draws_alike, known_variants
 from greenlight.statistics.looks import confirming_pairs, needed_for_a_bound, rate_at
 from greenlight.trials.device_settings import DeviceSettings
 from greenlight.variants import Variant
+from greenlight.weights import source_problem
 
 # Keys that there were, and what to write in their place.
 _GONE = {"dtype": "a precision is part of a variant's name now, such as static-default-bf16"}
-_COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 class _Section(BaseModel):
@@ -166,7 +165,8 @@ class ModelSettings(_Section):
         if reference.compiled or reference.reduced:
             what = "is compiled" if reference.compiled else f"computes in {reference.precision}"
             raise ValueError(f"reference {self.reference!r} {what}; the reference must be an eager variant in float32")
-        _check_pinned(self.source, self.revision, "source", "revision")
+        if problem := source_problem(self.source, self.revision):
+            raise ValueError(f"source {problem}")
         return self
 
     @model_validator(mode="after")
@@ -228,7 +228,8 @@ class KronosSettings(ModelSettings):
 
     @model_validator(mode="after")
     def _tokenizer_is_pinned(self) -> KronosSettings:
-        _check_pinned(self.tokenizer, self.tokenizer_revision, "tokenizer", "tokenizer_revision")
+        if problem := source_problem(self.tokenizer, self.tokenizer_revision):
+            raise ValueError(f"tokenizer {problem}")
         return self
 
     def model_settings(self) -> dict[str, Any]:
@@ -375,16 +376,6 @@ def _keys_at(path: Sequence[Any]) -> list[str]:
 def _nearest(word: str, known: Sequence[str]) -> str:
     close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
     return f" (did you mean {close[0]!r}?)" if close else ""
-
-
-def _check_pinned(source: str, revision: str | None, source_key: str, revision_key: str) -> None:
-    """A Hugging Face id needs a commit, so that the weights that were gated are the weights that run."""
-    is_hub_id = source != "embedded" and not Path(source).is_dir() and re.fullmatch(r"[\w.-]+/[\w.-]+", source)
-    if is_hub_id and not (revision and _COMMIT.fullmatch(revision)):
-        raise ValueError(
-            f"{source_key} {source!r} is no local folder, so it is read as a Hugging Face id, and {revision_key} "
-            f"must pin its commit (40 hexadecimal digits), found {revision!r}"
-        )
 
 
 def schema() -> dict[str, Any]:

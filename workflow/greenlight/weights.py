@@ -12,8 +12,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from greenlight.errors import MissingWeights, UserError
-from greenlight.files import read_json
+from greenlight.errors import MissingWeights, NotAsPlanned, UserError
+from greenlight.files import known_hashes, read_json
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
 TRAINING = "training.json"
+MODEL = "model"
+"""Role of the checkpoint that every model has."""
 CHECKPOINTS = Path(__file__).parents[1] / "greenlight_forecasters" / "checkpoints"
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -51,45 +53,59 @@ def resolve_checkpoint(
         UserError: a source or revision that can't be meant.
     """
     setting = setting or f"models.{embedded}.source"
-    if source == "embedded":
-        return _complete(CHECKPOINTS / embedded, needs, setting)
-    folder = Path(source).expanduser()
+    if problem := source_problem(source, revision):
+        raise UserError(f"{setting}: {problem}")
+    folder = CHECKPOINTS / embedded if source == "embedded" else Path(source).expanduser()
     if source and folder.is_dir():
-        if revision is not None:
-            raise UserError(
-                f"{setting}: {source!r} is a local folder, which has no revision, but its revision is set to "
-                f"{revision!r}; set it to null, or name a Hugging Face id"
-            )
         return _complete(folder, needs, setting)
-    if not _HUB_ID.fullmatch(source):
+    if not _HUB_ID.fullmatch(source) or revision is None:
         raise MissingWeights(
             f"{setting}: there is no folder {source!r}; expected `embedded`, "
             f"a folder with {' and '.join(needs)}, or a Hugging Face id such as owner/name"
         )
-    if revision is None or not _COMMIT.fullmatch(revision):
-        raise UserError(
-            f"{setting}: {source!r} is no folder here; as a Hugging Face id it needs for revision a commit of 40 "
-            f"hexadecimal digits, so that the weights can't change unseen, but the revision is {revision!r} "
-            "(commits stand on the model's page under Files, History)"
-        )
     return _complete(_from_hub(source, revision, needs, setting), needs, setting)
 
 
+def source_problem(source: str, revision: str | None) -> str:
+    """Why a source and its revision can't be meant together, in words; empty where they can.
+
+    A Hugging Face id needs a commit, so that the weights that were gated are the weights that run. Nothing else has
+    one: to ask for it is a mistake.
+    """
+    here = source == "embedded" or (source != "" and Path(source).expanduser().is_dir())
+    if here and revision is not None:
+        what = "the checkpoint that ships" if source == "embedded" else "a local folder"
+        return (
+            f"{source!r} is {what}, which has no revision, but its revision is set to {revision!r}; "
+            "set it to null, or name a Hugging Face id"
+        )
+    if not here and _HUB_ID.fullmatch(source) and not _COMMIT.fullmatch(revision or ""):
+        return (
+            f"{source!r} is no folder here; for a Hugging Face id the revision must pin its commit of 40 hexadecimal "
+            f"digits, so that the weights can't change unseen, but the revision is {revision!r} "
+            "(commits stand on the model's page under Files, History)"
+        )
+    return ""
+
+
 def checkpoint_folders(model: str, sources: Mapping[str, Sequence[str | None]]) -> dict[str, Path]:
-    """Absolute folder of each checkpoint of a model by its role, `model` or `tokenizer`.
+    """Absolute folder of each checkpoint of a model by its role; fetches a pinned revision that is not here yet.
 
     Args:
-        sources: (source, revision) by the name of the checkpoint, such as `kronos-tokenizer`.
+        sources: (source, revision) by role: `model`, and what else the model has, such as `tokenizer`.
 
     Raises:
         UserError: as `resolve_checkpoint`.
     """
-    folders = {}
-    for name, (source, revision) in sources.items():
-        role = "tokenizer" if name.endswith("-tokenizer") else "model"
-        setting = f"models.{model}.{'tokenizer' if role == 'tokenizer' else 'source'}"
-        folders[role] = resolve_checkpoint(str(source), revision, embedded=name, setting=setting).absolute()
-    return folders
+    return {
+        role: resolve_checkpoint(
+            str(source),
+            revision,
+            embedded=model if role == MODEL else f"{model}-{role}",
+            setting=f"models.{model}.{'source' if role == MODEL else role}",
+        ).absolute()
+        for role, (source, revision) in sources.items()
+    }
 
 
 def _complete(folder: Path, needs: Sequence[str], setting: str) -> Path:
@@ -103,14 +119,11 @@ def _complete(folder: Path, needs: Sequence[str], setting: str) -> Path:
 
 def _from_hub(source: str, revision: str, needs: Sequence[str], setting: str) -> Path:
     """Folder of a pinned revision in the local Hugging Face cache, fetched where it is not there yet."""
-    from huggingface_hub import snapshot_download
+    from huggingface_hub import constants, snapshot_download
 
-    try:
-        folder = Path(snapshot_download(source, revision=revision, allow_patterns=list(needs), local_files_only=True))
-        if all((folder / name).is_file() for name in needs):
-            return folder
-    except OSError:
-        pass
+    cached = Path(constants.HF_HUB_CACHE) / f"models--{source.replace('/', '--')}" / "snapshots" / revision
+    if all((cached / name).is_file() for name in needs):
+        return cached
     try:
         return Path(snapshot_download(source, revision=revision, allow_patterns=list(needs), max_workers=2))
     except (OSError, ValueError, RuntimeError) as error:
@@ -197,11 +210,25 @@ def weights_hash(folder: Path) -> str:
     return digest.hexdigest()
 
 
-def content_of(source: str, revision: str | None, name: str) -> str:
-    """A checkpoint's content in few characters: a hash of its files, or the pinned commit where they are the hub's."""
-    if revision is not None:
-        return f"{source}@{revision}"
-    return weights_hash(resolve_checkpoint(source, revision, embedded=name))[:16]
+def contents_of(folder: Path) -> dict[str, str]:
+    """What a checkpoint's files hold, by name: a hash each, of TRAINING only where it is there.
+
+    A revision or a folder's name proves nothing: files change under both.
+    """
+    files = [folder / name for name in (CONFIG, WEIGHTS, TRAINING)]
+    return {file.name: known_hashes.sha256(file)[:16] for file in files if file.name != TRAINING or file.is_file()}
+
+
+def check_contents(role: str, folder: Path, planned: Mapping[str, str]) -> None:
+    """NotAsPlanned unless a checkpoint's files hold what they held when the run was planned."""
+    found = contents_of(folder)
+    for name in sorted({*planned, *found}):
+        if planned.get(name) != found.get(name):
+            was, now = (entry.get(name, "absent") for entry in (planned, found))
+            raise NotAsPlanned(
+                f"{folder / name} ({role}): the run was planned with {was}, found {now}: the file has changed since. "
+                "Start the run again"
+            )
 
 
 def published_files(folder: str, setting: str) -> list[Path]:

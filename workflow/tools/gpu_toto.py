@@ -18,6 +18,7 @@ from greenlight.trials.runner import Limits, run_trial
 from greenlight.variants import Variant
 from greenlight.watch.precision import in_tf32
 from greenlight.watch.readiness import ReadinessRecorder
+from greenlight.weights import CHECKPOINTS, contents_of
 from greenlight_forecasters.toto.checkpoint import COMPUTED, read_dimensions
 from greenlight_forecasters.toto.published import Toto
 from greenlight_forecasters.toto.static import TotoEngine, TotoStatic
@@ -189,13 +190,15 @@ def stages(findings: Findings) -> None:
 
 def _request(model: str, series: Path) -> dict[str, Any]:
     """What the workflow would ask of both children."""
+    checkpoint = CHECKPOINTS / model
     return {
         "model": model,
         "implementation": "static",
         "variant": "static-reduce-overhead",
         "mode": "reduce-overhead",
         "reference": "upstream-eager",
-        "folders": {"model": "embedded"},
+        "folders": {"model": str(checkpoint)},
+        "checkpoints": {"model": contents_of(checkpoint)},
         "settings": {},
         "device": "cuda:0",
         "threads": 4,

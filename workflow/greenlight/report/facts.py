@@ -338,8 +338,8 @@ def _weights(reader: Reader, layout: Layout, models: list[str]) -> list[tuple[st
         record = reader.json(layout.weights(model))
         sources = at(record, "job", "sources", kind=dict, default={})
         for role, value in sorted(at(record, "hashes", kind=dict, default={}).items()):
-            own = [s for name, s in sources.items() if name.endswith("-tokenizer") == (role == "tokenizer")]
-            told = "@".join(str(part) for part in own[0] if part) if own and isinstance(own[0], list) else ""
+            own = at(sources, role, kind=list, default=[])
+            told = "@".join(str(part) for part in own if part)
             found.append((f"{model} {role}", f"{told}, SHA-256 {str(value)[:16]}" if told else str(value)[:16]))
     return found
 

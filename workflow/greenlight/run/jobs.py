@@ -20,7 +20,7 @@ from greenlight.run.job import Job, job_name
 from greenlight.run.modules import modules_of
 from greenlight.run.scope import Scope
 from greenlight.variants import Variant
-from greenlight.weights import content_of, published_hash
+from greenlight.weights import MODEL, checkpoint_folders, contents_of, published_hash
 
 # The rules that decide whether more pairs are measured.
 SLOWDOWN = ("slower", "slower_shown", "alpha")
@@ -77,17 +77,18 @@ class Plan(Scope):
         }
 
     def _sources(self, model: str) -> dict[str, list[str | None]]:
-        """[source, revision] of each checkpoint of a model."""
+        """[source, revision] of each checkpoint of a model, by role."""
         settings = self.model(model)
-        sources = {model: [settings.source, settings.revision]}
+        sources = {MODEL: [settings.source, settings.revision]}
         if model == "kronos":
-            sources["kronos-tokenizer"] = [settings.tokenizer, settings.tokenizer_revision]
+            sources["tokenizer"] = [settings.tokenizer, settings.tokenizer_revision]
         return sources
 
     @once
-    def _checkpoints(self, model: str) -> dict[str, str]:
-        """Content of each checkpoint of a model: a hash, or the pinned commit of a Hugging Face id."""
-        return {name: content_of(*source, name) for name, source in self._sources(model).items()}
+    def _checkpoints(self, model: str) -> dict[str, dict[str, str]]:
+        """Hash of each file of each checkpoint of a model, by role."""
+        folders = checkpoint_folders(model, self._sources(model))
+        return {role: contents_of(folder) for role, folder in folders.items()}
 
     def _published(self, model: str) -> dict[str, str]:
         """Content of the published code that a model's `upstream` is run by; empty where none is named."""

@@ -11,6 +11,7 @@ from typing import Any
 
 from greenlight.data.symbols import symbols_in
 from greenlight.errors import UserError
+from greenlight.files import known_hashes
 from greenlight.layout import Layout
 from greenlight.provenance import load_parsed_code, save_parsed_code
 from greenlight.run.jobs import Plan
@@ -51,8 +52,10 @@ def make_plan(
         device, name = settings.device.device, "not to be had"
     plan = Plan(settings, symbols, device, name)
     load_parsed_code(layout.parsed_code)
+    known_hashes.load(layout.known_hashes)
     list(plan.all_jobs())  # whatever a description needs, such as the weights, must be there before rules are made
     save_parsed_code(layout.parsed_code)
+    known_hashes.save(layout.known_hashes)
     return plan, layout
 
 

@@ -87,6 +87,10 @@ def run_with_cache(
         at_most: sizes to begin with, where they are smaller than the request's; None for those that the variant's
             cache was filled for.
         filled: whether its own cache begins as a copy of the variant's filled one.
+
+    Raises:
+        UserError: the device is not free or another one, or weights or code are not those that the run was planned
+            with.
     """
     folder = layout.trial(job["stage"], job["model"], job["variant"], name)
     scratch = scratch_folder()
@@ -127,6 +131,8 @@ def run_with_cache(
             copy_cache(own, cache)
         if own != cache:
             shutil.rmtree(own, ignore_errors=True)
+    if record["kind"] == "not-as-planned":  # no finding about the variant: nothing is recorded, the job stays stale
+        raise UserError(record["message"])
     return record | {"reduced": _reduced(request, record)}
 
 

@@ -26,6 +26,7 @@ KINDS = (
     "invalid-output",
     "missing-weights",
     "missing-dependency",
+    "not-as-planned",
     "user-error",
     "other",
 )
@@ -77,6 +78,11 @@ RULES = (
         "missing-weights",
         "Fetch the weights as the message says, then run again.",
         types="greenlight.errors.MissingWeights",
+    ),
+    Rule(
+        "not-as-planned",
+        "Run again: the jobs that use what changed are stale then.",
+        types="greenlight.errors.NotAsPlanned",
     ),
     Rule("user-error", "Mend what the message names, then run again.", types="greenlight.errors.UserError"),
     Rule(

@@ -146,7 +146,7 @@ def _judge(folder: Path, identity: str, end: End, log: str, limits: Limits) -> d
         return _finding("out-of-host-memory", message, _stack(log), HOST_MEMORY_ADVICE)
     if error is not None:
         kind, advice = classify_exception(error["chain"])
-        own = kind in ("user-error", "missing-weights", "invalid-output")
+        own = kind in ("user-error", "missing-weights", "invalid-output", "not-as-planned")
         message = error["message"] if own else f"{error['name']}: {error['message']}"
         kept = error["result"] if kind == "invalid-output" else None
         return _finding(kind, message, error["traceback"], advice) | {"result": kept}
@@ -183,7 +183,7 @@ def _finding(kind: str, message: str, traceback: str, advice: str) -> dict[str, 
     line = " ".join(lines[: 2 if lines and lines[0].endswith(":") else 1])
     return {
         "kind": kind,
-        "message": (" ".join(message.split()) if kind == "user-error" else line)[:1000],
+        "message": (" ".join(message.split()) if kind in ("user-error", "not-as-planned") else line)[:1000],
         "traceback": traceback.strip()[-_TAIL_CHARACTERS:],
         "advice": advice,
         "result": None,

@@ -15,6 +15,7 @@ from greenlight.data.windows import Window, cut_windows
 from greenlight.plugins import load_forecaster
 from greenlight.variants import Variant
 from greenlight.watch.precision import in_tf32
+from greenlight.weights import check_contents
 
 Request = dict[str, Any]
 
@@ -36,11 +37,16 @@ def load(request: Request, variant: str, dtype: str | None = None, **settings: A
     Args:
         dtype: the number format of its weights where it is not that of the variant's precision.
         settings: settings of the model in place of the request's.
+
+    Raises:
+        NotAsPlanned: the weights are not those that the run was planned with.
     """
     chosen = Variant.parse(variant)
     own = dict(request["settings"]) | settings
     if "tokenizer" in request["folders"]:
         own |= {"tokenizer": request["folders"]["tokenizer"], "tokenizer_revision": None}
+    for role, folder in request["folders"].items():
+        check_contents(role, Path(folder), request["checkpoints"][role])
     options = LoadOptions(
         source=request["folders"]["model"],
         revision=None,
@@ -49,6 +55,8 @@ def load(request: Request, variant: str, dtype: str | None = None, **settings: A
         settings=own,
     )
     forecaster = load_forecaster(request["model"], chosen.implementation, options)
+    for role, folder in request["folders"].items():  # nor while they were read
+        check_contents(role, Path(folder), request["checkpoints"][role])
     return in_tf32(forecaster) if chosen.precision == "tf32" and dtype is None else forecaster
 
 

@@ -1,4 +1,4 @@
-"""weights: where the checkpoints of a model are; fetches a pinned revision from the hub once."""
+"""weights: what the checkpoints of a model hold. The plan has found, or fetched, them."""
 
 from __future__ import annotations
 
@@ -9,15 +9,17 @@ from greenlight.layout import Layout
 from greenlight.provenance import digest
 from greenlight.run.command import run_stage
 from greenlight.run.job import Job
-from greenlight.weights import checkpoint_folders, trained_until, weights_hash
+from greenlight.weights import check_contents, checkpoint_folders, trained_until, weights_hash
 
 
 def find_weights(layout: Layout, job: Job, options: argparse.Namespace) -> None:
     """Record the hash of each checkpoint, not its folder, which another machine has elsewhere.
 
-    UserError says what to download to where.
+    UserError where they are gone, or not what they were when the run was planned.
     """
     folders = checkpoint_folders(job["model"], job["sources"])
+    for role, folder in folders.items():
+        check_contents(role, folder, job["checkpoints"][role])
     until: dict[str, str] = {}
     for folder in folders.values():
         for symbol, time in trained_until(folder).items():

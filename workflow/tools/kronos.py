@@ -45,6 +45,27 @@ class Case:
     context: int
 
 
+def network_of(size: str, seed: int) -> KronosNetwork:
+    """A network with seeded random weights, in a size of SIZES."""
+    layers, width, heads, hidden = SIZES[size]
+    torch.manual_seed(seed)
+    config = ModelConfig(
+        s1_bits=BITS, s2_bits=BITS, n_layers=layers, d_model=width, n_heads=heads, ff_dim=hidden, learn_te=True
+    )
+    return KronosNetwork(config)
+
+
+def tokenizer_of(seed: int | None = None) -> KronosTokenizer:
+    """A tokenizer at the published dimensions; where no seed is given, with the random numbers that are next."""
+    if seed is not None:
+        torch.manual_seed(seed)
+    config = TokenizerConfig(
+        d_in=6, d_model=256, n_heads=4, ff_dim=512, n_enc_layers=4, n_dec_layers=4,
+        s1_bits=BITS, s2_bits=BITS, group_size=5,
+    )  # fmt: skip
+    return KronosTokenizer(config)
+
+
 def build(
     size: str,
     kind: type[KronosUpstream] | type[KronosStatic],
@@ -57,22 +78,10 @@ def build(
 
     `sharpness` multiplies the weights of the heads, and with them the logits.
     """
-    layers, width, heads, hidden = SIZES[size]
-    torch.manual_seed(0)
-    network = KronosNetwork(
-        ModelConfig(
-            s1_bits=BITS, s2_bits=BITS, n_layers=layers, d_model=width, n_heads=heads, ff_dim=hidden, learn_te=True
-        )
-    )
+    network, tokenizer = network_of(size, 0), tokenizer_of()
     with torch.no_grad():
         for head in (network.head.proj_s1, network.head.proj_s2):
             head.weight.mul_(sharpness)
-    tokenizer = KronosTokenizer(
-        TokenizerConfig(
-            d_in=6, d_model=256, n_heads=4, ff_dim=512, n_enc_layers=4, n_dec_layers=4,
-            s1_bits=BITS, s2_bits=BITS, group_size=5,
-        )
-    )  # fmt: skip
     return kind(network, tokenizer, Settings(**SETTINGS, **settings), device, dtype)
 
 

@@ -1,16 +1,211 @@
-"""What a model must offer to be gated."""
+"""All that the author of a model reads: what a plug-in says of a model, and what its forecasters do.
+
+A plug-in is a `Model`. An installed package offers it by the entry-point group `greenlight.models`; a file, by
+`plugin: path/to/file.py:NAME` under `models.<name>` in the configuration. It imports no torch: it names its forecasters
+by dotted paths, which are imported in trials. docs/plugins.md walks through a whole one.
+"""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar
+from pathlib import Path
+from typing import Any, Self
 
-if TYPE_CHECKING:  # every stage that starts a trial reads variants here, and none of them computes
-    import numpy as np
+import numpy as np
+from pydantic import BaseModel, ConfigDict, model_validator
 
-    from greenlight.data.windows import Window
+from greenlight.data.windows import CLOSE, FEATURES, Window, same_shape, window_seed
+from greenlight.errors import MissingWeights, UserError
+from greenlight.variants import MODES, Variant
+from greenlight.weights import (
+    CONFIG,
+    MODEL,
+    WEIGHTS,
+    check_keys,
+    load_into,
+    read_config,
+    read_weights,
+    resolve_checkpoint,
+    source_problem,
+)
+
+__all__ = [
+    "CLOSE",
+    "CONFIG",
+    "DECILES",
+    "FEATURES",
+    "MODES",
+    "WEIGHTS",
+    "Forecast",
+    "Forecaster",
+    "Implementation",
+    "LoadOptions",
+    "MissingWeights",
+    "Model",
+    "ModelSettings",
+    "UserError",
+    "Window",
+    "check_keys",
+    "load_into",
+    "read_config",
+    "read_weights",
+    "resolve_checkpoint",
+    "same_shape",
+    "window_seed",
+]
+
+DECILES = tuple(round(0.1 * number, 1) for number in range(1, 10))
+"""Levels that the quantiles of a forecast must include: accuracy is measured at them."""
+
+
+class ModelSettings(BaseModel):
+    """What every model has under `models.<name>`. A plug-in adds its own keys in a subclass, each with a docstring."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    plugin: str | None = None
+    """Where the plug-in is, `path/to/file.py:NAME`; null: an installed package brings it."""
+    source: str = "embedded"
+    """`embedded` (the small checkpoint that ships), a local folder, or a Hugging Face id such as owner/name."""
+    revision: str | None = None
+    """Commit of a Hugging Face id, 40 hexadecimal digits; needed there."""
+    variants: tuple[str, ...]
+    """Variants to examine, each <implementation>-<mode>, or <implementation>-<mode>-<precision> with a precision of
+    tf32 (on a CUDA device; elsewhere it is float32) or bf16 where the implementation has it."""
+    reference: str = "upstream-eager"
+    """The variant that the others are compared with."""
+    deployed: str | None = None
+    """What production runs now: if it no longer passes, the gate fails even where another variant would."""
+
+    @model_validator(mode="after")
+    def _reference_is_examined(self) -> Self:
+        if len(set(self.variants)) != len(self.variants):
+            raise ValueError(f"a variant is named twice in {', '.join(self.variants)}")
+        for key in ("reference", "deployed"):
+            name = getattr(self, key)
+            if name is not None and name not in self.variants:
+                raise ValueError(f"{key} {name!r} is not among the variants {', '.join(self.variants)}")
+        reference = Variant.parse(self.reference)
+        if reference.compiled or reference.reduced:
+            what = "is compiled" if reference.compiled else f"computes in {reference.precision}"
+            raise ValueError(f"reference {self.reference!r} {what}; the reference must be an eager variant in float32")
+        return self
+
+    def own(self) -> dict[str, Any]:
+        """The model's own settings as plain values, as `LoadOptions.settings` takes them."""
+        shared = set(ModelSettings.model_fields)
+        return {key: value for key, value in self.model_dump(mode="json").items() if key not in shared}
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What a model's forecasts are: sample paths, or quantiles.
+
+    Attributes:
+        levels: levels of the quantiles, ascending, DECILES among them; empty for sample paths.
+        random: whether a forecast depends on random numbers. Checks that ask for another seed are not applicable to a
+            model whose forecasts do not.
+    """
+
+    levels: tuple[float, ...] = ()
+    random: bool = True
+
+    def __post_init__(self) -> None:
+        if not self.levels:
+            return
+        if list(self.levels) != sorted(set(self.levels)) or not 0 < self.levels[0] < self.levels[-1] < 1:
+            raise ValueError(f"levels of quantiles must ascend between 0 and 1, found {self.levels}")
+        if absent := [level for level in DECILES if level not in self.levels]:
+            raise ValueError(f"levels of quantiles must include the deciles; {absent} are missing")
+
+    def rows(self, samples: int) -> int:
+        """Rows of a window's forecast: its sample paths, or its quantiles."""
+        return len(self.levels) or samples
+
+
+@dataclass(frozen=True)
+class Implementation:
+    """How a model's mathematics is executed.
+
+    Attributes:
+        target: dotted path of its `Forecaster`, `package.module:Class`. Of a plug-in that is a file, `module:Class` is
+            of a file beside it, and `Class` of the file itself.
+        modes: torch.compile's modes that it has, `eager` among them.
+        precisions: what it computes in beside float32: `tf32`, `bf16`.
+        own_draws: whether it draws from the same distributions as the others but in an order of its own, so that
+            forecasts with one seed can't be compared number by number.
+        packages: other people's packages that it runs, as they are imported (`toto`, `gluonts.torch`): the contents
+            of their files, wherever they lie, are part of what its results depend on.
+        folders: folders of code that it runs, by the configuration's key that names them; known by content, too.
+    """
+
+    target: str
+    modes: tuple[str, ...] = MODES
+    precisions: tuple[str, ...] = ()
+    own_draws: bool = False
+    packages: tuple[str, ...] = ()
+    folders: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model as the gate sees it. A plug-in is one of these, or of a subclass.
+
+    Attributes:
+        name: its key under `models` in the configuration: lower-case letters, digits and hyphens.
+        settings: the class of its settings.
+        implementations: by name.
+        forecast: what its forecasts are.
+        checkpoints: by role, the folder that the source `embedded` stands for, or None. The role `model` has the
+            settings `source` and `revision`; any other role, such as `tokenizer`, the settings `tokenizer` and
+            `tokenizer_revision`. Empty for a model without weights.
+        distributions: names of installed packages whose versions are part of what its results depend on.
+        truth: settings that the reference in float64 is loaded with where it is the truth for other implementations.
+    """
+
+    name: str
+    settings: type[ModelSettings]
+    implementations: Mapping[str, Implementation]
+    forecast: Forecast = Forecast()
+    checkpoints: Mapping[str, Path | None] = field(default_factory=lambda: {MODEL: None})
+    distributions: tuple[str, ...] = ()
+    truth: Mapping[str, Any] = field(default_factory=dict)
+
+    def implementations_of(self, settings: ModelSettings) -> Mapping[str, Implementation]:
+        """The implementations under some settings, which may name copies of code. Overridden where they do."""
+        return self.implementations
+
+    def variants_of(self, settings: ModelSettings) -> list[str]:
+        """Every variant under some settings, float32 first, in the order of MODES."""
+        return [
+            str(Variant(name, mode, precision))
+            for name, entry in self.implementations_of(settings).items()
+            for precision in ("float32", *entry.precisions)
+            for mode in MODES
+            if mode in entry.modes
+        ]
+
+    def draws_alike(self, settings: ModelSettings, first: str, second: str) -> bool:
+        """Whether two variants draw the same random numbers for the same window and seed."""
+        names = {Variant.parse(variant).implementation for variant in (first, second)}
+        known = self.implementations_of(settings)
+        return not self.forecast.random or len(names) == 1 or not any(known[name].own_draws for name in names)
+
+    def sources_of(self, settings: ModelSettings) -> dict[str, list[str | None]]:
+        """[source, revision] of each checkpoint by its role."""
+        keys = {
+            role: ("source", "revision") if role == MODEL else (role, f"{role}_revision") for role in self.checkpoints
+        }
+        return {role: [getattr(settings, key) for key in pair] for role, pair in keys.items()}
+
+    def problem_with(self, settings: ModelSettings) -> str:
+        """Why settings that are well formed can't be meant, in words; empty where they can."""
+        for role, (source, revision) in self.sources_of(settings).items():
+            if problem := source_problem(str(source), revision):
+                return f"{'source' if role == MODEL else role} {problem}"
+        return ""
 
 
 @dataclass(frozen=True)
@@ -18,12 +213,12 @@ class LoadOptions:
     """How a forecaster is loaded.
 
     Attributes:
-        source: where the weights are: `embedded`, a local folder, or a Hugging Face id (`owner/name`).
+        source: where the weights are: `embedded`, a local folder, or a Hugging Face id (`owner/name`). In a trial,
+            always the absolute folder; the settings name the folders of further checkpoints by their role.
         revision: commit of a Hugging Face id; None for a folder.
         device: a torch device, such as `cpu` or `cuda:0`.
         dtype: `float32`, `float64`, `bfloat16`; the reference for numerics is float64.
-        settings: the model's own settings from the configuration, already validated
-            (Kronos: tokenizer, tokenizer_revision, max_context, temperature, top_k, top_p; Toto: samples_per_batch).
+        settings: the model's own settings from the configuration, already validated (`ModelSettings.own`).
     """
 
     source: str
@@ -37,16 +232,16 @@ class Forecaster(ABC):
     """One implementation of one model with its weights loaded, ready to forecast in eager mode.
 
     The results for a window do not depend on the other windows of the call, nor on their order: random numbers
-    come from `greenlight.data.windows.window_seed(seed, window)`, and are drawn outside compiled regions (or with
-    the same stream in all modes), so that all modes of an implementation draw the same numbers.
+    come from `window_seed(seed, window)`, and are drawn outside compiled regions (or with the same stream in all
+    modes), so that all modes of an implementation draw the same numbers.
+
+    Attributes:
+        scales_with_prices: whether prices in another unit give the same forecast in that unit (the model normalises).
+        shifts_with_prices: whether prices that are all higher by an amount give forecasts that are higher by it.
     """
 
-    model: ClassVar[str]
-    implementation: ClassVar[str]
-    scales_with_prices: ClassVar[bool] = True
-    """Whether prices in another unit give the same forecast in that unit (the model normalises)."""
-    shifts_with_prices: ClassVar[bool] = True
-    """Whether prices that are all higher by an amount give forecasts that are higher by it."""
+    scales_with_prices: bool = True
+    shifts_with_prices: bool = True
 
     @classmethod
     @abstractmethod
@@ -64,7 +259,8 @@ class Forecaster(ABC):
     def forecast(self, windows: Sequence[Window], samples: int, seed: int) -> np.ndarray:
         """Sampled paths of the closing price: [windows, samples, horizon] float64 in the symbols' own units.
 
-        All windows share context length and horizon. `future` of a window is never read.
+        Of a model whose `Forecast` has levels: its quantiles, [windows, levels, horizon], from the lowest level;
+        `samples` then says nothing. All windows share context length and horizon. `future` of a window is never read.
         """
 
     @abstractmethod

@@ -129,10 +129,11 @@ class KnownHashes:
         for known in (self._used, self._known):
             if name in known and known[name][:4] == state and known[name][4]:
                 self._used[name] = known[name]
-                return known[name][5]
+                return str(known[name][5])
         settled = max(found.st_mtime_ns, found.st_ctime_ns) + _SETTLED_NS < time.time_ns()
-        self._used[name] = [*state, settled, sha256_of(path)]
-        return self._used[name][5]
+        content = sha256_of(path)
+        self._used[name] = [*state, settled, content]
+        return content
 
     def load(self, path: Path) -> None:
         """Use what `save` left; nothing of it where it can't be read."""

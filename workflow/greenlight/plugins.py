@@ -60,9 +60,10 @@ def load_forecaster(model: str, implementation: str, options: LoadOptions) -> Fo
             f"expected one of {', '.join(implementations(model))}"
         )
     if model == "kronos":
-        from greenlight_forecasters.kronos import IMPLEMENTATIONS
+        from greenlight_forecasters.kronos.static import KronosStatic
+        from greenlight_forecasters.kronos.upstream import KronosUpstream
 
-        return IMPLEMENTATIONS[implementation].load(options)
+        return (KronosUpstream if implementation == "upstream" else KronosStatic).load(options)
     if implementation == "upstream":
         from greenlight_forecasters.toto.upstream import TotoUpstream
 

@@ -13,8 +13,10 @@ from torch import Tensor
 from greenlight.data.windows import Window
 from greenlight.watch.health import HealthRecorder
 from greenlight.watch.overwrites import check_overwrites
-from greenlight_forecasters.kronos import KronosStatic, KronosUpstream, static, upstream
+from greenlight_forecasters.kronos import static, upstream
 from greenlight_forecasters.kronos.sampling import fill_noise
+from greenlight_forecasters.kronos.static import KronosStatic
+from greenlight_forecasters.kronos.upstream import KronosUpstream
 from tools.gpu_findings import Findings, error_of, in_turn, memory_of
 from tools.kronos import build, walk
 

@@ -24,10 +24,11 @@ from greenlight.data.windows import Window
 from greenlight.measures.memory import MemoryMeter
 from greenlight.provenance import processor_name
 from greenlight.watch.health import HealthRecorder
-from greenlight_forecasters.kronos import KronosStatic, KronosUpstream
 from greenlight_forecasters.kronos.config import ModelConfig, Settings, TokenizerConfig
 from greenlight_forecasters.kronos.network import KronosNetwork
+from greenlight_forecasters.kronos.static import KronosStatic
 from greenlight_forecasters.kronos.tokenizer import KronosTokenizer
+from greenlight_forecasters.kronos.upstream import KronosUpstream
 
 # layers, width, heads, MLP: https://github.com/shiyu-coder/Kronos
 SIZES = {"mini": (4, 256, 4, 512), "small": (8, 512, 8, 1024), "base": (12, 832, 16, 2048)}

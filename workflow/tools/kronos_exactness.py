@@ -16,7 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from greenlight_forecasters.kronos import KronosStatic, KronosUpstream
+from greenlight_forecasters.kronos.static import KronosStatic
+from greenlight_forecasters.kronos.upstream import KronosUpstream
 from tools.kronos import SIZES, build, platform_line, walk
 
 # By number format: the largest difference of logits, and the smallest share of equal tokens.

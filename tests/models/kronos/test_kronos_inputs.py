@@ -13,8 +13,9 @@ from safetensors.torch import save_file
 from greenlight.api import LoadOptions
 from greenlight.errors import UserError
 from greenlight.measures.forecasts import problem_with
-from greenlight_forecasters.kronos import IMPLEMENTATIONS, KronosStatic, KronosUpstream
 from greenlight_forecasters.kronos.candles import prepare
+from greenlight_forecasters.kronos.static import KronosStatic
+from greenlight_forecasters.kronos.upstream import KronosUpstream
 
 KINDS = pytest.mark.parametrize("kind", [KronosUpstream, KronosStatic])
 
@@ -192,11 +193,11 @@ def pair(golden, tmp_path):
     )
 
 
-@pytest.mark.parametrize("name", sorted(IMPLEMENTATIONS))
-def test_published_folders_load(golden, pair, name):
+@pytest.mark.parametrize("implementation", [KronosStatic, KronosUpstream])
+def test_published_folders_load(golden, pair, implementation):
     model, tokenizer = pair
     settings = {"tokenizer": tokenizer, "max_context": 64, "top_k": 1}
-    forecaster = IMPLEMENTATIONS[name].load(LoadOptions(model, settings=settings))
+    forecaster = implementation.load(LoadOptions(model, settings=settings))
     paths = forecaster.forecast([golden.window()], samples=1, seed=0)
     np.testing.assert_allclose(paths[0, 0], golden["greedy.growing"][:, 3].numpy(), rtol=1e-6)
     expected = sum(weight.numel() for weight in golden.network().parameters())

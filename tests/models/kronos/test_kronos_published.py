@@ -18,7 +18,8 @@ from safetensors.torch import save_file
 from greenlight.api import LoadOptions
 from greenlight.errors import UserError
 from greenlight.weights import published_hash
-from greenlight_forecasters.kronos import IMPLEMENTATIONS, KronosStatic, KronosUpstream
+from greenlight_forecasters.kronos.static import KronosStatic
+from greenlight_forecasters.kronos.upstream import KronosUpstream
 
 REAL = os.environ.get("GREENLIGHT_PUBLISHED_KRONOS")
 MODULE = """
@@ -185,7 +186,7 @@ def test_it_compiles_as_ours_does(options, walk, folder):
 def test_the_float64_reference_and_static_are_ours(options, folder):
     named = {"published_code": str(folder)}
     assert type(KronosUpstream.load(options("float64", **named))) is KronosUpstream
-    assert type(IMPLEMENTATIONS["static"].load(options(**named))) is KronosStatic
+    assert type(KronosStatic.load(options(**named))) is KronosStatic
     with pytest.raises(UserError, match="float32 only"):
         KronosUpstream.load(options("bfloat16", **named))
 

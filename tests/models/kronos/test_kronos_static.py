@@ -15,9 +15,10 @@ from greenlight.data.series import series_arrays
 from greenlight.data.symbols import symbols_in
 from greenlight.data.windows import cut_windows
 from greenlight.weights import CHECKPOINTS, trained_until
-from greenlight_forecasters.kronos import KronosStatic, KronosUpstream
 from greenlight_forecasters.kronos.config import CLOSE, Settings
 from greenlight_forecasters.kronos.sampling import Filter, Sampling, probabilities
+from greenlight_forecasters.kronos.static import KronosStatic
+from greenlight_forecasters.kronos.upstream import KronosUpstream
 
 LIMITS = {torch.float32: 2e-5, torch.float64: 1e-12}
 

@@ -1,0 +1,69 @@
+"""Kronos' plug-in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from greenlight.api import Implementation, Model, ModelSettings
+
+_CHECKPOINTS = Path(__file__).parents[1] / "checkpoints"
+
+
+class KronosSettings(ModelSettings):
+    """Kronos, model and tokenizer."""
+
+    variants: tuple[str, ...] = ("upstream-eager", "static-eager", "static-default")
+    """Variants to examine, each <implementation>-<mode>."""
+    tokenizer: str = "embedded"
+    """Where the tokenizer's weights are, as for source."""
+    tokenizer_revision: str | None = None
+    """Commit of the tokenizer's Hugging Face id."""
+    published_code: str | None = None
+    """A folder with the published code (model/kronos.py, model/module.py), whose loop then is `upstream`; it is run."""
+    max_context: int = Field(default=512, ge=1)
+    """Tokens that the model attends to; older ones are dropped."""
+    temperature: float = Field(default=1.0, gt=0)
+    """Divides the logits before sampling."""
+    top_k: int = Field(default=0, ge=0)
+    """Keep the k likeliest tokens; 0 keeps all. As published, top_p is not applied where this is set."""
+    top_p: float = Field(default=1.0, gt=0, le=1)
+    """Keep the likeliest tokens up to this probability."""
+
+    windows_per_batch: int | None = Field(default=None, ge=1)
+    """The most windows that `static` forecasts at once; 8 where it is not set. On a GPU, set it to all."""
+    series_per_batch: int | None = Field(default=None, ge=1)
+    """The most sliding windows that `static` recomputes at once; where it is not set, 1 on a CPU and 16 elsewhere."""
+    capacity: int | None = Field(default=None, ge=1)
+    """Context rows that `static` reserves its cache for; as many as the first call needs where it is not set."""
+
+    def own(self) -> dict[str, Any]:
+        """As for every model; without what is not set and then has no effect on a forecast."""
+        unset = {"published_code", "windows_per_batch", "series_per_batch", "capacity"}
+        return {key: value for key, value in super().own().items() if key not in unset or value is not None}
+
+
+class _Kronos(Model):
+    def implementations_of(self, settings: ModelSettings) -> Mapping[str, Implementation]:
+        """With the folder of the published code, where one is named."""
+        assert isinstance(settings, KronosSettings)
+        if settings.published_code is None:
+            return self.implementations
+        folders = {"published_code": settings.published_code}
+        return {**self.implementations, "upstream": replace(self.implementations["upstream"], folders=folders)}
+
+
+MODEL = _Kronos(
+    name="kronos",
+    settings=KronosSettings,
+    # In float32 only: tokens are signs and likeliest classes, which rounding flips.
+    implementations={
+        "upstream": Implementation("greenlight_forecasters.kronos.upstream:KronosUpstream"),
+        "static": Implementation("greenlight_forecasters.kronos.static:KronosStatic"),
+    },
+    checkpoints={"model": _CHECKPOINTS / "kronos", "tokenizer": _CHECKPOINTS / "kronos-tokenizer"},
+)

@@ -18,7 +18,7 @@ from tests.children import python_path
 CHILDREN = python_path(Path(__file__).parent / "children")
 FIELDS = {
     "kind", "message", "traceback", "log_tail", "advice", "exit_code", "signal", "seconds",
-    "peak_memory_bytes", "started", "module", "environment", "attempts", "result",
+    "peak_memory_bytes", "started", "ended", "module", "environment", "attempts", "result",
 }  # fmt: skip
 
 

@@ -207,7 +207,7 @@ def stale(project):
     """Names of the jobs that `snakemake -n` would run."""
     done = project.snakemake("-n", "--printshellcmds", environment=project.variables)
     assert done.returncode == 0, done.stdout
-    return set(re.findall(r"python -m greenlight\.stages\.\w+ --results results --job (\S+)", done.stdout))
+    return set(re.findall(r"python -m greenlight\.run\.stages\.\w+ --results results --job (\S+)", done.stdout))
 
 
 @pytest.mark.parametrize("name", EDITS)

@@ -15,7 +15,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -243,6 +243,12 @@ def _git(folder: Path, *arguments: str) -> str:
 def utc_now() -> str:
     """The time now, such as 2026-01-31T12:00:00Z."""
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def moment(seconds_ago: float = 0.0) -> str:
+    """The time now, or some seconds ago, to the millisecond, such as 2026-01-31T12:00:00.000Z."""
+    then = datetime.now(UTC) - timedelta(seconds=seconds_ago)
+    return then.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def user_name() -> str:

@@ -16,7 +16,7 @@ try:
     from greenlight.errors import UserError
     from greenlight.run.locking import claim_run
     from greenlight.run.planning import PLANNED_DEVICE, make_plan
-    from greenlight.run.resources import resources_of
+    from greenlight.run.resources import limits_of, resources_of
     from greenlight.run.staleness import forced_jobs, mark_stale, stale_jobs, write_plan
     from greenlight.variants import Variant
 except ModuleNotFoundError as error:
@@ -47,6 +47,12 @@ os.environ["GREENLIGHT_DEVICE"] = PLAN.settings.device.model_dump_json()
 os.environ["GREENLIGHT_SCRATCH"] = PLAN.settings.trials.scratch_folder or ""
 os.environ[PLANNED_DEVICE] = json.dumps([PLAN.device, PLAN.device_name])
 RESULTS = str(LAYOUT.root)
+# A cluster's executor counts nodes; there, and where a node reads the workflow again, this machine sets no limits.
+CORES = None if workflow.remote_exec or workflow.nodes is not None else workflow.cores
+if CORES is not None:
+    for resource, limit in limits_of(PLAN.settings, PLAN.device, CORES).items():
+        if resource == "slots" or resource not in workflow.global_resources:  # as of `--resources mem_mb=…`
+            workflow.global_resources[resource] = limit
 THREADS = PLAN.settings.threads
 MODELS = sorted({model for model, _ in PLAN.variants})
 SHARDS = dict(enumerate(PLAN.shards))
@@ -91,8 +97,8 @@ def reads(job, **files):
 
 
 def needs(stage):
-    """The resources of a stage's jobs: mem_mb, runtime in minutes, and gpu where there is one to ask for."""
-    return resources_of(stage, PLAN.settings, PLAN.device)
+    """The resources of a stage's jobs: see `run/resources.py`."""
+    return resources_of(stage, PLAN.settings, PLAN.device, CORES)
 
 
 def of_every_variant(path, model=None, compiled=False):

@@ -91,14 +91,14 @@ def read_run(layout: Layout, wall: float | None = None, nothing: tuple[float, fl
     stages: dict[str, float] = {}
     for name, entry in entries.items():
         stage = name.split("/")[0]
-        stages[stage] = stages.get(stage, 0.0) + entry["seconds"]
+        stages[stage] = stages.get(stage, 0.0) + (_time(entry["ended"]) - _time(entry["started"])).total_seconds()
+    begin = _time(plan["started"])
     if wall is None:
-        done = max(datetime.datetime.fromisoformat(entry["done"]) for entry in entries.values())
-        wall = (done - datetime.datetime.fromisoformat(plan["started"])).total_seconds()
+        wall = (max(_time(entry["ended"]) for entry in entries.values()) - begin).total_seconds()
     records = {path: read_json(path) for path in _records(layout)}
     predicted = [record for path, record in records.items() if path.is_relative_to(layout.root / "predict")]
     trials = [trial for record in records.values() for trial in record["trials"]]
-    if sum(trial["seconds"] for trial in trials) > wall:
+    if any(_time(entry["started"]) < begin for entry in entries.values()):
         raise UserError(f"{layout.root}: its last run made a part of it only; expected the results of one whole run")
     return Run(
         symbols=sum(len(entry["job"]["symbols"]) for name, entry in entries.items() if name.startswith("prepare/")),
@@ -109,6 +109,10 @@ def read_run(layout: Layout, wall: float | None = None, nothing: tuple[float, fl
         peak_memory_bytes=max(trial["peak_memory_bytes"] for record in predicted for trial in record["trials"]),
         shards=sum(name.startswith("prepare/") for name in entries),
     )
+
+
+def _time(moment: str) -> datetime.datetime:
+    return datetime.datetime.fromisoformat(moment)
 
 
 def _records(layout: Layout) -> Iterator[Path]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from pathlib import Path
 from greenlight.errors import UserError
 from greenlight.files import write_text
 from greenlight.layout import Layout
+from greenlight.provenance import moment
 from greenlight.run.job import Job
 from greenlight.run.ledger import enter, forget
 from greenlight.run.locking import join_run
@@ -35,19 +37,26 @@ def run_stage(description: str, stage: Callable[[Layout, Job, argparse.Namespace
         parser.add_argument(f"--{option.rstrip('+')}", nargs="+" if option.endswith("+") else None, required=True)
     arguments = parser.parse_args()
     layout = Layout(arguments.results)
-    name, held, started = arguments.job, join_run(layout), time.monotonic()
+    name, held, started = arguments.job, join_run(layout), moment(process_age())
     try:
         plan = planned(layout, name)
         job = plan["job"]
         forget(layout, name)
         stage(layout, job, arguments)
-        seconds = round(time.monotonic() - started, 3)
-        enter(layout, name, job, outputs_of(layout, job), plan["upstream"], modules=plan["modules"], seconds=seconds)
+        enter(layout, name, job, outputs_of(layout, job), plan["upstream"], modules=plan["modules"], started=started)
     except UserError as error:
         report_error(layout, str(error))
         sys.exit(USER_ERROR)
     finally:
         held.close()
+
+
+def process_age() -> float:
+    """Seconds since this process began, imports included; 0 where the system does not say (Linux does)."""
+    with contextlib.suppress(OSError, ValueError, AttributeError, IndexError):
+        ticks = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19])
+        return max(0.0, time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK"))
+    return 0.0
 
 
 def report_error(layout: Layout, message: str) -> None:

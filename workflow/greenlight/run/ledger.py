@@ -3,7 +3,7 @@
 An entry is written when a job has succeeded and removed when it starts. File times, Snakemake's own records and
 the machine decide nothing, so a copy of the results is as good as the results.
 
-    {"job": description, "modules": {module: hash of its code}, "done": time, "seconds": of the stage,
+    {"job": description, "modules": {module: hash of its code}, "started": time, "ended": time,
      "outputs": {path below the results folder: {"bytes", "modified", "sha256"}, null for a folder},
      "upstream": {job: digest of its outputs}}    of the jobs whose outputs this one read
 """
@@ -19,7 +19,7 @@ from typing import Any
 
 from greenlight.files import json_text, read_json, sha256_of, write_json
 from greenlight.layout import Layout
-from greenlight.provenance import digest, utc_now
+from greenlight.provenance import digest, moment
 from greenlight.run.job import Job
 
 Entry = dict[str, Any]
@@ -47,11 +47,11 @@ def enter(layout: Layout, name: str, job: Job, outputs: Iterable[Path], upstream
     Args:
         outputs: what it left; a folder stands for the files below it, a compile cache for itself.
         upstream: names of the jobs whose outputs it read.
-        more: `modules` and `seconds`.
+        more: `modules` and `started`.
     """
     found = {path.relative_to(layout.root).as_posix(): _state(path) for path in _files(outputs)}
     before = {other: outputs_digest(read_entry(layout, other)) for other in upstream}
-    document = {"job": job, "outputs": found, "upstream": before, "done": utc_now(), **more}
+    document = {"job": job, "outputs": found, "upstream": before, "ended": moment(), **more}
     write_json(layout.entry(name), document)
 
 

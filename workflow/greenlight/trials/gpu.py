@@ -94,6 +94,13 @@ def device_state() -> dict[str, Any]:
         return _unavailable(f"Asking the NVIDIA driver failed: {last}")
 
 
+def device_memory(device: str) -> int | None:
+    """Free bytes of a torch device such as `cuda:0`; None where the driver does not say, or one process may hold it."""
+    state = device_state()
+    found = _find(state, device, os.environ) if state["available"] else None
+    return None if found is None or found["compute_mode"] != "default" else found["memory_free_bytes"]
+
+
 def shortage(
     state: Mapping[str, Any], settings: DeviceSettings, environment: Mapping[str, str], own: frozenset[int]
 ) -> str:

@@ -6,11 +6,11 @@ import sys
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from greenlight.files import read_json, write_json
+from greenlight.provenance import moment
 from greenlight.trials.kinds import (
     HOST_MEMORY_ADVICE,
     MEMORY_KINDS,
@@ -53,7 +53,7 @@ def run_trial(
 
     Returns:
         {"kind", "message", "traceback", "log_tail", "advice", "exit_code", "signal", "seconds",
-        "peak_memory_bytes", "started", "module", "environment", "attempts", "result"}; kinds are in
+        "peak_memory_bytes", "started", "ended", "module", "environment", "attempts", "result"}; kinds are in
         `greenlight.trials.kinds.KINDS`.
     """
     folder = Path(folder)
@@ -62,7 +62,7 @@ def run_trial(
         (folder / name).unlink(missing_ok=True)
     identity = uuid.uuid4().hex
     write_json(folder / "request.json", {"id": identity, "request": request})
-    started = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    started = moment()
     command = [sys.executable, "-m", module, str(folder / "request.json"), str(folder / "result.json")]
     end = supervise(command, folder / "output.log", limits, environment or {}, progress or module)
     log = tail(folder / "output.log")
@@ -72,6 +72,7 @@ def run_trial(
         "seconds": round(end.seconds, 3),
         "peak_memory_bytes": end.peak_memory_bytes,
         "started": started,
+        "ended": moment(),
         "module": module,
         "environment": dict(environment or {}),
         "log_tail": "\n".join(log.splitlines()[-_TAIL_LINES:])[-_TAIL_CHARACTERS:],

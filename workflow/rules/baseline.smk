@@ -1,4 +1,4 @@
-"""Targets besides the run itself: accept, why."""
+"""Targets besides the run itself: accept, why, power."""
 
 CONFIG_FILES = [str(file) for file in workflow.configfiles]
 
@@ -33,3 +33,17 @@ rule why:
         files=CONFIG_FILES,
     shell:
         "python -m greenlight.run.stages.why --config {params.config:q} --files {params.files:q}"
+
+
+rule power:
+    message:
+        "What sizes of defect this configuration can show"
+    localrule: True
+    threads: 1
+    resources:
+        **needs("why"),
+    params:
+        config=json.dumps(config),
+        files=CONFIG_FILES,
+    shell:
+        "python -m greenlight.run.stages.power --config {params.config:q} --files {params.files:q}"

@@ -1,0 +1,52 @@
+"""What a configuration can show: held against simulations of the tests that judge."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from greenlight.judgement.power import Amounts, sentences
+from greenlight.judgement.rules import Rules
+from greenlight.statistics.intervals import compare_log_ratios, median_interval
+from greenlight.statistics.power import excluded_share, largest_scatter, shown_shift
+
+RUNS = 2000
+
+
+@pytest.mark.parametrize(("units", "margin"), [(6, 0.01), (30, 0.01), (100, 0.05)])
+def test_equal_forecasters_pass_as_often_as_said(units, margin):
+    sigma = largest_scatter(units, margin, 0.01, 0.9)
+    random = np.random.default_rng(1)
+    passed = sum(
+        compare_log_ratios(random.normal(0, sigma, units), margin=margin, alpha=0.01).p_pass <= 0.01
+        for _ in range(RUNS)
+    )
+    assert 0.86 < passed / RUNS < 0.95
+
+
+@pytest.mark.parametrize(("pairs", "jitter"), [(20, 0.03), (40, 0.05), (160, 0.1)])
+def test_a_slowdown_of_the_said_size_is_shown_as_often_as_said(pairs, jitter):
+    limit = math.log(1.025)
+    shift = shown_shift(pairs, jitter, limit, 0.01, 0.9)
+    random = np.random.default_rng(2)
+    shown = sum(median_interval(random.normal(shift, jitter, pairs), 0.01).lower > limit for _ in range(RUNS))
+    assert abs(shown / RUNS - 0.9) < 0.025
+    assert shown_shift(5, jitter, limit, 0.01, 0.9) == math.inf
+
+
+def test_what_successes_exclude():
+    assert excluded_share(299) == pytest.approx(0.01, rel=0.01) and excluded_share(0) == 1
+    assert (1 - excluded_share(10)) ** 10 == pytest.approx(0.05)
+
+
+def test_more_evidence_shows_more():
+    few, many = (
+        sentences(Amounts(symbols, 5, 5, pairs, 3, repeats), Rules())
+        for symbols, pairs, repeats in ((6, 40, 4), (500, 400, 59))
+    )
+    assert "40 pairs" in few["speed"] and "59 of 59" in many["failures"] and "5%" in many["failures"]
+    assert few.keys() == many.keys() and all(few[topic] != many[topic] for topic in few)
+    alone = sentences(Amounts(1, 2, 5, 40, 3, 4), Rules())
+    assert "2 windows are fewer than the 4" in alone["forecasts"]

@@ -1,0 +1,97 @@
+"""What the evidence of a configuration can show, in sentences, before anything runs.
+
+For one variant; the p-values of several are corrected together (Holm), which asks for a little more.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from greenlight.judgement.rules import Rules
+from greenlight.statistics.looks import rate_at
+from greenlight.statistics.power import excluded_share, largest_scatter, shown_shift
+
+# Standard deviations of the log ratio of a pair of calls: a quiet machine, a usual one, a shared one.
+JITTERS = (0.03, 0.05, 0.10)
+
+
+@dataclass(frozen=True)
+class Amounts:
+    """How much is measured: symbols, windows of each, looks at further seeds; pairs and A/A pairs of a variant in all
+    processes, looks at further pairs; fresh processes in which a variant must succeed."""
+
+    symbols: int
+    windows: int
+    looks: int
+    pairs: int
+    pair_looks: int
+    repeats: int
+
+
+def sentences(amounts: Amounts, rules: Rules) -> dict[str, str]:
+    """What can be shown, by topic, with the power that the rules name."""
+    return {
+        "forecasts": _forecasts(amounts, rules),
+        "one symbol": _one_symbol(amounts, rules),
+        "speed": _speed(amounts, rules),
+        "slow calls": _slow_calls(amounts),
+        "failures": _failures(amounts),
+    }
+
+
+def _forecasts(amounts: Amounts, rules: Rules) -> str:
+    accuracy = rules.accuracy
+    series = amounts.symbols >= accuracy.minimum_series
+    units = amounts.symbols if series else amounts.symbols * amounts.windows
+    unit = "symbols" if series else "windows"
+    margin = f"{accuracy.margin:.1%}"
+    if units < accuracy.minimum_units:
+        return (
+            f"{units} {unit} are fewer than the {accuracy.minimum_units} that a comparison needs: only forecasts that "
+            "are equal to the bit can pass; evaluate more symbols or windows"
+        )
+    rate = rate_at(accuracy.alpha, 1, amounts.looks)
+    scatter = math.expm1(largest_scatter(units, accuracy.margin, rate, accuracy.power))
+    return (
+        f"an MAE worse by {margin} passes in at most {accuracy.alpha:.1%} of runs; an equal one passes at the first "
+        f"seed in {accuracy.power:.0%} of runs if the {units} {unit} differ from the partner by up to {scatter:.2%} "
+        "(standard deviation), and asks for further seeds if by more"
+    )
+
+
+def _one_symbol(amounts: Amounts, rules: Rules) -> str:
+    limit = rules.accuracy.series_margin
+    hidden = math.expm1(math.log1p(limit) / max(1, amounts.symbols))
+    return (
+        f"one symbol whose MAE moves by more than {limit:.0%} is named, whatever the others do; in the mean of "
+        f"{amounts.symbols} symbols it would be {hidden:.2%}"
+    )
+
+
+def _speed(amounts: Amounts, rules: Rules) -> str:
+    speed = rules.speed
+    rate = rate_at(speed.alpha, 1, amounts.pair_looks)
+    found = [shown_shift(amounts.pairs, jitter, math.log(speed.slower_shown), rate, speed.power) for jitter in JITTERS]
+    shown = ", ".join(f"{_percent(shift)} at {jitter:.0%}" for shift, jitter in zip(found, JITTERS, strict=True))
+    return (
+        f"a variant slower by {speed.slower - 1:.0%} passes in at most {speed.alpha:.1%} of runs; with {amounts.pairs} "
+        f"pairs a slowdown is shown in {speed.power:.0%} of runs from {shown} jitter of a pair"
+    )
+
+
+def _percent(log_ratio: float) -> str:
+    return f"{math.expm1(log_ratio):.1%}" if math.isfinite(log_ratio) else "no size"
+
+
+def _slow_calls(amounts: Amounts) -> str:
+    share = excluded_share(amounts.pairs)
+    return f"{amounts.pairs} timed calls without a slow one leave up to {share:.1%} of slow calls possible (95%)"
+
+
+def _failures(amounts: Amounts) -> str:
+    share = excluded_share(amounts.repeats)
+    return (
+        f"{amounts.repeats} of {amounts.repeats} processes that succeed leave up to {share:.0%} of failing ones "
+        "possible (95%)"
+    )

@@ -29,4 +29,5 @@ rule all:
         passed=LAYOUT.passed,
         # Named here too, because Snakemake does not miss an intermediate file that was deleted.
         reports=[LAYOUT.verdict, LAYOUT.decision, LAYOUT.deploy, LAYOUT.report, LAYOUT.report_page, LAYOUT.archived],
+        notices=LAYOUT.notices,
         **EVIDENCE,

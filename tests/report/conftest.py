@@ -14,8 +14,11 @@ import pyarrow.parquet
 import pytest
 
 from greenlight.files import sha256_of, write_json, write_parquet
+from greenlight.judgement.accept import build_baselines
+from greenlight.judgement.baseline import baseline_text
 from greenlight.judgement.evidence import forecast_file
 from greenlight.layout import Layout
+from greenlight.run.judging import judge_run
 from greenlight.run.stages.diff import diff
 from greenlight.run.stages.judge import judge_stage
 from greenlight.run.stages.report import report
@@ -79,6 +82,15 @@ def judge_again(layout: Layout, baselines: Path) -> None:
     """Write diff.json, verdict.json, decision.json and deploy.env as the stages do."""
     diff(layout, JOB, argparse.Namespace(baselines=str(baselines)))
     judge_stage(layout, JOB, argparse.Namespace(baselines=str(baselines)))
+
+
+def accept_as_baseline(layout: Layout, baselines: Path, **accepted: str) -> None:
+    """Store a judged run as the baseline of the next ones."""
+    evidence, _, rules, verdict = judge_run(layout, {}, baselines)
+    who = {"who": "Ada", "when": "2026-01-01T00:00:00Z", "commit": "abc", "reason": "first"} | accepted
+    for name, document in build_baselines(evidence, verdict, rules, **who).items():
+        (baselines / name).parent.mkdir(parents=True, exist_ok=True)
+        (baselines / name).write_text(baseline_text(document))
 
 
 def build(folder: Path, run: Run) -> Layout:

@@ -17,7 +17,7 @@ from greenlight.report.findings import KIND_WORDS
 from greenlight.run.stages.report import report
 from greenlight.trials.kinds import KINDS
 from tests.judgement.evidence_builder import KRONOS, TOTO, Effects, Run, reseal
-from tests.report.conftest import change_json, judge_again
+from tests.report.conftest import accept_as_baseline, change_json, judge_again
 
 SMALL = {"toto": {name: TOTO[name] for name in ("upstream-eager", "static-eager", "static-default")}}
 TWO = {"kronos": KRONOS}
@@ -299,17 +299,9 @@ def test_many_symbols_stay_readable(make_results):
 
 
 def test_changes_since_a_baseline_are_shown(make_results):
-    from greenlight.judgement.accept import build_baselines
-    from greenlight.judgement.baseline import baseline_text
-    from greenlight.run.judging import judge_run
-
     layout = make_results()
     baselines = layout.root.parent / "baselines"
-    evidence, _, rules, verdict = judge_run(layout, {}, baselines)
-    accepted = {"who": "Ada | B", "when": "2026-01-01T00:00:00Z", "commit": "abc", "reason": "first"}
-    for name, document in build_baselines(evidence, verdict, rules, **accepted).items():
-        (baselines / name).parent.mkdir(parents=True, exist_ok=True)
-        (baselines / name).write_text(baseline_text(document))
+    accept_as_baseline(layout, baselines, who="Ada | B")
     judge_again(layout, baselines)
     text, _ = render(layout)
     part = text.partition("## Changes since the baseline")[2].partition("\n## ")[0]

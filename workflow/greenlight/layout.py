@@ -155,6 +155,11 @@ class Layout:
         return self.root / "report.html"
 
     @property
+    def notices(self) -> tuple[Path, Path, Path]:
+        """The report in short for a CI system: summary.md, comment.md, junit.xml."""
+        return self.root / "summary.md", self.root / "comment.md", self.root / "junit.xml"
+
+    @property
     def figures(self) -> Path:
         """Pictures of the report."""
         return self.root / "figures"

@@ -17,6 +17,7 @@ rule report:
         markdown=LAYOUT.report,
         page=LAYOUT.report_page,
         figures=directory(LAYOUT.figures),
+        notices=LAYOUT.notices,
     threads: 1
     resources:
         **needs("report"),

@@ -95,7 +95,7 @@ def _copy(layout: Layout, target: Path, limit: int) -> tuple[dict[str, str], lis
 def _evidence(layout: Layout) -> Iterator[Path]:
     """Files to keep, the most important first: what was decided, what it rests on, what it was made from."""
     files = (layout.verdict, layout.expected, layout.decision, layout.deploy, layout.difference, layout.report)
-    yield from (path for path in (*files, layout.report_page) if path.is_file())
+    yield from (path for path in (*files, layout.report_page, *layout.notices) if path.is_file())
     for pattern in (
         "figures/*.svg",
         "weights/model=*/record.json",

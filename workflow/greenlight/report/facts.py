@@ -88,6 +88,8 @@ class BaselineChanges:
 class CheckRow:
     """One check as verdict.json has it; see `judgement.checks.base.Check`. `subject` is whom it concerns, in words."""
 
+    model: str
+    variant: str
     subject: str
     name: str
     status: str
@@ -100,10 +102,11 @@ class CheckRow:
 
 def check_row(check: Mapping[str, Any]) -> CheckRow:
     """A check as a row; what it lacks is empty."""
-    subject = " ".join(str(check[key]) for key in ("model", "variant") if check.get(key)) or "the run"
+    whom = [str(check.get(key) or "") for key in ("model", "variant")]
     words = (str(check.get(key, "")) for key in ("name", "status", "severity"))
     figures = (at(check, key, kind=(int, float, str)) for key in ("figure", "limit"))
-    return CheckRow(subject, *words, *figures, str(check.get("reason", "")), check.get("blocking") is True)
+    subject = " ".join(filter(None, whom)) or "the run"
+    return CheckRow(*whom, subject, *words, *figures, str(check.get("reason", "")), check.get("blocking") is True)
 
 
 def together(checks: Iterable[CheckRow]) -> list[CheckRow]:
@@ -139,6 +142,7 @@ class Facts:
     Attributes:
         verdict: pass, fail, inconclusive, or unknown where there is no verdict to show.
         reasons: why not pass.
+        device: the kind of device: cpu, cuda; empty where unknown.
         changes: the checks against the baselines; baselines: what differs, number by number.
         blocking, warnings, undecided: the checks that stop a variant, those that warn, and those that are inconclusive
             and stop nothing.
@@ -151,6 +155,7 @@ class Facts:
     measured_from: str
     measured_to: str
     commits: tuple[str, ...]
+    device: str
     models: tuple[ModelFacts, ...]
     changes: tuple[CheckRow, ...]
     baselines: tuple[BaselineChanges, ...]
@@ -191,6 +196,7 @@ def gather(layout: Layout) -> Facts:
         measured_from=made[0] if made else "",
         measured_to=made[-1] if made else "",
         commits=tuple(commits),
+        device=at(expected, "platform", "device", kind=str, default="").partition(":")[0],
         models=models,
         changes=tuple(alike(check for check in checks if check.name.startswith("baseline-"))),
         baselines=tuple(_baselines(difference)),

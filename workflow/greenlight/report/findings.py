@@ -27,6 +27,7 @@ KIND_WORDS = {
     "missing-weights": "missing weights",
     "missing-dependency": "missing dependency",
     "user-error": "user error",
+    "not-as-planned": "not the weights or settings that were planned",
     "other": "unclassified error",
 }
 TRACEBACK_LINES = 25

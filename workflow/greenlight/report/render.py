@@ -74,8 +74,14 @@ def markdown_page(template: str, **context: Any) -> str:
 
 def _markdown_environment() -> jinja2.Environment:
     environment = _environment(finalize=markup.escape, autoescape=False)
-    environment.filters |= {"code": markup.code, "fenced": markup.fenced, "path": markup.path}
+    own = {"code": markup.code, "fenced": markup.fenced, "path": markup.path, "own": _own}
+    environment.filters |= own
     return environment
+
+
+def _own(text: Any) -> markup.Markdown:
+    """What a macro of ours gave: Markdown already, its values escaped."""
+    return markup.Markdown(text)
 
 
 def _tidy(text: str) -> str:

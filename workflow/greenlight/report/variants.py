@@ -143,9 +143,11 @@ def checks_of(verdict: Mapping[str, Any], model: str | None = None, variant: str
 
 
 def gate_word(verdict: Mapping[str, Any]) -> str:
-    """The gate's verdict in a word; see `verdict_word`."""
+    """The gate's verdict in a word; see `verdict_word`. A pass of nothing, or with reasons, is unknown."""
     judged: Checks = [check for check in checks_of(verdict) if check.get("blocking")]
     models = at(verdict, "models", kind=dict, default={})
+    if at(verdict, "gate") == "pass" and (verdict.get("reasons") != [] or not models):
+        return "unknown"
     for model, entry in models.items():
         chosen = at(entry, "decision", "judged", kind=str)
         if chosen is None and at(entry, "gate") == "fail":

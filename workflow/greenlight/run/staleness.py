@@ -84,7 +84,7 @@ def outputs_of(layout: Layout, job: Job) -> list[Path]:
         "expect": [layout.expected],
         "diff": [layout.difference],
         "judge": [layout.verdict, layout.decision, layout.deploy],
-        "report": [layout.report, layout.report_page, layout.figures],
+        "report": [layout.report, layout.report_page, layout.figures, *layout.notices],
         "archive": [layout.archived],
         "gate": [layout.passed],
     }[stage]

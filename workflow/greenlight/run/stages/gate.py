@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 from typing import Any
 
 from greenlight.files import sha256_of, write_text
 from greenlight.layout import Layout
-from greenlight.report.markup import one_line
+from greenlight.report.markup import fenced, one_line
 from greenlight.report.reading import Reader, at
 from greenlight.report.variants import gate_word
 from greenlight.run.command import report_error, run_stage
@@ -22,6 +23,7 @@ def gate(layout: Layout, job: Job, options: argparse.Namespace) -> None:
     """Print the verdict; write gate.passed where it is a pass, else exit with 1."""
     layout.passed.unlink(missing_ok=True)
     passed, text = summary(layout)
+    _tell_ci(layout, passed, text)
     if not passed:
         report_error(layout, text)
         sys.exit(1)
@@ -44,8 +46,8 @@ def summary(layout: Layout) -> tuple[bool, str]:
     if changed:
         more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
         return False, f"FAIL: {changed[0]}{more} changed after it was judged. Run the workflow again."
-    passed = word == "pass" and not reasons and bool(models)
-    lines = [word.upper() if passed or word != "pass" else "FAIL: the verdict contradicts itself"]
+    passed = word == "pass"
+    lines = ["FAIL: the verdict contradicts itself" if word == "unknown" else word.upper()]
     for model, entry in models.items():
         lines.append(f"  {model}: {_decision(entry)}")
     lines += [f"  - {reason}" for reason in reasons[:REASONS_SHOWN]]
@@ -56,6 +58,26 @@ def summary(layout: Layout) -> tuple[bool, str]:
     if folder:
         lines.append(f"  archived: {layout.root / folder}")
     return passed, "\n".join(lines)
+
+
+def _tell_ci(layout: Layout, passed: bool, text: str) -> None:
+    """Append the summary to the page of a GitHub job, where `GITHUB_STEP_SUMMARY` names its file.
+
+    The report was made before: where it says another thing than the gate, the gate's own words stand there, and
+    the files for CI go, so that none of them shows a pass.
+    """
+    summary, *others = layout.notices
+    said = summary.read_text(encoding="utf-8") if summary.is_file() else ""
+    if said.startswith("# Greenlight: PASS\n") != passed:
+        said = f"# Greenlight: {'PASS' if passed else 'FAIL'}\n\n{fenced(text)}\n"
+        for path in (summary, *others):
+            path.unlink(missing_ok=True)
+    if page := os.environ.get("GITHUB_STEP_SUMMARY"):
+        try:
+            with open(page, "a", encoding="utf-8") as file:
+                file.write(f"{said}\n")
+        except OSError as error:
+            print(f"greenlight: {page}: the summary could not be appended ({error})", file=sys.stderr)
 
 
 def changed_evidence(layout: Layout, verdict: dict[str, Any]) -> list[str]:

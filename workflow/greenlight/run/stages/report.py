@@ -1,4 +1,4 @@
-"""report: what the run found, as report.md, report.html and figures; it comes out after failed runs too."""
+"""report: what the run found, as pages, figures and notices for CI; it comes out after failed runs too."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from dataclasses import replace
 from greenlight.files import write_text
 from greenlight.layout import Layout
 from greenlight.report.facts import gather
+from greenlight.report.junit import junit
+from greenlight.report.notices import comment, summary
 from greenlight.report.plates import draw_all
 from greenlight.report.render import html, markdown
 from greenlight.run.command import run_stage
@@ -24,6 +26,8 @@ def report(layout: Layout, job: Job, options: argparse.Namespace) -> None:
     facts = replace(facts, problems=tuple(dict.fromkeys([*facts.problems, *problems])))
     write_text(layout.report, markdown(facts, figures))
     write_text(layout.report_page, html(facts, figures, layout.figures))
+    for path, write in zip(layout.notices, (summary, comment, junit), strict=True):
+        write_text(path, write(facts))
 
 
 if __name__ == "__main__":

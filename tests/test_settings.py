@@ -12,8 +12,8 @@ import yaml
 
 from greenlight.errors import UserError
 from greenlight.files import json_text
-from greenlight.plugins import known_variants
-from greenlight.settings import Settings, load_settings, schema
+from greenlight.plugins import model_of
+from greenlight.settings import load_settings, schema
 from greenlight.variants import Variant
 
 ROOT = Path(__file__).parents[1]
@@ -39,7 +39,7 @@ def test_the_shipped_configuration_is_valid():
 def test_full_configuration_names_every_implementation_in_every_mode():
     settings = load_settings(merged(shipped(), shipped("full.yaml")), ["config/full.yaml"])
     for name, model in settings.models.items():
-        own = {Variant.parse(variant).implementation for variant in known_variants(name)}
+        own = {Variant.parse(variant).implementation for variant in model_of(name).variants_of(model)}
         assert len(model.variants) == 4 * len(own)
 
 
@@ -93,7 +93,7 @@ def test_production_is_refused_until_revisions_are_pinned():
             {"models": {"toto": {"variants": ["upstream-eager", "static-default"], "reference": "upstream-eager"}}},
             ["models.toto", "'static-default' draws other random numbers", "add 'static-eager'"],
         ),
-        ({"models": {"toto": {"deployed": "host-index-default"}}}, ["deployed 'host-index-default'", "not among"]),
+        ({"models": {"toto": {"deployed": "host-index-default"}}}, ["deployed: 'host-index-default'", "not among"]),
         ({"models": {"toto": {"reference": "static-default"}}}, ["must be an eager variant"]),
         (
             {"models": {"toto": {"variants": ["upstream-eager-tf32"], "reference": "upstream-eager-tf32"}}},
@@ -109,8 +109,8 @@ def test_production_is_refused_until_revisions_are_pinned():
         ),
         ({"models": {"toto": {"dtype": "bfloat16"}}}, ["models.toto.dtype", "such as static-default-bf16"]),
         ({"models": {"toto": {"source": "Datadog/Toto-Open-Base-1.0"}}}, ["pin its commit"]),
-        ({"models": {"toto": {"revision": "0" * 40}}}, ["models.toto", "the checkpoint that ships", "no revision"]),
-        ({"models": {"kronos": {"tokenizer_revision": "0" * 40}}}, ["models.kronos", "tokenizer 'embedded' is"]),
+        ({"models": {"toto": {"revision": "0" * 40}}}, ["models.toto.source", "ships", "no revision"]),
+        ({"models": {"kronos": {"tokenizer_revision": "0" * 40}}}, ["models.kronos.tokenizer: 'embedded' is"]),
         ({"symbols": []}, ["symbols", "names no symbol"]),
         ({"device": {"device": "gpu"}}, ["device.device", "gpu"]),
         ({"rules": {"severity": {"maee": "warn"}}}, ["rules.severity", "'maee'"]),
@@ -148,7 +148,7 @@ def test_every_key_is_described():
             if not (child.get("description") or target.get("description") or "$ref" in child):
                 yield f"{path}.{name}"
 
-    whole = Settings.model_json_schema()
+    whole = schema()
     missing = list(undescribed(whole))
     for name, definition in whole["$defs"].items():
         missing += undescribed(definition, name)

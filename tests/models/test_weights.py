@@ -12,14 +12,17 @@ import torch
 from safetensors.torch import save_file
 
 from greenlight import plugins, weights
+from greenlight.api import LoadOptions
 from greenlight.errors import MissingWeights, NotAsPlanned, UserError
 from greenlight.files import write_json
 from greenlight.run.children.common import load
 from greenlight.run.jobs import Plan
-from greenlight.settings import Settings
+from greenlight.settings import make_settings
 from greenlight.weights import trained_until
+from greenlight_forecasters import CHECKPOINTS
 from tools.training_data import training_series
 
+TOTO = {"embedded": CHECKPOINTS / "toto", "setting": "models.toto.source"}
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
@@ -40,44 +43,44 @@ def offline(monkeypatch, tmp_path):
 
 
 def test_an_embedded_checkpoint_ships():
-    assert weights.resolve_checkpoint("embedded", embedded="toto") == weights.CHECKPOINTS / "toto"
+    assert weights.resolve_checkpoint("embedded", **TOTO) == CHECKPOINTS / "toto"
 
 
 def test_local_folder(folder):
-    assert weights.resolve_checkpoint(str(folder), embedded="toto") == folder
+    assert weights.resolve_checkpoint(str(folder), **TOTO) == folder
 
 
 def test_a_folder_that_lacks_a_file_is_named_with_it(folder):
     (folder / "model.safetensors").unlink()
     with pytest.raises(MissingWeights, match=r"models\.toto\.source: the folder .* lacks model\.safetensors"):
-        weights.resolve_checkpoint(str(folder), embedded="toto")
+        weights.resolve_checkpoint(str(folder), **TOTO)
 
 
 @pytest.mark.parametrize("source", ["/no/such/folder", "./weights", "a/b/c", "", "../x"])
 def test_a_folder_that_is_not_there(source):
     with pytest.raises(MissingWeights, match=r"models\.toto\.source: there is no folder"):
-        weights.resolve_checkpoint(source, embedded="toto")
+        weights.resolve_checkpoint(source, **TOTO)
 
 
 @pytest.mark.parametrize("revision", [None, "main", "v1", COMMIT[:8], COMMIT.upper()])
 def test_a_hub_id_needs_a_commit(revision):
     with pytest.raises(UserError, match="commit of 40 hexadecimal digits"):
-        weights.resolve_checkpoint("owner/name", revision, embedded="toto")
+        weights.resolve_checkpoint("owner/name", revision, **TOTO)
 
 
 def test_a_folder_has_no_revision(folder):
     with pytest.raises(UserError, match="local folder, which has no revision"):
-        weights.resolve_checkpoint(str(folder), COMMIT, embedded="toto")
+        weights.resolve_checkpoint(str(folder), COMMIT, **TOTO)
 
 
 def test_the_checkpoint_that_ships_has_no_revision():
     with pytest.raises(UserError, match="the checkpoint that ships, which has no revision"):
-        weights.resolve_checkpoint("embedded", COMMIT, embedded="toto")
+        weights.resolve_checkpoint("embedded", COMMIT, **TOTO)
 
 
 def test_offline_without_the_files_says_what_to_download_to_where(offline):
     with pytest.raises(MissingWeights) as caught:
-        weights.resolve_checkpoint("owner/name", COMMIT, embedded="toto", setting="models.toto.source")
+        weights.resolve_checkpoint("owner/name", COMMIT, **TOTO)
     message = str(caught.value)
     command = f"hf download owner/name config.json model.safetensors --revision {COMMIT} --local-dir weights/name"
     assert command in message and "set models.toto.source: weights/name" in message
@@ -88,7 +91,7 @@ def test_a_pinned_revision_in_the_cache_needs_no_network(offline, folder, tmp_pa
     snapshot.mkdir(parents=True)
     for name in ("config.json", "model.safetensors"):
         (snapshot / name).write_bytes((folder / name).read_bytes())
-    assert weights.resolve_checkpoint("owner/name", COMMIT, embedded="toto") == snapshot
+    assert weights.resolve_checkpoint("owner/name", COMMIT, **TOTO) == snapshot
 
 
 def test_reading(folder):
@@ -152,7 +155,7 @@ def test_jobs_are_known_by_the_content_of_their_weights_whatever_the_source(sour
 
     def jobs():
         model = {"source": name[0], "revision": name[1]}
-        settings = Settings.model_validate({"models": {"toto": model}})
+        settings = make_settings({"models": {"toto": model}})
         return dict(Plan(settings, {"A": Path(__file__)}, "cpu", "cpu").all_jobs())
 
     before = jobs()
@@ -167,9 +170,10 @@ def test_jobs_are_known_by_the_content_of_their_weights_whatever_the_source(sour
 
 def test_a_trial_refuses_weights_that_are_not_the_planned_ones(tmp_path):
     used = tmp_path / "toto"
-    shutil.copytree(weights.CHECKPOINTS / "toto", used)
+    shutil.copytree(CHECKPOINTS / "toto", used)
     request = {
         "model": "toto",
+        "plugin": plugins.reference_of("toto"),
         "device": "cpu",
         "folders": {"model": str(used)},
         "checkpoints": {"model": weights.contents_of(used)},
@@ -183,9 +187,9 @@ def test_a_trial_refuses_weights_that_are_not_the_planned_ones(tmp_path):
 
 def test_registry_refuses_unknown_names():
     with pytest.raises(UserError, match="no model 'prophet'"):
-        plugins.implementations("prophet")
+        plugins.model_of("prophet")
     with pytest.raises(UserError, match="no implementation 'turbo'"):
-        plugins.load_forecaster("toto", "turbo", None)
+        plugins.load_forecaster("toto", "turbo", LoadOptions("embedded"))
 
 
 def csv(folder, symbol, rows):

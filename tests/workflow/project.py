@@ -13,7 +13,7 @@ from pathlib import Path
 from tools.simulate import write_universe
 
 ROOT = Path(__file__).parents[2]
-COPIED = ("Snakefile", "workflow", "config", "profiles")
+COPIED = ("Snakefile", "workflow", "config", "profiles", "pyproject.toml")
 SMALL = {
     "data_folder": "prices",
     "seed": 7,

@@ -16,7 +16,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from greenlight.weights import CHECKPOINTS
+from greenlight_forecasters import CHECKPOINTS
 from tests.workflow.project import SMALL
 
 pytestmark = pytest.mark.slow

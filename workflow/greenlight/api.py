@@ -11,13 +11,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict
 
 from greenlight.data.windows import CLOSE, FEATURES, Window, same_shape, window_seed
-from greenlight.errors import MissingWeights, UserError
+from greenlight.errors import MissingWeights, UserError, nearest
 from greenlight.variants import MODES, Variant
 from greenlight.weights import (
     CONFIG,
@@ -79,20 +79,6 @@ class ModelSettings(BaseModel):
     deployed: str | None = None
     """What production runs now: if it no longer passes, the gate fails even where another variant would."""
 
-    @model_validator(mode="after")
-    def _reference_is_examined(self) -> Self:
-        if len(set(self.variants)) != len(self.variants):
-            raise ValueError(f"a variant is named twice in {', '.join(self.variants)}")
-        for key in ("reference", "deployed"):
-            name = getattr(self, key)
-            if name is not None and name not in self.variants:
-                raise ValueError(f"{key} {name!r} is not among the variants {', '.join(self.variants)}")
-        reference = Variant.parse(self.reference)
-        if reference.compiled or reference.reduced:
-            what = "is compiled" if reference.compiled else f"computes in {reference.precision}"
-            raise ValueError(f"reference {self.reference!r} {what}; the reference must be an eager variant in float32")
-        return self
-
     def own(self) -> dict[str, Any]:
         """The model's own settings as plain values, as `LoadOptions.settings` takes them."""
         shared = set(ModelSettings.model_fields)
@@ -149,7 +135,7 @@ class Implementation:
     folders: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Model:
     """A model as the gate sees it. A plug-in is one of these, or of a subclass.
 
@@ -200,12 +186,33 @@ class Model:
         }
         return {role: [getattr(settings, key) for key in pair] for role, pair in keys.items()}
 
-    def problem_with(self, settings: ModelSettings) -> str:
-        """Why settings that are well formed can't be meant, in words; empty where they can."""
+    def problem_with(self, settings: ModelSettings) -> tuple[str, str] | None:
+        """Why settings that are well formed can't be meant: a key, and a sentence; None where they can."""
+        known, chosen = self.variants_of(settings), settings.variants
+        for name in chosen:
+            if name not in known:
+                return "variants", f"unknown variant {name!r}{nearest(name, known)}; known are {', '.join(known)}"
+        if len(set(chosen)) != len(chosen):
+            return "variants", f"a variant is named twice in {', '.join(chosen)}"
+        for key in ("reference", "deployed"):
+            name = getattr(settings, key)
+            if name is not None and name not in chosen:
+                return key, f"{name!r} is not among the variants {', '.join(chosen)}"
+        reference = Variant.parse(settings.reference)
+        if reference.compiled or reference.reduced:
+            what = "is compiled" if reference.compiled else f"computes in {reference.precision}"
+            return "reference", f"{str(reference)!r} {what}; the reference must be an eager variant in float32"
+        for name in chosen:
+            pair = Variant.parse(name).own_eager
+            if pair not in chosen and not self.draws_alike(settings, name, settings.reference):
+                return "variants", (
+                    f"{name!r} draws other random numbers than the reference {settings.reference!r}, so that its "
+                    f"forecasts can be compared one by one with {pair!r} only; add {pair!r} to the variants"
+                )
         for role, (source, revision) in self.sources_of(settings).items():
             if problem := source_problem(str(source), revision):
-                return f"{'source' if role == MODEL else role} {problem}"
-        return ""
+                return "source" if role == MODEL else role, problem
+        return None
 
 
 @dataclass(frozen=True)

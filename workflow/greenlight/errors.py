@@ -1,6 +1,9 @@
-"""The one error that users see."""
+"""The error that users see, and what helps them mend it."""
 
 from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
 
 
 class UserError(Exception):
@@ -17,3 +20,9 @@ class MissingWeights(UserError):
 
 class NotAsPlanned(UserError):
     """What a trial found is not what the run was planned with: weights or code that changed meanwhile."""
+
+
+def nearest(word: str, known: Sequence[str]) -> str:
+    """` (did you mean …?)` with the known word that is most like a wrong one; empty if none is like it."""
+    close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+    return f" (did you mean {close[0]!r}?)" if close else ""

@@ -1,77 +1,185 @@
-"""Which models there are, in which implementations, and how to load one.
+"""Finds models: those that installed packages bring, and those of files that the configuration names.
 
-Nothing of torch is imported with this module: the workflow reads the names while it plans. The imports stand
-literally in the branches so that whoever follows the imports of a file finds the code that a model runs.
+Nothing of torch is imported with a plug-in: the workflow reads it while it plans. What it names by dotted paths, its
+forecasters, is imported in trials.
 """
 
 from __future__ import annotations
 
-from greenlight.api import Forecaster, LoadOptions
-from greenlight.errors import UserError
-from greenlight.variants import MODES, Variant
+import importlib
+import importlib.util
+import re
+import sys
+import tomllib
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import entry_points
+from pathlib import Path
+from types import ModuleType
 
-MODELS = ("toto", "kronos")
-_IMPLEMENTATIONS = {"toto": ("upstream", "host-index", "static"), "kronos": ("upstream", "static")}
+from greenlight.api import Forecaster, LoadOptions, Model
+from greenlight.errors import UserError, nearest
 
-# What an implementation computes in beside float32. The published Toto in bfloat16 rounds the prices themselves, and
-# torch draws no gamma numbers in it on a CPU; Kronos' tokens are signs and likeliest classes, which rounding flips.
-_PRECISIONS = {
-    ("toto", "upstream"): ("tf32",),
-    ("toto", "host-index"): ("tf32",),
-    ("toto", "static"): ("tf32", "bf16"),
-}
-
-# Implementations that draw from the same distributions as the others but in an order of their own.
-_OWN_DRAWS = {"toto": ("static",), "kronos": ()}
-
-
-def implementations(model: str) -> tuple[str, ...]:
-    """Names of a model's implementations; UserError for an unknown model."""
-    if model not in _IMPLEMENTATIONS:
-        raise UserError(f"there is no model {model!r}; expected one of {', '.join(MODELS)}")
-    return _IMPLEMENTATIONS[model]
+GROUP = "greenlight.models"
+_CHECKOUT = Path(__file__).parents[2]
+_NAME = re.compile(r"[a-z][a-z0-9-]*")
 
 
-def known_variants(model: str) -> list[str]:
-    """Every variant of a model; UserError for an unknown model."""
-    return [
-        str(Variant(implementation, mode, precision))
-        for implementation in implementations(model)
-        for precision in ("float32", *_PRECISIONS.get((model, implementation), ()))
-        for mode in MODES
-    ]
+@dataclass(frozen=True)
+class Reference:
+    """Where an object is: `package.module:NAME`, or `path/to/file.py:NAME`.
+
+    Attributes:
+        file: the file, as it is written; None for a module of an installed package.
+        module: dotted name of the module; of a file, the name of its own that it is imported under.
+        name: the object's name in it.
+    """
+
+    file: Path | None
+    module: str
+    name: str
+
+    @classmethod
+    def parse(cls, text: str, model: str) -> Reference:
+        """Read a reference to a model's plug-in; UserError names what was expected."""
+        place, _, name = text.rpartition(":")
+        if not place or not name.isidentifier():
+            raise UserError(
+                f"models.{model}.plugin: expected path/to/file.py:NAME, or package.module:NAME, found {text!r}"
+            )
+        if place.endswith(".py"):
+            return cls(Path(place).expanduser(), f"greenlight_plugin_{model.replace('-', '_')}", name)
+        return cls(None, place, name)
 
 
-def draws_alike(model: str, first: str, second: str) -> bool:
-    """Whether two variants of a model draw the same random numbers for the same window and seed."""
-    names = {Variant.parse(variant).implementation for variant in (first, second)}
-    return len(names) == 1 or names.isdisjoint(_OWN_DRAWS[model])
+@cache
+def installed_plugins() -> dict[str, str]:
+    """Reference of the plug-in of each model that an installed package brings, by the model's name.
+
+    Of the checkout that this package lies in, its pyproject.toml is read: what was installed may be older.
+    """
+    found: dict[str, str] = {}
+    for entry in entry_points(group=GROUP):
+        if found.setdefault(entry.name, entry.value) != entry.value:
+            raise UserError(
+                f"two installed packages bring a model {entry.name!r}: {found[entry.name]} and {entry.value}; "
+                "uninstall one of them"
+            )
+    try:
+        project = tomllib.loads((_CHECKOUT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    except (OSError, ValueError, KeyError):
+        return found
+    own = project.get("entry-points", {}).get(GROUP, {}) if project.get("name") == "greenlight" else {}
+    return own | {name: found[name] for name in sorted(found) if name not in own}
 
 
-def load_forecaster(model: str, implementation: str, options: LoadOptions) -> Forecaster:
+@cache
+def model_of(name: str, plugin: str | None = None) -> Model:
+    """The model of a name; UserError if there is none, or what is named is none.
+
+    Args:
+        plugin: where its plug-in is, as for `Reference`; None for one that an installed package brings.
+    """
+    text = plugin or installed_plugins().get(name)
+    if text is None:
+        known = list(installed_plugins())
+        raise UserError(
+            f"there is no model {name!r}{nearest(name, known)}; installed packages bring {', '.join(known)}. "
+            f"A plug-in of your own is named by models.{name}.plugin: path/to/file.py:NAME"
+        )
+    reference = Reference.parse(text, name)
+    found = getattr(_imported(reference, name), reference.name, None)
+    if not isinstance(found, Model):
+        raise UserError(
+            f"models.{name}.plugin: {text} is {type(found).__name__}, expected a greenlight.api.Model"
+            if found is not None
+            else f"models.{name}.plugin: {text}: there is no {reference.name} in it"
+        )
+    if found.name != name:
+        raise UserError(f"models.{name}.plugin: {text} is the plug-in of {found.name!r}; name it models.{found.name}")
+    for word in (name, *found.implementations):
+        if not _NAME.fullmatch(word):
+            raise UserError(
+                f"models.{name}.plugin: {text}: {word!r} can't be the name of a model or an implementation; "
+                "expected lower-case letters, digits and hyphens, a letter first"
+            )
+    return found
+
+
+def reference_of(name: str, plugin: str | None = None) -> str:
+    """The reference of a model's plug-in; arguments and UserError as for `model_of`."""
+    model_of(name, plugin)
+    return plugin or installed_plugins()[name]
+
+
+def _imported(reference: Reference, model: str) -> ModuleType:
+    """The module of a plug-in. A file is imported under a name of its own, with its folder last on sys.path."""
+    key, before = f"models.{model}.plugin", "torch" in sys.modules
+    try:
+        if reference.file is None:
+            module = importlib.import_module(reference.module)
+        else:
+            module = _import_file(reference.file, reference.module, key)
+    except UserError:
+        raise
+    except Exception as error:
+        place = reference.file or reference.module
+        raise UserError(f"{key}: {place} can't be imported ({type(error).__name__}: {error}); mend it") from error
+    if not before and "torch" in sys.modules:
+        raise UserError(
+            f"{key}: {reference.file or reference.module} imports torch, which takes seconds whenever a run is "
+            "planned; import it within functions, or in another file that Implementation.target names"
+        )
+    return module
+
+
+def _import_file(file: Path, name: str, key: str) -> ModuleType:
+    path = file.absolute()
+    known = sys.modules.get(name)
+    if known is not None and known.__file__ == str(path):
+        return known
+    if not path.is_file():
+        raise UserError(f"{key}: there is no file {file}; expected a Python file that holds a greenlight.api.Model")
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    if str(path.parent) not in sys.path:
+        sys.path.append(str(path.parent))
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
+
+
+def _forecaster_class(model: str, target: str, plugin: str | None) -> type[Forecaster]:
+    """The class that an implementation's `target` names; imports torch. UserError if it is not there."""
+    reference = Reference.parse(reference_of(model, plugin), model)
+    place, _, name = target.rpartition(":")
+    module = importlib.import_module(place) if place else _imported(reference, model)
+    beside = reference.file.absolute().parent / f"{place}.py" if reference.file and place else None
+    if beside and beside.is_file() and Path(module.__file__ or "").resolve() != beside.resolve():
+        raise UserError(
+            f"models.{model}.plugin: {target} is {module.__file__}, not {beside} beside the plug-in; rename the latter"
+        )
+    if not isinstance(kind := getattr(module, name, None), type) or not issubclass(kind, Forecaster):
+        raise UserError(f"models.{model}.plugin: {target} is not there or no greenlight.api.Forecaster")
+    return kind
+
+
+def load_forecaster(model: str, implementation: str, options: LoadOptions, plugin: str | None = None) -> Forecaster:
     """One implementation of one model with its weights loaded, in eager mode.
+
+    Args:
+        plugin: as for `model_of`.
 
     Raises:
         UserError: an unknown name, or weights that are missing or do not fit.
     """
-    if implementation not in implementations(model):
-        raise UserError(
-            f"model {model} has no implementation {implementation!r}; "
-            f"expected one of {', '.join(implementations(model))}"
-        )
-    if model == "kronos":
-        from greenlight_forecasters.kronos.static import KronosStatic
-        from greenlight_forecasters.kronos.upstream import KronosUpstream
-
-        return (KronosUpstream if implementation == "upstream" else KronosStatic).load(options)
-    if implementation == "upstream":
-        from greenlight_forecasters.toto.upstream import TotoUpstream
-
-        return TotoUpstream.load(options)
-    if implementation == "host-index":
-        from greenlight_forecasters.toto.host_index import TotoHostIndex
-
-        return TotoHostIndex.load(options)
-    from greenlight_forecasters.toto.static import TotoStatic
-
-    return TotoStatic.load(options)
+    found = model_of(model, plugin)
+    known = found.implementations_of(found.settings.model_construct(**options.settings))
+    if implementation not in known:
+        raise UserError(f"model {model} has no implementation {implementation!r}; expected one of {', '.join(known)}")
+    return _forecaster_class(model, known[implementation].target, plugin).load(options)

@@ -14,7 +14,7 @@ import platform
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
@@ -28,27 +28,24 @@ _ROOT = Path(__file__).resolve().parents[1]  # the folder that holds the package
 # Packages whose version shapes a stage's result. A change makes the stages that name them stale.
 DATA_PACKAGES = ("numpy", "pandas", "pyarrow")
 TORCH_PACKAGES = ("torch", "numpy", "safetensors")
-MODEL_PACKAGES = {
-    "toto": ("toto-ts", "gluonts", "rotary-embedding-torch", "einops"),
-    "kronos": (),
-}
-# Modules that import code from a folder that the configuration names. No fingerprint sees that code, so its content
-# stands in the descriptions of the jobs that run it (`published_code` in stages.jobs).
-DYNAMIC_IMPORTS = ("greenlight_forecasters.kronos.published",)
 JUDGE_PACKAGES = ("numpy", "scipy", "pyarrow")
 REPORT_PACKAGES = ("jinja2", "matplotlib")
 
 
 @cache
-def _module_file(module: str, root: Path) -> Path | None:
-    """File of a first-party module, or None where the name is an attribute or another package's."""
+def _module_file(module: str, root: Path, beside: Path | None) -> tuple[Path, str] | None:
+    """(file, name that is shown) of a first-party module; None if the name is an attribute or another package's.
+
+    A module beside a plug-in's file is shown by its file's name there.
+    """
     parts = module.split(".")
-    if parts[0] not in FIRST_PARTY:
+    folder = root if parts[0] in FIRST_PARTY else beside
+    if folder is None:
         return None
-    base = root.joinpath(*parts)
+    base = folder.joinpath(*parts)
     for candidate in (base / "__init__.py", base.with_suffix(".py")):
         if candidate.is_file():
-            return candidate
+            return candidate, module if folder is root else candidate.relative_to(folder).as_posix()
     return None
 
 
@@ -139,28 +136,34 @@ def _parse(content: bytes, file: Path, module: str) -> Parsed:
                 origin = ".".join([*parents, origin] if origin else parents)
             names += [origin, *(f"{origin}.{alias.name}" for alias in node.names)]
     code = ast.dump(_WithoutDocstrings().visit(tree))
-    return hashlib.sha256(code.encode()).hexdigest(), tuple(n for n in names if n.split(".")[0] in FIRST_PARTY)
+    return hashlib.sha256(code.encode()).hexdigest(), tuple(names)
 
 
-def import_closure(modules: Iterable[str], without: Sequence[str] = (), root: Path = _ROOT) -> dict[str, str]:
+def import_closure(modules: Iterable[str], root: Path = _ROOT, beside: Path | None = None) -> dict[str, str]:
     """Every first-party module that `modules` import, directly or not, with the hash of its code.
 
-    Imports inside functions count; comments, docstrings and layout do not. A module under one of the packages in
-    `without` is left out, together with what only it imports: a stage of one model does not depend on another.
+    Imports inside functions count; comments, docstrings and layout do not.
+
+    Args:
+        root: the folder of the first-party packages.
+        beside: the folder of a plug-in that is a file; modules there count too, by the names of their files.
     """
     found: dict[str, str] = {}
+    seen: set[str] = set()
     required = frozenset(modules)
     waiting = list(required)
     while waiting:
         module = waiting.pop()
-        if module in found or any(module == name or module.startswith(f"{name}.") for name in without):
+        if module in seen:
             continue
-        file = _module_file(module, root)
-        if file is None:
+        seen.add(module)
+        place = _module_file(module, root, beside)
+        if place is None:
             if module in required:
                 raise ModuleNotFoundError(f"there is no module {module}")
             continue
-        found[module], imported = _parsed(file, module, file.stat().st_mtime_ns)
+        file, shown = place
+        found[shown], imported = _parsed(file, module, file.stat().st_mtime_ns)
         parent = module.rpartition(".")[0]
         waiting += [*imported, *([parent] if parent else [])]
     return dict(sorted(found.items()))
@@ -176,11 +179,6 @@ def tree_digest(folder: Path, pattern: str = "*") -> str:
     """One hash over the names and contents of the files of some names below a folder, which need not exist."""
     files = sorted(path for path in folder.rglob(pattern) if path.is_file() and not path.name.startswith("."))
     return digest({path.relative_to(folder).as_posix(): sha256_of(path) for path in files})
-
-
-def file_digests(files: Iterable[Path]) -> str:
-    """One hash over the names and contents of files, absent ones included as absent."""
-    return digest({p.name: _content_hash(p) if p.is_file() else None for p in map(Path, files)})
 
 
 def _content_hash(path: Path) -> str:

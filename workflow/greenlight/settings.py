@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
+from greenlight.api import Model, ModelSettings
 from greenlight.data.repair import RepairRules
-from greenlight.errors import UserError
+from greenlight.errors import UserError, nearest
 from greenlight.files import json_text
 from greenlight.judgement.rules import Rules
-from greenlight.plugins import draws_alike, known_variants
+from greenlight.plugins import installed_plugins, model_of
 from greenlight.statistics.looks import confirming_pairs, needed_for_a_bound, rate_at
 from greenlight.trials.device_settings import DeviceSettings
-from greenlight.variants import Variant
-from greenlight.weights import source_problem
 
 # Keys that there were, and what to write in their place.
 _GONE = {"dtype": "a precision is part of a variant's name now, such as static-default-bf16"}
@@ -127,130 +127,13 @@ class AcceptSettings(_Section):
         return self
 
 
-class ModelSettings(_Section):
-    """What every model has."""
-
-    model: ClassVar[str]
-
-    source: str = "embedded"
-    """`embedded` (the small checkpoint that ships), a local folder, or a Hugging Face id such as owner/name."""
-    revision: str | None = None
-    """Commit of a Hugging Face id, 40 hexadecimal digits; needed there."""
-    variants: tuple[str, ...]
-    """Variants to examine, each <implementation>-<mode>, or <implementation>-<mode>-<precision> with a precision of
-    tf32 (on a CUDA device; elsewhere it is float32) or bf16 where the implementation has it."""
-    reference: str = "upstream-eager"
-    """The variant that the others are compared with."""
-    deployed: str | None = None
-    """What production runs now: if it no longer passes, the gate fails even where another variant would."""
-
-    @field_validator("variants")
-    @classmethod
-    def _variants_exist(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-        known = known_variants(cls.model)
-        for name in names:
-            if name not in known:
-                raise ValueError(f"unknown variant {name!r}{_nearest(name, known)}; known are {', '.join(known)}")
-        if len(set(names)) != len(names):
-            raise ValueError(f"a variant is named twice in {', '.join(names)}")
-        return names
-
-    @model_validator(mode="after")
-    def _reference_is_examined(self) -> ModelSettings:
-        for key in ("reference", "deployed"):
-            name = getattr(self, key)
-            if name is not None and name not in self.variants:
-                raise ValueError(f"{key} {name!r} is not among the variants {', '.join(self.variants)}")
-        reference = Variant.parse(self.reference)
-        if reference.compiled or reference.reduced:
-            what = "is compiled" if reference.compiled else f"computes in {reference.precision}"
-            raise ValueError(f"reference {self.reference!r} {what}; the reference must be an eager variant in float32")
-        if problem := source_problem(self.source, self.revision):
-            raise ValueError(f"source {problem}")
-        return self
-
-    @model_validator(mode="after")
-    def _has_what_it_is_compared_with(self) -> ModelSettings:
-        for name in self.variants:
-            pair = Variant.parse(name).own_eager
-            if pair not in self.variants and not draws_alike(self.model, name, self.reference):
-                raise ValueError(
-                    f"{name!r} draws other random numbers than the reference {self.reference!r}, so that its forecasts "
-                    f"can be compared one by one with {pair!r} only; add {pair!r} to the variants"
-                )
-        return self
-
-    def model_settings(self) -> dict[str, Any]:
-        """The model's own settings, as `LoadOptions.settings` takes them."""
-        shared = set(ModelSettings.model_fields)
-        return {key: value for key, value in self.model_dump(mode="json").items() if key not in shared}
-
-
-class TotoSettings(ModelSettings):
-    """Datadog's Toto."""
-
-    model: ClassVar[str] = "toto"
-
-    variants: tuple[str, ...] = ("upstream-eager", "upstream-default", "static-eager", "static-default")
-    """Variants to examine, each <implementation>-<mode>."""
-    samples_per_batch: int = Field(default=32, ge=1)
-    """Samples that the published code decodes at once, lowered to a divisor of evaluation.samples."""
-
-
-class KronosSettings(ModelSettings):
-    """Kronos, model and tokenizer."""
-
-    model: ClassVar[str] = "kronos"
-
-    variants: tuple[str, ...] = ("upstream-eager", "static-eager", "static-default")
-    """Variants to examine, each <implementation>-<mode>."""
-    tokenizer: str = "embedded"
-    """Where the tokenizer's weights are, as for source."""
-    tokenizer_revision: str | None = None
-    """Commit of the tokenizer's Hugging Face id."""
-    published_code: str | None = None
-    """A folder with the published code (model/kronos.py, model/module.py), whose loop then is `upstream`; it is run."""
-    max_context: int = Field(default=512, ge=1)
-    """Tokens that the model attends to; older ones are dropped."""
-    temperature: float = Field(default=1.0, gt=0)
-    """Divides the logits before sampling."""
-    top_k: int = Field(default=0, ge=0)
-    """Keep the k likeliest tokens; 0 keeps all. As published, top_p is not applied where this is set."""
-    top_p: float = Field(default=1.0, gt=0, le=1)
-    """Keep the likeliest tokens up to this probability."""
-
-    windows_per_batch: int | None = Field(default=None, ge=1)
-    """The most windows that `static` forecasts at once; 8 where it is not set. On a GPU, set it to all."""
-    series_per_batch: int | None = Field(default=None, ge=1)
-    """The most sliding windows that `static` recomputes at once; where it is not set, 1 on a CPU and 16 elsewhere."""
-    capacity: int | None = Field(default=None, ge=1)
-    """Context rows that `static` reserves its cache for; as many as the first call needs where it is not set."""
-
-    @model_validator(mode="after")
-    def _tokenizer_is_pinned(self) -> KronosSettings:
-        if problem := source_problem(self.tokenizer, self.tokenizer_revision):
-            raise ValueError(f"tokenizer {problem}")
-        return self
-
-    def model_settings(self) -> dict[str, Any]:
-        """As for every model; without what is not set and then has no effect on a forecast."""
-        unset = {"published_code", "windows_per_batch", "series_per_batch", "capacity"}
-        own = super().model_settings()
-        return {key: value for key, value in own.items() if key not in unset or value is not None}
-
-
 class Models(_Section):
     """The models to gate; leave one out, or set it to null, to skip it."""
-
-    toto: TotoSettings | None = None
-    """Datadog's Toto; null leaves it out."""
-    kronos: KronosSettings | None = None
-    """Kronos; null leaves it out."""
 
     @model_validator(mode="after")
     def _at_least_one(self) -> Models:
         if not dict(self.items()):
-            raise ValueError("names no model; name at least one of toto, kronos")
+            raise ValueError(f"names no model; name at least one of {', '.join(installed_plugins())}")
         return self
 
     def items(self) -> Iterator[tuple[str, ModelSettings]]:
@@ -323,6 +206,51 @@ class Settings(_Section):
         return self
 
 
+@cache
+def _settings_of(model: Model) -> type[ModelSettings]:
+    """The settings of a model's plug-in, checked against what it has."""
+
+    def check(settings: ModelSettings) -> ModelSettings:
+        if problem := model.problem_with(settings):
+            key, sentence = problem
+            raise PydanticCustomError("plug_in", "{sentence}", {"key": key, "sentence": sentence})
+        return settings
+
+    own = model.settings
+    checked = {"_as_the_plug_in_has_it": model_validator(mode="after")(check)}
+    return create_model(own.__name__, __base__=own, __doc__=own.__doc__, __validators__=checked)
+
+
+@cache
+def _settings_with(plugins: tuple[tuple[str, str | None], ...]) -> type[Settings]:
+    """The class of all settings where `models` knows those of some plug-ins, given by name and reference."""
+    found = {name: model_of(name, plugin) for name, plugin in plugins}
+    fields: dict[str, Any] = {
+        name: (_settings_of(model) | None, Field(default=None, description=f"{model.settings.__doc__} Null: left out."))
+        for name, model in found.items()
+    }
+    models = create_model("Models", __base__=Models, __doc__=Models.__doc__, **fields)
+    return create_model("Settings", __base__=Settings, __doc__=Settings.__doc__, models=(models, ...))
+
+
+def make_settings(config: Mapping[str, Any]) -> Settings:
+    """Check a configuration, with the settings of each model as its plug-in has them.
+
+    Raises:
+        UserError: a plug-in that can't be read.
+        ValidationError: anything else that is wrong.
+    """
+    models = config.get("models")
+    named = models if isinstance(models, Mapping) else {}
+    plugins: dict[str, str | None] = dict.fromkeys(installed_plugins())
+    for name, own in named.items():
+        if isinstance(own, Mapping) and isinstance(own.get("plugin"), str):
+            plugins[name] = own["plugin"]
+    # A plug-in that is not named is not read: what is wrong with it concerns nobody here.
+    known = {name: plugin for name, plugin in plugins.items() if name in named}
+    return _settings_with(tuple(known.items())).model_validate(config)
+
+
 def load_settings(config: Mapping[str, Any], files: Sequence[str | Path]) -> Settings:
     """Check a configuration as Snakemake merged it.
 
@@ -335,9 +263,9 @@ def load_settings(config: Mapping[str, Any], files: Sequence[str | Path]) -> Set
     """
     where = ", ".join(str(file) for file in files) or "the configuration"
     try:
-        return Settings.model_validate(_with_null(dict(config)))
+        return make_settings(_with_null(dict(config)))
     except ValidationError as error:
-        lines = [_explain(problem) for problem in error.errors()]
+        lines = [_explain(problem, config) for problem in error.errors()]
         raise UserError(f"{where} (or --config): " + "\n  ".join(["", *lines] if len(lines) > 1 else lines)) from None
 
 
@@ -348,22 +276,37 @@ def _with_null(value: Any) -> Any:
     return value
 
 
-def _explain(problem: Mapping[str, Any]) -> str:
+def _explain(problem: Mapping[str, Any], config: Mapping[str, Any]) -> str:
     key = ".".join(str(part) for part in problem["loc"]) or "the configuration"
     if problem["type"] == "extra_forbidden":
-        name, known = str(problem["loc"][-1]), _keys_at(problem["loc"][:-1])
-        told = _nearest(name, known) if name not in _GONE else f" ({_GONE[name]})"
+        if problem["loc"][:-1] == ("models",):
+            return f"{key}: {_unknown_model(str(problem['loc'][-1]))}"
+        name, known = str(problem["loc"][-1]), _keys_at(problem["loc"][:-1], config)
+        told = nearest(name, known) if name not in _GONE else f" ({_GONE[name]})"
         return f"{key}: unknown key{told}; known here are {', '.join(known)}. Correct or remove it."
+    if problem["type"] == "plug_in":
+        return f"{key}.{problem['ctx']['key']}: {problem['msg']}"
     message = problem["msg"].removeprefix("Value error, ")
     found = problem.get("input")
     shown = "" if isinstance(found, (dict, BaseModel)) else f" (found {found!r})"
     return f"{key}: {message}{shown}"
 
 
-def _keys_at(path: Sequence[Any]) -> list[str]:
+def _unknown_model(name: str) -> str:
+    try:
+        model_of(name)
+    except UserError as error:
+        return str(error)
+    return "not known here"
+
+
+def _keys_at(path: Sequence[Any], config: Mapping[str, Any]) -> list[str]:
     """Keys that the section at `path` knows."""
     section: type[BaseModel] = Settings
-    for part in path:
+    for number, part in enumerate(path):
+        if path[:number] == ("models",):
+            section = model_of(str(part), config["models"][part].get("plugin")).settings
+            continue
         annotation = section.model_fields[part].annotation if part in section.model_fields else None
         options = [annotation, *getattr(annotation, "__args__", ())]
         inner = [o for o in options if isinstance(o, type) and issubclass(o, BaseModel)]
@@ -373,14 +316,12 @@ def _keys_at(path: Sequence[Any]) -> list[str]:
     return sorted(section.model_fields)
 
 
-def _nearest(word: str, known: Sequence[str]) -> str:
-    close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
-    return f" (did you mean {close[0]!r}?)" if close else ""
-
-
 def schema() -> dict[str, Any]:
     """The JSON schema of the configuration, as config/config.schema.json has it."""
-    return Settings.model_json_schema()
+    found = _settings_with(tuple((name, None) for name in installed_plugins())).model_json_schema()
+    # Of a model that the configuration brings a plug-in for, only the plug-in knows the keys.
+    found["$defs"]["Models"]["additionalProperties"] = {"type": "object", "required": ["plugin"]}
+    return found
 
 
 if __name__ == "__main__":

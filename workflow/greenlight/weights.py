@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from greenlight.code import resolved
 from greenlight.errors import MissingWeights, NotAsPlanned, UserError
 from greenlight.files import known_hashes, read_json
 
@@ -24,7 +25,6 @@ WEIGHTS = "model.safetensors"
 TRAINING = "training.json"
 MODEL = "model"
 """Role of the checkpoint that every model has."""
-CHECKPOINTS = Path(__file__).parents[1] / "greenlight_forecasters" / "checkpoints"
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _NAMED_KEYS = 8
@@ -35,8 +35,8 @@ def resolve_checkpoint(
     revision: str | None = None,
     needs: Sequence[str] = (CONFIG, WEIGHTS),
     *,
-    embedded: str,
-    setting: str | None = None,
+    embedded: Path | None,
+    setting: str,
 ) -> Path:
     """The folder that holds a checkpoint's files.
 
@@ -45,17 +45,20 @@ def resolve_checkpoint(
             A folder that exists wins over an id.
         revision: the 40-digit commit of a Hugging Face id; None for the others.
         needs: the files that must be there.
-        embedded: the folder in `greenlight/models/checkpoints` that `embedded` stands for.
+        embedded: the folder that `embedded` stands for; None where no checkpoint ships.
         setting: the configuration key that names the source, for error messages.
 
     Raises:
         MissingWeights: files that are neither on this machine nor to be had from the hub.
         UserError: a source or revision that can't be meant.
     """
-    setting = setting or f"models.{embedded}.source"
     if problem := source_problem(source, revision):
         raise UserError(f"{setting}: {problem}")
-    folder = CHECKPOINTS / embedded if source == "embedded" else Path(source).expanduser()
+    if source == "embedded":
+        if embedded is None:
+            raise UserError(f"{setting}: no checkpoint ships with this model; name a folder or a Hugging Face id")
+        return _complete(embedded, needs, setting)
+    folder = Path(source).expanduser()
     if source and folder.is_dir():
         return _complete(folder, needs, setting)
     if not _HUB_ID.fullmatch(source) or revision is None:
@@ -88,11 +91,14 @@ def source_problem(source: str, revision: str | None) -> str:
     return ""
 
 
-def checkpoint_folders(model: str, sources: Mapping[str, Sequence[str | None]]) -> dict[str, Path]:
+def checkpoint_folders(
+    model: str, sources: Mapping[str, Sequence[str | None]], embedded: Mapping[str, Path | None]
+) -> dict[str, Path]:
     """Absolute folder of each checkpoint of a model by its role; fetches a pinned revision that is not here yet.
 
     Args:
         sources: (source, revision) by role: `model`, and what else the model has, such as `tokenizer`.
+        embedded: by role, the folder that `embedded` stands for.
 
     Raises:
         UserError: as `resolve_checkpoint`.
@@ -101,11 +107,17 @@ def checkpoint_folders(model: str, sources: Mapping[str, Sequence[str | None]]) 
         role: resolve_checkpoint(
             str(source),
             revision,
-            embedded=model if role == MODEL else f"{model}-{role}",
+            embedded=embedded[role],
             setting=f"models.{model}.{'source' if role == MODEL else role}",
         ).absolute()
         for role, (source, revision) in sources.items()
     }
+
+
+def folders_of_job(job: Mapping[str, Any]) -> dict[str, Path]:
+    """As `checkpoint_folders`, from the description of a weights job."""
+    embedded = {role: text and resolved(text) for role, text in job["embedded"].items()}
+    return checkpoint_folders(job["model"], job["sources"], embedded)
 
 
 def _complete(folder: Path, needs: Sequence[str], setting: str) -> Path:
@@ -229,37 +241,6 @@ def check_contents(role: str, folder: Path, planned: Mapping[str, str]) -> None:
                 f"{folder / name} ({role}): the run was planned with {was}, found {now}: the file has changed since. "
                 "Start the run again"
             )
-
-
-def published_files(folder: str, setting: str) -> list[Path]:
-    """The Python files of Kronos' published code in a folder: `model/*.py`, kronos.py first.
-
-    Args:
-        folder: holds `model/kronos.py` and `model/module.py`, as github.com/shiyu-coder/Kronos does.
-        setting: the configuration key that names the folder, for the message.
-
-    Raises:
-        UserError: one of the two is missing.
-    """
-    package = Path(folder).expanduser() / "model"
-    needed = [package / "kronos.py", package / "module.py"]
-    absent = [str(file) for file in needed if not file.is_file()]
-    if absent:
-        raise UserError(
-            f"{setting}: {', '.join(absent)} not found; expected a folder with the published code, such as a clone "
-            "of github.com/shiyu-coder/Kronos"
-        )
-    return needed + sorted(set(package.rglob("*.py")) - set(needed))
-
-
-def published_hash(folder: str, setting: str) -> str:
-    """SHA-256 over names and contents of `published_files`, as hexadecimal text."""
-    files = published_files(folder, setting)
-    digest = hashlib.sha256()
-    for file in files:
-        digest.update(f"{file.relative_to(files[0].parent).as_posix()}\0".encode())
-        digest.update(hashlib.sha256(file.read_bytes()).digest())
-    return digest.hexdigest()
 
 
 def trained_until(checkpoint: Path) -> dict[str, np.datetime64]:

@@ -33,7 +33,7 @@ DIAGNOSING = any(argument.partition(":")[0] == "diagnose" for argument in sys.ar
 
 try:
     PLAN, LAYOUT = make_plan(
-        config, workflow.configfiles, for_a_job=workflow.remote_exec, diagnosing=DIAGNOSING
+        config, workflow.configfiles, for_a_job=workflow.remote_exec, diagnosing=DIAGNOSING, checkout=Path(workflow.basedir)
     )
     STALE = stale_jobs(PLAN, LAYOUT)
     STALE_MARK = str(LAYOUT.stale_mark)

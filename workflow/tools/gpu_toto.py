@@ -18,7 +18,8 @@ from greenlight.trials.runner import Limits, run_trial
 from greenlight.variants import Variant
 from greenlight.watch.precision import in_tf32
 from greenlight.watch.readiness import ReadinessRecorder
-from greenlight.weights import CHECKPOINTS, contents_of
+from greenlight.weights import contents_of
+from greenlight_forecasters import CHECKPOINTS
 from greenlight_forecasters.toto.checkpoint import COMPUTED, read_dimensions
 from greenlight_forecasters.toto.published import Toto
 from greenlight_forecasters.toto.static import TotoEngine, TotoStatic

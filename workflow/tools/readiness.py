@@ -19,7 +19,7 @@ import torch
 
 from greenlight.api import LoadOptions
 from greenlight.data.windows import practice_windows
-from greenlight.plugins import MODELS, implementations, load_forecaster
+from greenlight.plugins import load_forecaster, model_of
 from greenlight.provenance import package_versions
 from greenlight.watch.readiness import ReadinessRecorder
 
@@ -89,7 +89,7 @@ def _short(reason: str) -> str:
 def main() -> None:
     """Entry point."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS))
+    parser.add_argument("--models", nargs="+", choices=list(SETTINGS), default=list(SETTINGS))
     parser.add_argument("--context", type=int, default=96, help="rows that a model sees")
     parser.add_argument("--horizons", type=int, nargs="+", default=[16, 40], help="rows that it forecasts")
     arguments = parser.parse_args()
@@ -98,7 +98,7 @@ def main() -> None:
     horizons = " and ".join(map(str, arguments.horizons))
     print(f"{versions}; embedded checkpoints, context {arguments.context}, horizons {horizons}.\n")
     for model in arguments.models:
-        for implementation in implementations(model):
+        for implementation in model_of(model).implementations:
             print(f"greenlight: {model} {implementation}", file=sys.stderr, flush=True)
             record = predicted(model, implementation, arguments.context, arguments.horizons)
             print("\n".join(section(f"{model} {implementation}", record)), flush=True)

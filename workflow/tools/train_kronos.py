@@ -21,7 +21,8 @@ from torch.nn import functional
 
 from greenlight.errors import UserError
 from greenlight.files import atomic_path, write_json, write_text
-from greenlight.weights import CHECKPOINTS, CONFIG, TRAINING, WEIGHTS
+from greenlight.weights import CONFIG, TRAINING, WEIGHTS
+from greenlight_forecasters import CHECKPOINTS
 from greenlight_forecasters.kronos.candles import stamps, with_amount
 from greenlight_forecasters.kronos.config import CLIP, EPSILON, ModelConfig, TokenizerConfig
 from greenlight_forecasters.kronos.forecaster import MODEL_FOLDER, TOKENIZER_FOLDER

@@ -18,7 +18,8 @@ from safetensors.torch import save_file
 
 from greenlight.data.windows import CLOSE
 from greenlight.files import atomic_path, sha256_of, write_json, write_text
-from greenlight.weights import CHECKPOINTS, CONFIG, TRAINING, WEIGHTS
+from greenlight.weights import CONFIG, TRAINING, WEIGHTS
+from greenlight_forecasters import CHECKPOINTS
 from greenlight_forecasters.toto.checkpoint import CAUSAL_PATCH_SCALER, COMPUTED, STUDENT_T_MIXTURE
 from greenlight_forecasters.toto.inputs import price_unit
 from greenlight_forecasters.toto.published import CombinedLoss, Toto

@@ -14,7 +14,8 @@ from greenlight.data.repair import RepairRules
 from greenlight.data.series import series_arrays
 from greenlight.data.symbols import symbols_in
 from greenlight.data.windows import cut_windows
-from greenlight.weights import CHECKPOINTS, trained_until
+from greenlight.weights import trained_until
+from greenlight_forecasters import CHECKPOINTS
 from greenlight_forecasters.kronos.config import CLOSE, Settings
 from greenlight_forecasters.kronos.sampling import Filter, Sampling, probabilities
 from greenlight_forecasters.kronos.static import KronosStatic

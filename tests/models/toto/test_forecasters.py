@@ -16,11 +16,12 @@ from greenlight.data.series import series_arrays
 from greenlight.data.symbols import symbols_in
 from greenlight.data.windows import CLOSE, Window, cut_windows
 from greenlight.errors import UserError
-from greenlight.plugins import implementations, load_forecaster
-from greenlight.weights import CHECKPOINTS, trained_until
+from greenlight.plugins import load_forecaster, model_of
+from greenlight.weights import trained_until
+from greenlight_forecasters import CHECKPOINTS
 from tests.models.toto.published_toto import random_toto, save_checkpoint
 
-ALL = implementations("toto")
+ALL = tuple(model_of("toto").implementations)
 DATA = Path(__file__).parents[3] / "trainingdata"
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from greenlight.weights import CHECKPOINTS, trained_until, weights_hash
+from greenlight.weights import trained_until, weights_hash
+from greenlight_forecasters import CHECKPOINTS
 from greenlight_forecasters.toto import train
 from tools.training_data import describe, training_series
 

@@ -13,11 +13,11 @@ from pathlib import Path
 from greenlight.errors import UserError
 from greenlight.files import write_text
 from greenlight.layout import Layout
-from greenlight.provenance import moment
+from greenlight.provenance import load_parsed_code, moment
 from greenlight.run.job import Job
 from greenlight.run.ledger import enter, forget
 from greenlight.run.locking import join_run
-from greenlight.run.staleness import outputs_of, planned
+from greenlight.run.staleness import check_code, outputs_of, planned
 
 USER_ERROR = 2
 
@@ -42,7 +42,10 @@ def run_stage(description: str, stage: Callable[[Layout, Job, argparse.Namespace
         plan = planned(layout, name)
         job = plan["job"]
         forget(layout, name)
+        load_parsed_code(layout.parsed_code)
+        check_code(plan)
         stage(layout, job, arguments)
+        check_code(plan)  # nor while it ran
         enter(layout, name, job, outputs_of(layout, job), plan["upstream"], modules=plan["modules"], started=started)
     except UserError as error:
         report_error(layout, str(error))

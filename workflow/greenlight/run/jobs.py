@@ -15,12 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from greenlight import provenance
-from greenlight.plugins import draws_alike
+from greenlight.code import Code, portable
+from greenlight.plugins import Reference
 from greenlight.run.job import Job, job_name
-from greenlight.run.modules import modules_of
+from greenlight.run.modules import STAGE_MODULES, code_of
 from greenlight.run.scope import Scope
 from greenlight.variants import Variant
-from greenlight.weights import MODEL, checkpoint_folders, contents_of, published_hash
+from greenlight.weights import checkpoint_folders, contents_of
 
 # The rules that decide whether more pairs are measured.
 SLOWDOWN = ("slower", "slower_shown", "alpha")
@@ -44,22 +45,38 @@ class Plan(Scope):
     """The job descriptions of a run."""
 
     answers: dict[tuple[Any, ...], Any] = field(default_factory=dict, repr=False, compare=False)
+    codes: dict[str, Code] = field(default_factory=dict, repr=False, compare=False)
+    """The code of the jobs described so far, by its fingerprint."""
 
-    def _start(self, stage: str, **names: str | int) -> Job:
-        """The start of every description: what it is, and the fingerprint of its code."""
-        return {"stage": stage, **names, "code": self._fingerprint(stage, names.get("model"))}
+    def _start(self, stage: str, run: Iterable[str] = (), **names: str | int) -> Job:
+        """The start of every description: what it is, and the fingerprint of its code.
+
+        Args:
+            run: the variants that it runs.
+        """
+        known = self._code(stage, names.get("model"), tuple(run))
+        self.codes[(fingerprint := self._fingerprint(known))] = known
+        return {"stage": stage, **names, "code": fingerprint}
 
     @once
-    def _modules(self, stage: str, model: str | None) -> dict[str, str]:
-        return provenance.import_closure(*modules_of({"stage": stage, "model": model}))
+    def _code(self, stage: str, model: str | None, run: tuple[str, ...]) -> Code:
+        if not run or model is None:
+            return Code(STAGE_MODULES[stage])
+        plugin = Reference.parse(self.reference(model), model)
+        return code_of(stage, plugin, self.implementations(model), self.implementations(model, run))
+
+    @once
+    def contents(self, code: Code) -> dict[str, str]:
+        """Hash of every module that a job runs, and of every file of other people's code."""
+        return code.contents()
+
+    @once
+    def _fingerprint(self, code: Code) -> str:
+        return provenance.digest(self.contents(code))
 
     def modules(self, job: Job) -> dict[str, str]:
-        """Every first-party module that a job imports, with the hash of its code."""
-        return self._modules(job["stage"], job.get("model"))
-
-    @once
-    def _fingerprint(self, stage: str, model: str | None) -> str:
-        return provenance.digest(self._modules(stage, model))
+        """The contents of a job's code."""
+        return self.contents(self.codes[job["code"]])
 
     @once
     def _key(self, stage: str, *names: Any) -> str:
@@ -76,49 +93,50 @@ class Plan(Scope):
             "versions": provenance.package_versions(provenance.DATA_PACKAGES),
         }
 
-    def _sources(self, model: str) -> dict[str, list[str | None]]:
-        """[source, revision] of each checkpoint of a model, by role."""
-        settings = self.model(model)
-        sources = {MODEL: [settings.source, settings.revision]}
-        if model == "kronos":
-            sources["tokenizer"] = [settings.tokenizer, settings.tokenizer_revision]
-        return sources
-
     @once
     def _checkpoints(self, model: str) -> dict[str, dict[str, str]]:
         """Hash of each file of each checkpoint of a model, by role."""
-        folders = checkpoint_folders(model, self._sources(model))
+        plugin = self.plugin(model)
+        folders = checkpoint_folders(model, plugin.sources_of(self.model(model)), plugin.checkpoints)
         return {role: contents_of(folder) for role, folder in folders.items()}
 
-    def _published(self, model: str) -> dict[str, str]:
-        """Content of the published code that a model's `upstream` is run by; empty where none is named."""
-        folder = getattr(self.model(model), "published_code", None)
-        return {"published_code": published_hash(folder, f"models.{model}.published_code")[:16]} if folder else {}
+    def _embedded(self, model: str) -> dict[str, str | None]:
+        """Where the checkpoints lie that `embedded` stands for, by role."""
+        package = Reference.parse(self.reference(model), model).module.split(".")[0]
+        return {role: path and portable(path, package) for role, path in self.plugin(model).checkpoints.items()}
 
     @once
     def weights(self, model: str) -> Job:
         """Finding, or fetching, the weights of a model."""
-        checkpoints = {"sources": self._sources(model), "checkpoints": self._checkpoints(model)}
-        return self._start("weights", model=model) | checkpoints
+        return self._start("weights", model=model) | {
+            "plugin": self.reference(model),
+            "sources": self.plugin(model).sources_of(self.model(model)),
+            "embedded": self._embedded(model),
+            "checkpoints": self._checkpoints(model),
+        }
 
     def _trial(self, stage: str, model: str, variant: str) -> Job:
         reference, chosen = self.model(model).reference, Variant.parse(variant)
-        # What is timed is timed in pairs with the reference.
-        run = (variant, reference) if stage == "time" else (variant,)
-        return self._start(stage, model=model, variant=variant) | {
+        # Timing is in pairs with the reference, and numerics are held to it.
+        run = (variant, reference) if stage in ("time", "probe") else (variant,)
+        return self._start(stage, run, model=model, variant=variant) | {
             "implementation": chosen.implementation,
             "mode": chosen.mode,
             "precision": chosen.precision,
             "reference": reference,
-            **self._forecasting(model, run),
+            **self._forecasting(model),
         }
 
-    def _forecasting(self, model: str, variants: Iterable[str]) -> Job:
-        """What forecasts of some variants depend on, whatever they are made for."""
-        settings, shared = self.model(model), self.settings
+    def _forecasting(self, model: str) -> Job:
+        """What forecasts depend on, whatever they are made for."""
+        settings, shared, plugin = self.model(model), self.settings, self.plugin(model)
         return {
+            "plugin": self.reference(model),
+            "truth": dict(plugin.truth),
+            "levels": list(plugin.forecast.levels),
+            "random": plugin.forecast.random,
             "checkpoints": self._checkpoints(model),
-            "settings": settings.model_settings(),
+            "settings": settings.own(),
             "seed": shared.seed,
             "threads": shared.threads,
             "device": self.device,
@@ -127,8 +145,7 @@ class Plan(Scope):
             "horizon": shared.evaluation.horizon,
             "samples": shared.evaluation.samples,
             "memory_gib": shared.trials.memory_gib,
-            "versions": provenance.package_versions(provenance.TORCH_PACKAGES + provenance.MODEL_PACKAGES[model]),
-            **(self._published(model) if "upstream" in {Variant.parse(v).implementation for v in variants} else {}),
+            "versions": provenance.package_versions(provenance.TORCH_PACKAGES + plugin.distributions),
         }
 
     def clear(self, model: str, variant: str) -> Job:
@@ -182,7 +199,7 @@ class Plan(Scope):
         """
         settings, chosen = self.model(model), Variant.parse(variant)
         numbers_agree = not chosen.reduced and chosen.own_eager != variant and chosen.own_eager in settings.variants
-        if draws_alike(model, variant, settings.reference) or numbers_agree:
+        if self.draws_alike(model, variant, settings.reference) or numbers_agree:
             return None
         names = ("replicates", "replicate_windows", "looks", "extra_seconds")
         chosen = {name: getattr(self.settings.evaluation, name) for name in names}
@@ -249,8 +266,8 @@ class Plan(Scope):
         names = ("margin", "alpha", "minimum_series", "minimum_units")
         limits = {name: getattr(self.settings.rules.accuracy, name) for name in names}
         compiled = (("compile", model, variant) for variant in partners if Variant.parse(variant).compiled)
-        return self._start("replicate", model=model) | {
-            **self._forecasting(model, {*partners, *partners.values()}),
+        return self._start("replicate", sorted({*partners, *partners.values()}), model=model) | {
+            **self._forecasting(model),
             "partners": partners,
             "symbols": sorted(self.symbols),
             "shards": len(self.shards),
@@ -261,6 +278,11 @@ class Plan(Scope):
             "seconds": self.settings.trials.replicate_seconds,
             "before": {f"score/{model}": self._key("score", model)} | self._keys(*compiled),
         }
+
+    def _folders(self, model: str) -> dict[str, str]:
+        """Content of each folder of code that the configuration names for a model, by key."""
+        named = {key: folder for entry in self.implementations(model) for key, folder in entry.folders.items()}
+        return {key: self._fingerprint(Code((), folders=((key, folder),))) for key, folder in named.items()}
 
     @once
     def expect(self) -> Job:
@@ -274,9 +296,9 @@ class Plan(Scope):
                     "variants": list(s.variants),
                     "measured": self.variants_of(model),
                     "checkpoints": self._checkpoints(model),
-                    "settings": s.model_settings() | self._published(model),
+                    "settings": s.own() | self._folders(model),
                     "same_as": {v: self._same_as(v, s.variants) for v in s.variants},
-                    "draws_as_reference": {v: draws_alike(model, v, s.reference) for v in s.variants},
+                    "draws_as_reference": {v: self.draws_alike(model, v, s.reference) for v in s.variants},
                     "score_key": self._key("score", model),
                     "replicate_key": self._key("replicate", model) if model in self.partners else None,
                     "paired": list(self.partners.get(model, {})),

@@ -85,7 +85,7 @@ def changes(entry: Entry, job: Job, modules: Mapping[str, str]) -> list[str]:
     found = list(_differences(before, job, ()))
     if before.get("code") != job.get("code"):
         found = [line for line in found if not line.startswith("code ")]
-        found += _module_changes(entry.get("modules", {}), modules)
+        found += code_changes(entry.get("modules", {}), modules)
     return found or ["its description has changed"]
 
 
@@ -136,12 +136,18 @@ def listed(names: list[str]) -> str:
     return ", ".join(names[:3]) + more
 
 
-def _module_changes(old: Mapping[str, str], new: Mapping[str, str]) -> list[str]:
+def code_changes(old: Mapping[str, str], new: Mapping[str, str]) -> list[str]:
+    """What differs between the contents of some code then and now, a sentence each."""
     return (
-        [f"module {m} has changed" for m in sorted(new) if m in old and old[m] != new[m]]
-        + [f"module {m} is imported now" for m in sorted(set(new) - set(old))]
-        + [f"module {m} is no longer imported" for m in sorted(set(old) - set(new))]
+        [f"{_what(m)} has changed" for m in sorted(new) if m in old and old[m] != new[m]]
+        + [f"{_what(m)} is run now" for m in sorted(set(new) - set(old))]
+        + [f"{_what(m)} is no longer run" for m in sorted(set(old) - set(new))]
     )
+
+
+def _what(name: str) -> str:
+    is_file = "/" in name or name.endswith(".py")
+    return name if name.startswith("package ") else f"{'file' if is_file else 'module'} {name}"
 
 
 def _short(value: Any) -> str:

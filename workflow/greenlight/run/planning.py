@@ -15,7 +15,8 @@ from greenlight.files import known_hashes
 from greenlight.layout import Layout
 from greenlight.provenance import load_parsed_code, save_parsed_code
 from greenlight.run.jobs import Plan
-from greenlight.settings import Settings, load_settings
+from greenlight.run.staleness import PACKAGE
+from greenlight.settings import load_settings
 from greenlight.trials.gpu import planned_device
 
 # The device that a run was planned for, (torch device, name) as JSON; its jobs inherit it.
@@ -23,7 +24,12 @@ PLANNED_DEVICE = "GREENLIGHT_PLANNED_DEVICE"
 
 
 def make_plan(
-    config: Mapping[str, Any], files: Sequence[str | Path], *, for_a_job: bool = False, diagnosing: bool = False
+    config: Mapping[str, Any],
+    files: Sequence[str | Path],
+    *,
+    for_a_job: bool = False,
+    diagnosing: bool = False,
+    checkout: Path | None = None,
 ) -> tuple[Plan, Layout]:
     """Check the configuration, find the symbols and the device.
 
@@ -34,10 +40,13 @@ def make_plan(
             run was planned for, so that job descriptions are the run's own wherever a job lands.
         diagnosing: plan with the device that was asked for even where it can't be had, so that the diagnosis can
             say why.
+        checkout: the folder of the Snakefile, whose package must be the one that runs.
 
     Raises:
         UserError: anything that a user must mend first.
     """
+    if checkout is not None:
+        check_package(checkout)
     settings = load_settings(config, files)
     layout = Layout(Path(settings.results_folder))
     check_writable(layout.root)
@@ -59,6 +68,17 @@ def make_plan(
     return plan, layout
 
 
+def check_package(checkout: Path) -> None:
+    """UserError unless the package that is imported is the checkout's own: the Snakefile would run other code."""
+    own = (checkout / "workflow" / "greenlight").resolve()
+    if own.is_dir() and own != PACKAGE:
+        raise UserError(
+            f"the Snakefile is {checkout / 'Snakefile'}, whose package is {own}, but `import greenlight` finds "
+            f"{PACKAGE}. Run the environment of this checkout (`make env`, then .venv/bin/snakemake), or set "
+            f"PYTHONPATH={own.parent}"
+        )
+
+
 def check_writable(folder: Path) -> None:
     """UserError unless files can be written to the folder, or the folder can be made."""
     existing = folder
@@ -76,8 +96,3 @@ def check_writable(folder: Path) -> None:
             f"user {os.environ.get('USER', os.geteuid())} can write to. Set results_folder to another, "
             "or mend its permissions"
         ) from None
-
-
-def expected_settings(settings: Settings) -> dict[str, Any]:
-    """The settings as plain values, for the record of a run."""
-    return settings.model_dump(mode="json")

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from greenlight.api import Implementation, Model, ModelSettings
 from greenlight.files import sha256_of
 from greenlight.judgement.expected import ExpectedVariant, pairing
-from greenlight.plugins import draws_alike
-from greenlight.settings import ModelSettings, Settings
+from greenlight.plugins import model_of, reference_of
+from greenlight.settings import Settings
 from greenlight.variants import Variant
 from greenlight.watch.modes import precision_on, same_as
 
@@ -81,7 +82,7 @@ class Scope:
         found: dict[str, dict[str, str]] = {}
         for model, settings in self.settings.models.items():
             known = {
-                v: ExpectedVariant(jobs={}, coupled_with_reference=draws_alike(model, v, settings.reference))
+                v: ExpectedVariant(jobs={}, coupled_with_reference=self.draws_alike(model, v, settings.reference))
                 for v in settings.variants
             }
             for variant in self.variants_of(model):
@@ -96,6 +97,24 @@ class Scope:
     def model(self, model: str) -> ModelSettings:
         """Settings of a model."""
         return getattr(self.settings.models, model)
+
+    def plugin(self, model: str) -> Model:
+        """What a model's plug-in says of it."""
+        return model_of(model, self.model(model).plugin)
+
+    def reference(self, model: str) -> str:
+        """Where a model's plug-in is."""
+        return reference_of(model, self.model(model).plugin)
+
+    def implementations(self, model: str, variants: Iterable[str] | None = None) -> list[Implementation]:
+        """The implementations of some variants of a model, or all that it has."""
+        known = self.plugin(model).implementations_of(self.model(model))
+        names = known if variants is None else dict.fromkeys(Variant.parse(v).implementation for v in variants)
+        return [known[name] for name in names]
+
+    def draws_alike(self, model: str, first: str, second: str) -> bool:
+        """Whether two variants of a model draw the same random numbers for the same window and seed."""
+        return self.plugin(model).draws_alike(self.model(model), first, second)
 
     def _same_as(self, variant: str, examined: Sequence[str]) -> str | None:
         """Another examined variant that this one is identical to on this device."""

@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from greenlight.errors import UserError
+from greenlight.code import Code
+from greenlight.errors import NotAsPlanned, UserError
 from greenlight.files import read_json, write_json, write_text
 from greenlight.layout import Layout
 from greenlight.provenance import utc_now
 from greenlight.run.job import Job
-from greenlight.run.ledger import Entry, changes, damaged, listed, outputs_digest, read_entry
+from greenlight.run.ledger import Entry, changes, code_changes, damaged, listed, outputs_digest, read_entry
 from greenlight.run.locking import run_at_work
 
 if TYPE_CHECKING:
     from greenlight.run.jobs import Plan
 
+PACKAGE = Path(__file__).resolve().parents[1]
 STEP = 10_000_000  # nanoseconds
 MARK = "Snakemake takes this file for a new input of every job that is stale; `snakemake --cores 1 why` says why.\n"
 
@@ -158,15 +161,18 @@ def mark_stale(plan: Plan, layout: Layout, stale: Collection[str]) -> None:
 def write_plan(plan: Plan, layout: Layout) -> None:
     """Leave for the jobs of this run what they are to do."""
     jobs: dict[str, Any] = {}
-    modules: dict[str, Any] = {}
     for name, job in plan.all_jobs():
         jobs[name] = {"job": job, "upstream": upstream(plan, job), "code": job["code"]}
-        modules[job["code"]] = plan.modules(job)
-    write_json(layout.plan, {"started": utc_now(), "jobs": jobs, "modules": modules})
+    code = {key: {"code": one.plain(), "contents": plan.contents(one)} for key, one in plan.codes.items()}
+    write_json(layout.plan, {"started": utc_now(), "package": str(PACKAGE), "jobs": jobs, "code": code})
 
 
 def planned(layout: Layout, name: str) -> dict[str, Any]:
-    """{"job", "upstream", "modules"} of a job of the run at work, by its name (`job_name`)."""
+    """{"job", "upstream", "code", "modules", "package"} of a job of the run at work, by its name (`job_name`).
+
+    `code` is what `check_code` takes, `modules` the contents of it when the run was planned, `package` the folder of
+    greenlight then.
+    """
     try:
         plan = read_json(layout.plan)
         found = plan["jobs"][name]
@@ -175,4 +181,19 @@ def planned(layout: Layout, name: str) -> dict[str, Any]:
             f"{layout.plan}: there is no job {name!r} ({error}); expected one of the run at work. "
             "Jobs are started by `snakemake --cores 1`"
         ) from error
-    return {"job": found["job"], "upstream": found["upstream"], "modules": plan["modules"][found["code"]]}
+    code = plan["code"][found["code"]]
+    own = {"code": code["code"], "modules": code["contents"], "package": plan["package"]}
+    return {"job": found["job"], "upstream": found["upstream"], **own}
+
+
+def check_code(plan: Mapping[str, Any]) -> None:
+    """NotAsPlanned unless the code of a job, as `planned` gives it, is what it was when the run was planned."""
+    if plan["package"] != str(PACKAGE):
+        raise NotAsPlanned(
+            f"the package greenlight is imported from {PACKAGE}, but the run was planned by the one in "
+            f"{plan['package']}; see PYTHONPATH, and what is installed in {sys.prefix}"
+        )
+    if changed := code_changes(plan["modules"], Code.of_plain(plan["code"]).contents()):
+        raise NotAsPlanned(
+            f"{listed(changed)} since the run was planned, so that nothing of this job counts; run again"
+        )

@@ -21,7 +21,7 @@ from greenlight.trials.gpu import check_device_name, wait_for_device
 from greenlight.trials.runner import Limits, run_trial_shrinking
 from greenlight.variants import Variant
 from greenlight.watch.caches import cache_environment, clear_cache, copy_cache
-from greenlight.weights import checkpoint_folders
+from greenlight.weights import folders_of_job
 
 # How long to wait for a device changes no result, so it is not in the job description.
 DEVICE_RULES = "GREENLIGHT_DEVICE"
@@ -36,9 +36,9 @@ BATCH_SIZES = ("windows_per_call", "timed_windows")
 def trial_request(layout: Layout, job: Job, symbols: Sequence[str] = ()) -> dict[str, Any]:
     """The job description with what a child needs to find its inputs: folders, series, training cut-offs."""
     weights = read_json(layout.weights(job["model"]))
-    sources = weights["job"]["sources"]
+    folders = folders_of_job(weights["job"])
     return job | {
-        "folders": {role: str(path) for role, path in checkpoint_folders(job["model"], sources).items()},
+        "folders": {role: str(path) for role, path in folders.items()},
         "not_before": weights["trained_until"],
         "series": {symbol: str(layout.series(symbol)) for symbol in symbols},
         "provenance": provenance_of(job),

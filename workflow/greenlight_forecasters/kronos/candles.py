@@ -8,8 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from greenlight.data.windows import Window, same_shape
-from greenlight.errors import UserError
+from greenlight.api import UserError, Window, same_shape
 from greenlight_forecasters.kronos.config import CLIP, EPSILON
 
 _PRICES = 4

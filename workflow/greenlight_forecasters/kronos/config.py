@@ -7,7 +7,7 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from greenlight.errors import UserError
+from greenlight.api import UserError
 
 FEATURES = ("open", "high", "low", "close", "volume", "amount")
 CLOSE = FEATURES.index("close")

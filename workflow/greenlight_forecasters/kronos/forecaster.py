@@ -10,17 +10,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from greenlight.api import Forecaster, LoadOptions
-from greenlight.data.windows import Window, same_shape
-from greenlight.errors import UserError
-from greenlight.weights import (
+from greenlight.api import (
     CONFIG,
     WEIGHTS,
+    Forecaster,
+    LoadOptions,
+    UserError,
+    Window,
     load_into,
     read_config,
     read_weights,
     resolve_checkpoint,
+    same_shape,
 )
+from greenlight_forecasters import CHECKPOINTS
 from greenlight_forecasters.kronos.candles import Candles
 from greenlight_forecasters.kronos.config import ModelConfig, Settings, TokenizerConfig, check_pair, parse
 from greenlight_forecasters.kronos.network import KronosNetwork
@@ -120,13 +123,13 @@ class KronosForecaster(Forecaster):
 
 def read_model(source: str, revision: str | None = None) -> tuple[Path, ModelConfig]:
     """Folder and dimensions of the network's checkpoint; UserError as for `KronosForecaster.load`."""
-    folder = resolve_checkpoint(source, revision, embedded=MODEL_FOLDER, setting=SETTING)
+    folder = resolve_checkpoint(source, revision, embedded=CHECKPOINTS / MODEL_FOLDER, setting=SETTING)
     return folder, parse(ModelConfig, read_config(folder), folder / CONFIG)
 
 
 def read_tokenizer(source: str, revision: str | None = None) -> tuple[Path, TokenizerConfig]:
     """Folder and dimensions of the tokenizer's checkpoint; UserError as for `KronosForecaster.load`."""
-    folder = resolve_checkpoint(source, revision, embedded=TOKENIZER_FOLDER, setting=TOKENIZER_SETTING)
+    folder = resolve_checkpoint(source, revision, embedded=CHECKPOINTS / TOKENIZER_FOLDER, setting=TOKENIZER_SETTING)
     return folder, parse(TokenizerConfig, read_config(folder), folder / CONFIG)
 
 

@@ -9,9 +9,8 @@ from typing import Any
 
 from pydantic import Field
 
-from greenlight.api import Implementation, Model, ModelSettings
-
-_CHECKPOINTS = Path(__file__).parents[1] / "checkpoints"
+from greenlight.api import Implementation, Model, ModelSettings, UserError
+from greenlight_forecasters import CHECKPOINTS
 
 
 class KronosSettings(ModelSettings):
@@ -47,13 +46,29 @@ class KronosSettings(ModelSettings):
         return {key: value for key, value in super().own().items() if key not in unset or value is not None}
 
 
+def published_package(folder: str) -> Path:
+    """The package `model` in a folder of the published code, as github.com/shiyu-coder/Kronos has it.
+
+    Raises:
+        UserError: kronos.py or module.py is missing in it.
+    """
+    package = Path(folder).expanduser() / "model"
+    absent = [str(package / name) for name in ("kronos.py", "module.py") if not (package / name).is_file()]
+    if absent:
+        raise UserError(
+            f"models.kronos.published_code: {', '.join(absent)} not found; expected a folder with the published code, "
+            "such as a clone of github.com/shiyu-coder/Kronos"
+        )
+    return package
+
+
 class _Kronos(Model):
     def implementations_of(self, settings: ModelSettings) -> Mapping[str, Implementation]:
         """With the folder of the published code, where one is named."""
         assert isinstance(settings, KronosSettings)
         if settings.published_code is None:
             return self.implementations
-        folders = {"published_code": settings.published_code}
+        folders = {"published_code": str(published_package(settings.published_code))}
         return {**self.implementations, "upstream": replace(self.implementations["upstream"], folders=folders)}
 
 
@@ -65,5 +80,5 @@ MODEL = _Kronos(
         "upstream": Implementation("greenlight_forecasters.kronos.upstream:KronosUpstream"),
         "static": Implementation("greenlight_forecasters.kronos.static:KronosStatic"),
     },
-    checkpoints={"model": _CHECKPOINTS / "kronos", "tokenizer": _CHECKPOINTS / "kronos-tokenizer"},
+    checkpoints={"model": CHECKPOINTS / "kronos", "tokenizer": CHECKPOINTS / "kronos-tokenizer"},
 )

@@ -20,13 +20,11 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from greenlight.api import LoadOptions
-from greenlight.data.windows import Window
-from greenlight.errors import UserError
-from greenlight.weights import WEIGHTS, load_into, published_files, read_weights
+from greenlight.api import WEIGHTS, LoadOptions, UserError, Window, load_into, read_weights
 from greenlight_forecasters.kronos.candles import Candles, prepare
 from greenlight_forecasters.kronos.config import CLIP, ModelConfig, Settings, TokenizerConfig, check_pair, parse
 from greenlight_forecasters.kronos.forecaster import SETTING, TOKENIZER_SETTING, read_model, read_tokenizer
+from greenlight_forecasters.kronos.plugin import published_package
 from greenlight_forecasters.kronos.sampling import draw, fill_noise, noise_size, split_noise
 from greenlight_forecasters.kronos.upstream import KronosUpstream
 
@@ -51,7 +49,7 @@ def load_code(folder: str) -> PublishedCode:
         UserError: files missing, an import that fails, names that are not there, or another package of the
             name `model` imported before.
     """
-    root = published_files(folder, _KEY)[0].resolve().parents[1]
+    root = published_package(folder).resolve().parent
     try:
         with _importing_from(root):
             module = importlib.import_module(f"{_PACKAGE}.kronos")

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from greenlight.data.windows import Window, window_seed
+from greenlight.api import Window, window_seed
 from greenlight_forecasters.engine.regions import once_per_graph
 
 # Random numbers of a CPU that are made together: few enough for its caches, and for torch to stay on one thread.

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from greenlight.data.windows import Window
+from greenlight.api import Window
 from greenlight_forecasters.engine.replay import compile_call
 from greenlight_forecasters.kronos.candles import Candles, prepare
 from greenlight_forecasters.kronos.config import CLOSE

@@ -9,8 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from greenlight.api import LoadOptions
-from greenlight.data.windows import Window
+from greenlight.api import LoadOptions, Window
 from greenlight_forecasters.kronos.candles import prepare
 from greenlight_forecasters.kronos.config import CLOSE
 from greenlight_forecasters.kronos.forecaster import KronosForecaster, as_array, probed

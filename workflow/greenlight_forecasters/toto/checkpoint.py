@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 
-from greenlight import weights
-from greenlight.errors import UserError
+from greenlight.api import UserError, read_weights, resolve_checkpoint
+from greenlight_forecasters import CHECKPOINTS
 
 # Both namings of the feed-forward layers occur in checkpoints: xFormers' fused ones and plain ones.
 _PLAIN_NAMES = {
@@ -51,6 +51,11 @@ class Dimensions:
             return (True,) * self.num_layers
         space = 0 if self.spacewise_first else every - 1
         return tuple(layer % every != space for layer in range(self.num_layers))
+
+
+def find(source: str, revision: str | None = None) -> Path:
+    """The folder of a checkpoint; `UserError` as for `greenlight.api.resolve_checkpoint`."""
+    return resolve_checkpoint(source, revision, embedded=CHECKPOINTS / "toto", setting="models.toto.source")
 
 
 def read_dimensions(config: dict[str, Any], where: str) -> Dimensions:
@@ -95,7 +100,7 @@ def read_dimensions(config: dict[str, Any], where: str) -> Dimensions:
 def read_tensors(folder: Path) -> dict[str, torch.Tensor]:
     """All tensors of a checkpoint under the plain names (`mlp.0`, `mlp.2`), without computed buffers."""
     tensors = {}
-    for name, tensor in weights.read_weights(folder).items():
+    for name, tensor in read_weights(folder).items():
         for fused, plain in _PLAIN_NAMES.items():
             name = name.replace(fused, plain)
         if not name.endswith(COMPUTED):

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from greenlight.data.windows import CLOSE, Window, same_shape
-from greenlight.errors import UserError
+from greenlight.api import CLOSE, UserError, Window, same_shape
 
 # The unit of a window makes the standard deviation of its context at least this and less than twice this.
 _SPREAD = 8.0

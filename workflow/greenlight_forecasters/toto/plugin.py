@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from pydantic import Field
 
 from greenlight.api import Implementation, Model, ModelSettings
+from greenlight_forecasters import CHECKPOINTS
 
 # What the published code runs; GluonTS's distributions are the only part of it that does.
 _PACKAGES = ("toto", "gluonts.torch", "rotary_embedding_torch", "einops")
@@ -36,7 +35,7 @@ MODEL = Model(
             "greenlight_forecasters.toto.static:TotoStatic", precisions=("tf32", "bf16"), own_draws=True
         ),
     },
-    checkpoints={"model": Path(__file__).parents[1] / "checkpoints" / "toto"},
+    checkpoints={"model": CHECKPOINTS / "toto"},
     distributions=("toto-ts", "gluonts", "rotary-embedding-torch", "einops"),
     truth={"kv_cache": False},  # what training saw
 )

@@ -11,8 +11,7 @@ from types import ModuleType
 
 import gluonts
 
-from greenlight.errors import UserError
-from greenlight.weights import CONFIG, WEIGHTS, load_into, read_config
+from greenlight.api import CONFIG, WEIGHTS, UserError, load_into, read_config
 from greenlight_forecasters.toto.checkpoint import COMPUTED, read_dimensions, read_tensors
 
 

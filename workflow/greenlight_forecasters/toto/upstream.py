@@ -8,9 +8,8 @@ from typing import ClassVar
 import numpy as np
 import torch
 
-from greenlight.api import Forecaster, LoadOptions
-from greenlight.data.windows import Window, window_seed
-from greenlight.weights import resolve_checkpoint
+from greenlight.api import Forecaster, LoadOptions, Window, window_seed
+from greenlight_forecasters.toto.checkpoint import find
 from greenlight_forecasters.toto.inputs import contexts, truths
 from greenlight_forecasters.toto.published import (
     MaskedTimeseries,
@@ -49,7 +48,7 @@ class TotoUpstream(Forecaster):
     @classmethod
     def load(cls, options: LoadOptions) -> TotoUpstream:
         """Load the published code with a checkpoint's weights; UserError where they can't be had or do not fit."""
-        folder = resolve_checkpoint(options.source, options.revision, embedded="toto")
+        folder = find(options.source, options.revision)
         return cls(load_published(folder), options)
 
     def prepare(self, toto: Toto) -> Toto:

@@ -15,7 +15,7 @@ from greenlight.data.windows import Window, cut_windows
 from greenlight.plugins import load_forecaster
 from greenlight.variants import Variant
 from greenlight.watch.precision import in_tf32
-from greenlight.weights import check_contents
+from greenlight.weights import MODEL, check_contents
 
 Request = dict[str, Any]
 
@@ -43,18 +43,19 @@ def load(request: Request, variant: str, dtype: str | None = None, **settings: A
     """
     chosen = Variant.parse(variant)
     own = dict(request["settings"]) | settings
-    if "tokenizer" in request["folders"]:
-        own |= {"tokenizer": request["folders"]["tokenizer"], "tokenizer_revision": None}
+    for role, folder in request["folders"].items():
+        if role != MODEL:
+            own |= {role: folder, f"{role}_revision": None}
     for role, folder in request["folders"].items():
         check_contents(role, Path(folder), request["checkpoints"][role])
     options = LoadOptions(
-        source=request["folders"]["model"],
+        source=request["folders"].get(MODEL, ""),
         revision=None,
         device=request["device"],
         dtype=dtype or ("bfloat16" if chosen.precision == "bf16" else "float32"),
         settings=own,
     )
-    forecaster = load_forecaster(request["model"], chosen.implementation, options)
+    forecaster = load_forecaster(request["model"], chosen.implementation, options, request["plugin"])
     for role, folder in request["folders"].items():  # nor while they were read
         check_contents(role, Path(folder), request["checkpoints"][role])
     return in_tf32(forecaster) if chosen.precision == "tf32" and dtype is None else forecaster

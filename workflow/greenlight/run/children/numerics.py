@@ -19,16 +19,16 @@ def run(request: Request) -> dict[str, Any]:
     """Probe the variant, the float32 reference and the float64 reference on the same windows.
 
     Where the variant is of the reference's own implementation, the truth is that implementation in float64 as it
-    runs, so that the figure is what compiling changed and nothing else. For every other implementation the truth
-    is the reference without its KV cache in float64: what training saw.
+    runs, so that the figure is what compiling changed and nothing else. For every other implementation it has the
+    settings that the plug-in names for it, such as no KV cache: what training saw.
     """
     pin_process(request)
     same = request["implementation"] == Variant.parse(request["reference"]).implementation
-    uncached = {} if same or request["model"] != "toto" else {"kv_cache": False}
+    changed = {} if same else request["truth"]
     windows = one_window_a_symbol(request, request["probe_windows"])
     truth, single = (
         _probe(
-            load(request, request["reference"], dtype, **uncached).probe,
+            load(request, request["reference"], dtype, **changed).probe,
             windows,
             request["windows_per_call"],
             fill=False,
@@ -51,7 +51,7 @@ def run(request: Request) -> dict[str, Any]:
     keys = [window.key for window in windows]
     return {
         "windows": keys,
-        "truth": "reference in float64" + ("" if same else ", without KV cache"),
+        "truth": "reference in float64" + "".join(f", {key}: {value}" for key, value in changed.items()),
         "quantities": [
             entry for size, own in found.items() for entry in compare(own, single, truth, windows=keys, batch_size=size)
         ],

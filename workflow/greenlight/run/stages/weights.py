@@ -9,7 +9,7 @@ from greenlight.layout import Layout
 from greenlight.provenance import digest
 from greenlight.run.command import run_stage
 from greenlight.run.job import Job
-from greenlight.weights import check_contents, checkpoint_folders, trained_until, weights_hash
+from greenlight.weights import check_contents, folders_of_job, trained_until, weights_hash
 
 
 def find_weights(layout: Layout, job: Job, options: argparse.Namespace) -> None:
@@ -17,7 +17,7 @@ def find_weights(layout: Layout, job: Job, options: argparse.Namespace) -> None:
 
     UserError where they are gone, or not what they were when the run was planned.
     """
-    folders = checkpoint_folders(job["model"], job["sources"])
+    folders = folders_of_job(job)
     for role, folder in folders.items():
         check_contents(role, folder, job["checkpoints"][role])
     until: dict[str, str] = {}

@@ -14,8 +14,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from greenlight.errors import UserError
-from greenlight.weights import CONFIG, WEIGHTS, check_keys, read_config
+from greenlight.api import CONFIG, WEIGHTS, UserError, check_keys, read_config
 from greenlight_forecasters.engine.replay import CallCompiler
 from greenlight_forecasters.toto.checkpoint import read_dimensions, read_tensors
 from greenlight_forecasters.toto.static.decode import Decode, PathShape

@@ -8,9 +8,8 @@ from typing import ClassVar
 import numpy as np
 import torch
 
-from greenlight.api import Forecaster, LoadOptions
-from greenlight.data.windows import Window, window_seed
-from greenlight.weights import resolve_checkpoint
+from greenlight.api import Forecaster, LoadOptions, Window, window_seed
+from greenlight_forecasters.toto.checkpoint import find
 from greenlight_forecasters.toto.inputs import contexts, truths
 from greenlight_forecasters.toto.static.engine import TotoEngine
 
@@ -33,7 +32,7 @@ class TotoStatic(Forecaster):
     @classmethod
     def load(cls, options: LoadOptions) -> TotoStatic:
         """Load a checkpoint into the engine; UserError where files are missing or do not fit."""
-        folder = resolve_checkpoint(options.source, options.revision, embedded="toto")
+        folder = find(options.source, options.revision)
         sizes = {
             name: int(options.settings[name])
             for name in ("windows_per_batch", "samples_per_batch")

@@ -1,0 +1,145 @@
+"""Which code a job runs, known by its content wherever it lies: a version number proves nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import importlib.util
+import os
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from greenlight.files import known_hashes
+from greenlight.provenance import import_closure
+
+# Of a package with more files than this, `why` names the package only: what every job keeps stays small.
+MOST_FILES = 300
+_BYTECODE = (".pyc", ".pyo")
+
+
+@dataclass(frozen=True)
+class Code:
+    """The code that a job runs.
+
+    Attributes:
+        modules: modules whose imports are followed.
+        beside: folder of a plug-in that is a file; modules there are followed as ours are.
+        packages: other people's packages, by the content of all their files.
+        folders: (name, folder) of other people's code in a folder.
+    """
+
+    modules: tuple[str, ...]
+    beside: str | None = None
+    packages: tuple[str, ...] = ()
+    folders: tuple[tuple[str, str], ...] = ()
+
+    def contents(self) -> dict[str, str]:
+        """Hash of every module, and of every file of others, by name."""
+        beside = Path(self.beside) if self.beside is not None else None
+        found = import_closure(self.modules, beside=beside)
+        for package in self.packages:
+            found |= contents_of_package(package)
+        for name, folder in self.folders:
+            found |= contents_of_folder(Path(folder).expanduser(), f"{name}: {folder}")
+        return found
+
+    def plain(self) -> dict[str, Any]:
+        """As JSON."""
+        return {**vars(self), "folders": [list(pair) for pair in self.folders]}
+
+    @classmethod
+    def of_plain(cls, value: dict[str, Any]) -> Code:
+        """The reverse of `plain`."""
+        return cls(
+            tuple(value["modules"]),
+            value["beside"],
+            tuple(value["packages"]),
+            tuple((name, folder) for name, folder in value["folders"]),
+        )
+
+
+def places_of(package: str) -> list[Path]:
+    """Where `import package` finds its files in a trial: folders, or a file; empty where it is not installed.
+
+    Nothing is imported. A trial looks in the working directory first, as `python -m` does.
+    """
+    top, *rest = package.split(".")
+    with _as_in_a_trial(), contextlib.suppress(ImportError, ValueError):
+        spec = importlib.util.find_spec(top)
+        if spec is None:
+            return []
+        folders = [Path(folder) for folder in spec.submodule_search_locations or ()]
+        found = [Path(spec.origin)] if not folders and spec.origin else folders
+        if rest:
+            inner = [folder.joinpath(*rest) for folder in folders]
+            found = [path for place in inner for path in (place, place.with_suffix(".py")) if path.exists()]
+        return found
+    return []
+
+
+def portable(path: Path, package: str) -> str:
+    """A path as another machine can read it: `package:name in it` if it is in a package, else by the working directory.
+
+    `resolved` reads it.
+    """
+    for place in places_of(package):
+        if path.is_relative_to(place):
+            return f"{package}:{path.relative_to(place).as_posix()}"
+    return os.path.relpath(path)
+
+
+def resolved(text: str) -> Path:
+    """The path that `portable` wrote, on this machine."""
+    package, _, name = text.rpartition(":")
+    return Path(places_of(package)[0], name) if package else Path(name)
+
+
+@contextlib.contextmanager
+def _as_in_a_trial() -> Iterator[None]:
+    before = list(sys.path)
+    sys.path.insert(0, os.getcwd())
+    try:
+        yield
+    finally:
+        sys.path[:] = before
+
+
+def contents_of_package(package: str) -> dict[str, str]:
+    """Hash of each file of a package by its name, such as `toto/model/attention.py`; see `contents_of_folder`."""
+    places = places_of(package)
+    label = package.replace(".", "/")
+    found: dict[str, str] = {}
+    for place in places:
+        found |= contents_of_folder(place, label) if place.is_dir() else {f"{label}.py": _hash(place)}
+    return found or {f"package {package}": "absent"}
+
+
+def contents_of_folder(folder: Path, label: str) -> dict[str, str]:
+    """Hash of each file below a folder by `label` and its name in it; one for all where there are many.
+
+    Bytecode and hidden folders, such as `.git`, do not count. Links are followed.
+    """
+    found = {f"{label}/{name}": _hash(path) for name, path in sorted(_files(folder))}
+    if len(found) <= MOST_FILES:
+        return found
+    digest = hashlib.sha256("\n".join(f"{name} {content}" for name, content in found.items()).encode())
+    return {f"{label}/ ({len(found)} files)": digest.hexdigest()[:16]}
+
+
+def _files(folder: Path) -> Iterator[tuple[str, Path]]:
+    seen = set()
+    for place, folders, files in os.walk(folder, followlinks=True):
+        real = os.path.realpath(place)
+        folders[:] = [] if real in seen else [n for n in folders if n != "__pycache__" and not n.startswith(".")]
+        for name in files if real not in seen else ():
+            path = Path(place) / name
+            if not name.endswith(_BYTECODE) and not name.startswith(".") and path.is_file():
+                yield path.relative_to(folder).as_posix(), path
+        seen.add(real)
+
+
+def _hash(path: Path) -> str:
+    return known_hashes.sha256(path)[:16]

@@ -10,10 +10,14 @@ from greenlight.data.windows import practice_windows
 from greenlight.run.children.common import load
 from greenlight.run.children.forecast import reproducibility
 from greenlight.watch.precision import in_tf32
+from greenlight.weights import contents_of
+from greenlight_forecasters import CHECKPOINTS
 
 REQUEST = {
     "model": "toto",
-    "folders": {"model": "embedded"},
+    "plugin": "greenlight_forecasters.toto.plugin:MODEL",
+    "folders": {"model": str(CHECKPOINTS / "toto")},
+    "checkpoints": {"model": contents_of(CHECKPOINTS / "toto")},
     "device": "cpu",
     "settings": {},
     "seed": 3,

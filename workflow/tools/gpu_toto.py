@@ -14,6 +14,7 @@ import torch
 
 from greenlight.data.reader import RepairRules, read_series
 from greenlight.data.series import write_series
+from greenlight.plugins import reference_of
 from greenlight.trials.runner import Limits, run_trial
 from greenlight.variants import Variant
 from greenlight.watch.precision import in_tf32
@@ -194,6 +195,7 @@ def _request(model: str, series: Path) -> dict[str, Any]:
     checkpoint = CHECKPOINTS / model
     return {
         "model": model,
+        "plugin": reference_of(model),
         "implementation": "static",
         "variant": "static-reduce-overhead",
         "mode": "reduce-overhead",
@@ -212,6 +214,9 @@ def _request(model: str, series: Path) -> dict[str, Any]:
         "timed_windows": 1,
         "warm_up_calls": 3,
         "cache_files_before": 0,
+        "truth": {},
+        "levels": [],
+        "random": True,
         "series": {"GOOG": str(series)},
         "not_before": {},
         "timing": {

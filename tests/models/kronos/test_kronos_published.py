@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,8 +17,9 @@ import torch
 from safetensors.torch import save_file
 
 from greenlight.api import LoadOptions
+from greenlight.code import contents_of_folder
 from greenlight.errors import UserError
-from greenlight.weights import published_hash
+from greenlight_forecasters.kronos.plugin import MODEL, KronosSettings
 from greenlight_forecasters.kronos.static import KronosStatic
 from greenlight_forecasters.kronos.upstream import KronosUpstream
 
@@ -209,9 +211,14 @@ def test_folders_that_can_not_be_it_are_refused(options, tmp_path):
         KronosUpstream.load(options(published_code=str(write_code(tmp_path / "second"))))
 
 
-def test_its_hash_follows_what_its_files_say(folder):
-    before = published_hash(str(folder), "key")
+def test_it_is_known_by_what_its_files_say(folder):
+    def known():
+        (entry,) = MODEL.implementations_of(KronosSettings(published_code=str(folder)))["upstream"].folders.values()
+        return contents_of_folder(Path(entry), "code")
+
+    before = known()
     (folder / "README.md").write_text("no code")
-    assert published_hash(str(folder), "key") == before
+    assert known() == before
     (folder / "model" / "module.py").write_text(MODULE + "\n# changed")
-    assert published_hash(str(folder), "key") != before
+    after = known()
+    assert {name for name in before if before[name] != after[name]} == {"code/module.py"}

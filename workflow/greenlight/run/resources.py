@@ -22,7 +22,8 @@ from greenlight.trials.gpu import device_memory
 _OWN_MEMORY_MB = 2000
 _TRIAL_MEMORY_MB = {"cpu": 6000, "cuda": 14000}
 _MEMORY_MB = 4000
-# Device memory that one trial is taken to need: a guess with room, for a trial that runs out of it measures less.
+# Device memory that one trial is taken to need where `device.free_memory_gib` does not say it: a guess with room, for
+# a trial that runs out of it measures less.
 _DEVICE_GIB = 16.0
 # Starting Python and Snakemake on a node, and copying compile caches on a slow file system.
 _START_SECONDS = 600.0
@@ -89,7 +90,7 @@ def _beside_each_other(settings: Settings, device: str) -> int:
     memory = device_memory(device)
     if settings.device.exclusive or memory is None:
         return 1
-    return max(1, int(memory / 2**30 / max(_DEVICE_GIB, settings.device.free_memory_gib)))
+    return max(1, int(memory / 2**30 / (settings.device.free_memory_gib or _DEVICE_GIB)))
 
 
 def _trial_seconds(stage: str, settings: Settings) -> float:

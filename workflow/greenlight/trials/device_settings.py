@@ -17,7 +17,11 @@ class DeviceSettings(BaseModel):
         pattern=r"^(cpu|auto|cuda(:\d+)?)$",
         description="`cpu`, `cuda` (the first), `cuda:N` as torch counts them, or `auto`: cuda where there is one.",
     )
-    free_memory_gib: float = Field(0.0, ge=0, description="Device memory that must be free before a trial starts.")
+    free_memory_gib: float = Field(
+        0.0,
+        ge=0,
+        description="Device memory that must be free before a trial starts; as many run side by side as have it.",
+    )
     exclusive: bool = Field(False, description="Whether no other process may hold the device.")
     wait_seconds: float = Field(0.0, ge=0, description="How long to wait for the device to be free.")
     otherwise: Literal["error", "cpu"] = Field("error", description="What to do where the device is not to be had.")

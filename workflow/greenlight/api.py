@@ -8,7 +8,7 @@ by dotted paths, which are imported in trials. docs/plugins.md walks through a w
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -49,6 +49,7 @@ __all__ = [
     "Window",
     "check_keys",
     "load_into",
+    "own_cuda_graph_ran",
     "read_config",
     "read_weights",
     "resolve_checkpoint",
@@ -281,3 +282,27 @@ class Forecaster(ABC):
     @abstractmethod
     def sizes(self) -> dict[str, int]:
         """Facts about the loaded model, such as {"parameters": 151000000}."""
+
+    def changes(self) -> dict[str, str]:
+        """What of torch it changes or goes round, beyond `torch.compile(mode=…)`: a sentence each by a short name.
+
+        Options of a compiler, parts of torch that are replaced in the process, kernels and CUDA graphs of its own. It
+        stands in the record, the report and what is deployed.
+        """
+        return {}
+
+
+OWN_CUDA_GRAPHS: list[Callable[[bool], None]] = []
+"""Who is told that a CUDA graph of an engine's own ran; the gate's observer adds itself while it observes."""
+
+
+def own_cuda_graph_ran(recorded: bool) -> None:
+    """For engines that record CUDA graphs themselves: call it after each run of such a call.
+
+    torch.compile's own graphs are seen without it. Without it a replay looks as if nothing compiled had run.
+
+    Args:
+        recorded: whether this run ran the call itself and recorded it; False for a replay.
+    """
+    for listener in OWN_CUDA_GRAPHS:
+        listener(recorded)

@@ -28,7 +28,7 @@ from greenlight.files import read_json, write_json
 from greenlight.measures.memory import MemoryMeter
 from greenlight.trials.device_settings import DeviceSettings
 from greenlight.trials.gpu import device_state, planned_device
-from greenlight.watch.modes import isolation
+from greenlight_forecasters.engine.options import isolation
 from tools import gpu_kronos, gpu_toto
 from tools.gpu_findings import POLL_SECONDS, Findings
 

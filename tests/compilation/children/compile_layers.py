@@ -8,7 +8,7 @@ from torch import Tensor
 
 from greenlight.trials.child import serve
 from greenlight.watch.health import HealthRecorder
-from greenlight.watch.modes import few_graphs
+from greenlight_forecasters.engine.options import few_graphs
 from greenlight_forecasters.engine.regions import once_per_graph
 
 

@@ -114,10 +114,15 @@ def random_window(symbol: str = "A", context: int = 40, horizon: int = 8, seed: 
 
 @pytest.fixture(scope="session")
 def build():
-    """Builds forecasters with random weights: build(kind, settings, dtype, **network dimensions)."""
+    """Builds forecasters with random weights: build(kind, settings, dtype, **network dimensions).
 
-    def make(kind, settings: dict | None = None, dtype=torch.float32, bits: int = 5, **dimensions):
+    `alter(network)` changes the weights before a forecaster takes them over.
+    """
+
+    def make(kind, settings: dict | None = None, dtype=torch.float32, bits: int = 5, alter=None, **dimensions):
         network = random_network(s1_bits=bits, s2_bits=bits, **dimensions)
+        if alter is not None:
+            alter(network)
         return kind(network, random_tokenizer(bits), Settings(**(settings or {})), dtype=dtype)
 
     return make

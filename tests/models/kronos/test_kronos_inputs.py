@@ -114,8 +114,10 @@ BROKEN = {
 @pytest.mark.parametrize("value", [np.nan, -np.nan, np.inf])
 @pytest.mark.parametrize("name", BROKEN.values(), ids=BROKEN)
 def test_logits_that_are_no_numbers_give_no_forecast(build, walk, kind, sampling, value, name):
-    forecaster = build(kind, {"max_context": 44, **sampling})
-    dict(forecaster.network.named_parameters())[name].data.view(-1)[3] = value
+    def break_it(network):
+        dict(network.named_parameters())[name].data.view(-1)[3] = value
+
+    forecaster = build(kind, {"max_context": 44, **sampling}, alter=break_it)
     windows = [walk("A"), walk("B")]
     paths = forecaster.forecast(windows, samples=2, seed=1)
     assert np.isnan(paths).all()
@@ -131,9 +133,11 @@ def test_a_tokenizer_that_is_broken_gives_no_forecast(build, walk, kind):
 
 def with_a_broken_token(build, kind, token):
     """A forecaster whose embedding of one coarse token is no number."""
-    forecaster = build(kind, bits=8)
-    forecaster.network.embedding.emb_s1.weight.data[token] = np.nan
-    return forecaster
+
+    def break_it(network):
+        network.embedding.emb_s1.weight.data[token] = np.nan
+
+    return build(kind, bits=8, alter=break_it)
 
 
 @KINDS

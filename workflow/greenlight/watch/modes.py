@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 
@@ -16,54 +15,6 @@ def compile_arguments(mode: str, device: str = "cpu") -> dict[str, Any]:
     if mode == "eager":
         raise ValueError(f"mode eager is not compiled (device {device})")
     return {"backend": "inductor", "mode": mode}
-
-
-def isolation() -> dict[str, bool]:
-    """Keyword arguments of torch.compile by which recompiles under one wrapper leave another's limit alone.
-
-    Empty where this torch does not know them (2.11): there all wrappers of the same code share one limit of 8.
-    """
-    import torch  # here, because planning uses this module, and torch would double the time of a run with nothing to do
-
-    known = "isolate_recompiles" in inspect.signature(torch.compile).parameters
-    return {"isolate_recompiles": True} if known else {}
-
-
-def few_graphs(mode: str, device: str) -> dict[str, Any]:
-    """Keyword arguments of torch.compile for a mode and one method of an object that never changes once it is made.
-
-    On a CPU they are the options of the mode, and four that leave what is computed as it is. Two are about how
-    long the C++ compiler works: no precompiled header, because the kernels of a graph are compiled together
-    (`compile_together`, which this calls), and no test programs for each instruction set that torch itself runs with.
-    Inductor's search for patterns in the graph is left out, which takes a tenth of the compilation: what it would join
-    is written joined. And so are the guards on the object, its modules and tensors: for a few hundred tensors they take
-    as long as a kernel, at every call. On other devices it is the mode.
-    """
-    if device != "cpu" and not device.startswith("cpu:"):
-        return {"mode": mode}
-    import torch
-
-    from greenlight_forecasters.engine.kernels import compile_together, known_instruction_sets
-
-    options = torch._inductor.list_mode_options(mode, False) | known_instruction_sets() | {"pattern_matcher": False}
-    if compile_together():
-        options["cpp_cache_precompile_headers"] = False
-    if isolation():  # else what is compiled for one object could be taken for another of its class
-        options["guard_filter_fn"] = _not_on_self
-    return {"options": options}
-
-
-def _not_on_self(guards: Sequence[Any]) -> list[bool]:
-    """Which guards are kept: those on the state of torch, on globals and arguments."""
-    return [not guard.name.startswith("L['self']") for guard in guards]
-
-
-def without_cuda_graphs(mode: str) -> str | None:
-    """The mode of torch.compile that compiles the same kernels and records no CUDA graphs; None where this one is it.
-
-    Read in `torch._inductor.list_mode_options` of torch 2.11 and 2.13.
-    """
-    return {"reduce-overhead": "default", "max-autotune": "max-autotune-no-cudagraphs"}.get(mode)
 
 
 def same_as(mode: str, device: str, autotuning: Mapping[str, Any] | None = None) -> str | None:

@@ -17,6 +17,8 @@ from typing import Any, ClassVar
 
 import torch
 
+from greenlight.api import OWN_CUDA_GRAPHS
+
 _TORCH_FOLDER = str(Path(torch.__file__).parent)
 
 
@@ -118,10 +120,12 @@ class Observer:
                 raise InternalsMoved(f"torch {torch.__version__}: {error}") from error
             self._stack = stack.pop_all()
         Observer.active = self
+        OWN_CUDA_GRAPHS.append(self.on_own_cuda_graph)
         return self
 
     def __exit__(self, *exception: object) -> None:
         Observer.active = None
+        OWN_CUDA_GRAPHS.remove(self.on_own_cuda_graph)
         self._counters = _counters()
         self._stack.close()
 
@@ -131,7 +135,7 @@ class Observer:
         return counters.get(group, {})
 
     def on_own_cuda_graph(self, recorded: bool) -> None:
-        """A call ran that is a CUDA graph of an engine's own, see `replay`; recorded: only now it became one."""
+        """A CUDA graph of an engine's own ran, see `api.own_cuda_graph_ran`; recorded: only now it became one."""
         if recorded:
             self.own_cuda_graphs += 1
             self.recordings += 1

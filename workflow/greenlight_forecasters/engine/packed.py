@@ -36,7 +36,7 @@ def pack(weight: Tensor) -> Tensor | None:
         return None
     stand_in = weight.new_zeros(1).expand(weight.shape)
     stand_in.packed = weight.reshape(-1, PANEL, inputs).transpose(1, 2).contiguous()
-    x = torch.randn(2, inputs, generator=torch.Generator().manual_seed(0))
+    x = torch.randn(2, inputs, generator=torch.Generator().manual_seed(0), dtype=torch.float32, device="cpu")
     expected = functional.linear(x, weight)
     # Weights that are no numbers stay as they are: the comparison is false.
     fits = (packed_linear(x, stand_in, None) - expected).abs().max() <= _TOLERANCE * expected.abs().max()

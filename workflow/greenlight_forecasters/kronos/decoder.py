@@ -150,8 +150,8 @@ class StaticDecoder(nn.Module):
     """Prefill and steps over buffers that never move nor change shape.
 
     Step k runs the token before it, the last known one for step 0, and draws the next. The host fills the
-    inputs (`load`) and calls; nothing is read back before the end of the loop, and the tokens lie in buffers,
-    so that no call can overwrite what an earlier one returned.
+    inputs (`load`) and calls; nothing is read back before the end of the loop, and results lie in buffers: nothing is
+    passed, nothing is returned.
     """
 
     def __init__(self, weights: JoinedNetwork, shape: Shape, sampling: Sampling) -> None:
@@ -177,7 +177,7 @@ class StaticDecoder(nn.Module):
             "times": weight.new_zeros(shape.windows, shape.suffix, width),
             "lengths": torch.zeros(shape.series, **whole),
             "asked": torch.zeros(shape.suffix, **whole),
-            "noise": torch.ones(shape.windows, shape.suffix, numbers, device=weight.device),
+            "noise": torch.ones(shape.windows, shape.suffix, numbers, device=weight.device, dtype=torch.float32),
             "forced": torch.zeros((), device=weight.device, dtype=torch.bool),
             # State: whether a sample's logits were finite so far; the step; the last known token followed by the
             # drawn ones (or by those that are forced).
@@ -185,6 +185,9 @@ class StaticDecoder(nn.Module):
             "count": torch.zeros(1, **whole),
             "s1": torch.zeros(shape.windows, shape.samples, shape.suffix + 1, **whole),
             "s2": torch.zeros(shape.windows, shape.samples, shape.suffix + 1, **whole),
+            # Results: the logits of the step, of each window's first sample; s2 given the s1 that was drawn or forced.
+            "logits_s1": weight.new_zeros(shape.windows, self.classes[0]),
+            "logits_s2": weight.new_zeros(shape.windows, self.classes[1]),
             # Constants.
             "cosine": cosine,
             "sine": sine,
@@ -249,12 +252,8 @@ class StaticDecoder(nn.Module):
         self._run(self.count + self.chunk)
         self.count.add_(REPLAYED)
 
-    def step(self) -> tuple[Tensor, Tensor]:
-        """Run the token before a step, draw that of the step.
-
-        Returns:
-            Logits [windows, samples, classes] of s1, and of s2 given the s1 that was drawn or forced.
-        """
+    def step(self) -> None:
+        """Run the token before a step, draw that of the step."""
         hidden, known, series = self._run(self.count), self._known(), None
         if self.shape.slides > 1:
             series = self.first_series + self.asked.index_select(0, self.count)
@@ -270,8 +269,9 @@ class StaticDecoder(nn.Module):
         logits_s2 = self.weights.head_s2(self.weights.cross_norm(hidden + self.weights.cross_out(mixed)))
         self._choose(self.s2, self.filter.draw(logits_s2, noise_s2))
         self.usable.logical_and_(sound(logits_s1) & sound(logits_s2))
+        self.logits_s1.copy_(logits_s1[:, 0])
+        self.logits_s2.copy_(logits_s2[:, 0])
         self.count.add_(1)
-        return logits_s1, logits_s2
 
     def _run(self, slots: Tensor) -> Tensor:
         """Hidden states [series, samples, tokens, width] of the tokens at `slots`; keys and values are kept."""

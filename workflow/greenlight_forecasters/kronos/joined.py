@@ -14,8 +14,8 @@ from greenlight_forecasters.kronos.network import CROSS_HEADS, KronosNetwork
 class Linear(nn.Module):
     """One product in place of several that share their input.
 
-    The parts give up their weights: they become views of the joined ones, or, where these are packed, stand-ins
-    without numbers, so that there is one copy of the weights.
+    The parts give up their weights and biases: they become views of the joined ones, or, where weights are packed,
+    stand-ins without numbers, so that there is one copy of them.
 
     Args:
         parts: layers of the same input.
@@ -34,8 +34,12 @@ class Linear(nn.Module):
         self.is_packed = packed is not None
         self.register_buffer("weight", weight if packed is None else packed, persistent=False)
         self.register_buffer("bias", torch.cat(biases) if biases else None, persistent=False)
-        for part, own in zip(parts, self.weight.split([part.out_features for part in parts]), strict=True):
-            part.weight.data = own
+        sizes = [part.out_features for part in parts]
+        for part, own in zip(parts, self.weight.split(sizes), strict=True):
+            part.weight = nn.Parameter(own, requires_grad=False)
+        if biases:
+            for part, own in zip(parts, self.bias.split(sizes), strict=True):
+                part.bias = nn.Parameter(own, requires_grad=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """[..., in] to [..., out]."""
@@ -73,6 +77,8 @@ class JoinedBlock(nn.Module):
 class JoinedNetwork(nn.Module):
     """The weights of a network, which is not to be used on its own afterwards but for its time embedding.
 
+    What the tables are made of becomes stand-ins without numbers.
+
     Attributes:
         table_s1, table_s2: [classes, width], what a token adds to the embedded pair.
         table_query: [s1 classes, heads, size], the query of the cross-attention.
@@ -91,6 +97,10 @@ class JoinedNetwork(nn.Module):
         }
         for name, table in tables.items():
             self.register_buffer(name, table, persistent=False)
+        for module in (embedding.emb_s1, embedding.emb_s2, embedding.fusion_proj, cross.q_proj):
+            for name, weight in list(module.named_parameters()):
+                stand_in = weight.new_zeros(1).expand(weight.shape)
+                setattr(module, name, nn.Parameter(stand_in, requires_grad=False))
         self.blocks = nn.ModuleList(JoinedBlock(block) for block in network.transformer)
         self.norm, self.cross_norm = network.norm, network.dep_layer.norm
         self.cross_heads, self.cross_size = cross.heads, cross.size

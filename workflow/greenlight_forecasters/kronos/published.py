@@ -188,7 +188,8 @@ class KronosPublished(KronosUpstream):
         """
         context, horizon = self.check([window])
         candles = prepare([window])
-        noise = torch.empty(1, horizon, noise_size(samples, self.config.classes), device=self.device)
+        numbers = noise_size(samples, self.config.classes)
+        noise = torch.empty(1, horizon, numbers, dtype=torch.float32, device=self.device)
         fill_noise(noise, [window], seed)
         rows, stamps = (
             torch.from_numpy(part.astype(np.float32)).to(self.device).repeat(samples, 1, 1)

@@ -92,7 +92,7 @@ def _fill_exponential(row: Tensor, generator: torch.Generator) -> None:
         row.exponential_(generator=generator)
         return
     for part in row.view(-1).split(_AT_ONCE):
-        part.copy_(torch.rand(len(part), dtype=torch.float64, generator=generator).neg_().log1p_().neg_())
+        part.copy_(_uniform(len(part), generator).neg_().log1p_().neg_())
 
 
 @functools.cache
@@ -102,9 +102,13 @@ def _exponential_is_of_uniform() -> bool:
     They are, but for Intel's processors, where torch has them from MKL in another order.
     """
     generator = torch.Generator()
-    drawn = torch.empty(1024).exponential_(generator=generator.manual_seed(0))
-    uniform = torch.rand(1024, dtype=torch.float64, generator=generator.manual_seed(0))
-    return torch.equal(drawn, uniform.neg_().log1p_().neg_().float())
+    drawn = torch.empty(1024, dtype=torch.float32, device="cpu").exponential_(generator=generator.manual_seed(0))
+    return torch.equal(drawn, _uniform(1024, generator.manual_seed(0)).neg_().log1p_().neg_().float())
+
+
+def _uniform(count: int, generator: torch.Generator) -> Tensor:
+    """[count] float64 on the CPU in [0, 1)."""
+    return torch.rand(count, dtype=torch.float64, device="cpu", generator=generator)
 
 
 def split_noise(noise: Tensor, samples: int, classes: tuple[int, int]) -> tuple[Tensor, Tensor]:

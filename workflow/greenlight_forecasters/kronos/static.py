@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from greenlight.api import Window
-from greenlight_forecasters.engine.replay import compile_call
+from greenlight.api import LoadOptions, Window
+from greenlight_forecasters.engine.calls import CallGuard, guarded, plain_state
+from greenlight_forecasters.engine.replay import CallCompiler
 from greenlight_forecasters.kronos.candles import Candles, prepare
 from greenlight_forecasters.kronos.config import CLOSE
 from greenlight_forecasters.kronos.decoder import REPLAYED, Shape, StaticDecoder
@@ -62,6 +63,8 @@ class Plan:
 class KronosStatic(KronosForecaster):
     """Kronos with static shapes, on the same weights and with the same random numbers as `upstream`.
 
+    It may be called from many threads, whose calls then wait for each other, and in any state of torch (`CallGuard`).
+
     Windows run in batches of at most `windows_per_batch`; where the context slides, in batches of at most
     `series_per_batch` series. Each shape (windows, series, samples, and context and horizon rounded up) is a
     graph of its own; the buffers of the latest are kept. Memory beyond the weights is the cache:
@@ -73,18 +76,29 @@ class KronosStatic(KronosForecaster):
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
         self.mode: str | None = None
-        self.weights: JoinedNetwork | None = None
-        self.path_decoder: PathDecoder | None = None
+        with plain_state(self.device):
+            self.weights = JoinedNetwork(self.network)
+            self.path_decoder = PathDecoder(self.tokenizer)
+        tokenizers = {"tokenizer": self.tokenizer, "truth_tokenizer": self.truth_tokenizer}
+        self.guard = CallGuard(self.device, {"network": self.network, **tokenizers})
         self.decoder: StaticDecoder | None = None
-        self.programs: dict[str, Callable[[], Any]] = {}
+        self.programs: dict[str, Callable[[], None]] = {}
         self.samples = 1
 
+    @classmethod
+    def load(cls, options: LoadOptions) -> Self:
+        """As `KronosForecaster.load`, in any state of torch."""
+        with plain_state(torch.device(options.device)):
+            return super().load(options)
+
+    @guarded
     def compile(self, mode: str) -> None:
         """Have prefill and decode steps compiled, each as one graph."""
+        self.guard.wait()
         self.mode = mode
         self.decoder = None
 
-    @torch.no_grad()
+    @guarded
     def forecast(self, windows: Sequence[Window], samples: int, seed: int) -> np.ndarray:
         """Sampled paths of the closing price: [windows, samples, horizon] float64.
 
@@ -93,7 +107,6 @@ class KronosStatic(KronosForecaster):
         context, horizon = self.check(windows)
         first = max(0, context + horizon - self.settings.max_context)
         self.samples = samples
-        self.path_decoder = self.path_decoder or PathDecoder(self.tokenizer)
         paths = []
         for batch in self._batches(windows):
             candles = prepare(batch)
@@ -107,7 +120,7 @@ class KronosStatic(KronosForecaster):
                 self.decoder.clear()
         return np.concatenate(paths)
 
-    @torch.no_grad()
+    @guarded
     def sample(self, windows: Sequence[Window], samples: int, seed: int) -> tuple[Tokens, Tokens]:
         """Tokens of one batch of windows.
 
@@ -124,7 +137,7 @@ class KronosStatic(KronosForecaster):
         self._loop(decoder, plan, candles, known)
         return known, tuple(part[: len(windows), :, 1 : horizon + 1].clone() for part in (decoder.s1, decoder.s2))
 
-    @torch.no_grad()
+    @guarded
     def probe(self, windows: Sequence[Window]) -> dict[str, np.ndarray]:
         """Logits at each step, fed the truth, and the likeliest tokens; see `probed`.
 
@@ -162,11 +175,9 @@ class KronosStatic(KronosForecaster):
                 self.programs["replay"]()
             decoder.count.fill_(steps.start)
             for _ in steps:
-                logits = self.programs["step"]()
+                self.programs["step"]()
                 if keep:
-                    kept.append(tuple(part[:, 0].clone() for part in logits))
-                # Let go before the next call, which may write to the same memory.
-                del logits
+                    kept.append((decoder.logits_s1.clone(), decoder.logits_s2.clone()))
         return kept
 
     def _batches(self, windows: Sequence[Window]) -> Iterator[Sequence[Window]]:
@@ -177,14 +188,14 @@ class KronosStatic(KronosForecaster):
         """The decoder at hand where it has room, else a new one, compiled where a mode is set."""
         shape = self._shape(windows, plan, samples)
         if self.decoder is None or not self.decoder.shape.holds(shape):
-            self.weights = self.weights or JoinedNetwork(self.network)
+            self.guard.wait()
             # On a GPU where CUDA graphs launch the kernels.
             self.weights.sum_few_rows(self.device.type == "cuda" and self.mode not in (None, "default"))
             self.decoder = StaticDecoder(self.weights, shape, self.sampling)
             self.programs = {name: getattr(self.decoder, name) for name in PROGRAMS}
             if self.mode is not None:
-                compiled = (compile_call(program, self.mode, self.device.type) for program in self.programs.values())
-                self.programs = dict(zip(self.programs, compiled, strict=True))
+                compiler = CallCompiler(self.mode, self.device)
+                self.programs = {name: compiler.compile(program) for name, program in self.programs.items()}
         return self.decoder
 
     def _shape(self, windows: int, plan: Plan, samples: int) -> Shape:

@@ -75,7 +75,7 @@ class KronosUpstream(KronosForecaster):
         context, horizon = self.check([window])
         candles = prepare([window])
         classes = self.network.config.classes
-        noise = torch.empty(1, horizon, noise_size(samples, classes), device=self.device)
+        noise = torch.empty(1, horizon, noise_size(samples, classes), dtype=torch.float32, device=self.device)
         fill_noise(noise, [window], seed)
         noise_s1, noise_s2 = split_noise(noise[0], samples, classes)
         stamps = torch.from_numpy(candles.stamps).to(self.device).expand(samples, -1, -1)

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from greenlight.api import CONFIG, WEIGHTS, UserError, check_keys, read_config
+from greenlight_forecasters.engine.calls import CallGuard, guarded, plain_state
 from greenlight_forecasters.engine.replay import CallCompiler
 from greenlight_forecasters.toto.checkpoint import read_dimensions, read_tensors
 from greenlight_forecasters.toto.static.decode import Decode, PathShape
@@ -31,6 +32,8 @@ LEAST_STEPS = 11
 
 class TotoEngine:
     """Toto's weights on a device, and buffers and compiled code for the shapes that were asked for.
+
+    It may be called from many threads, whose calls then wait for each other, and in any state of torch (`CallGuard`).
 
     Results of a window depend on its series, its seed and the weights, not on the batch that it runs in (but for
     the rounding of matrix products of another size).
@@ -53,7 +56,9 @@ class TotoEngine:
             samples_per_batch: most paths of a window that are decoded at once.
         """
         self.parameters = sum(parameter.numel() for parameter in network.parameters())
-        self.network = arrange(network)
+        with plain_state(network.device):
+            self.network = arrange(network)
+        self.guard = CallGuard(network.device, {"network": network})
         self.dimensions = network.dimensions
         self._dtype = dtype
         self._device = network.device
@@ -86,23 +91,26 @@ class TotoEngine:
         tensors = read_tensors(folder)
         check_keys(tensors, published_names(dimensions), str(folder / WEIGHTS))
         try:
-            network = Network.from_published(dimensions, tensors, dtype)
+            with plain_state(torch.device(device)):
+                network = Network.from_published(dimensions, tensors, dtype).to(device)
         except RuntimeError as error:
             raise UserError(f"{folder / WEIGHTS}: shapes do not fit {CONFIG}: {error}") from error
         outer = torch.float32 if dtype == torch.bfloat16 else dtype
         return cls(
-            network.to(device),
+            network,
             dtype=outer,
             windows_per_batch=windows_per_batch,
             samples_per_batch=samples_per_batch,
         )
 
+    @guarded
     def compile(self, mode: str) -> None:
         """Compile prefill, start and step, each as one graph of fixed shapes, at their first calls.
 
         Args:
             mode: one of torch.compile's. Where it has CUDA graphs, they are recorded here (`CallCompiler`).
         """
+        self.guard.wait()
         self._compiler = CallCompiler(mode, self._device)
         for module in self.network.modules():
             if isinstance(module, SummedLinear):
@@ -110,7 +118,7 @@ class TotoEngine:
         self._prefills.clear()
         self._decodes.clear()
 
-    @torch.no_grad()
+    @guarded
     def sample(
         self,
         series: Tensor,
@@ -147,7 +155,7 @@ class TotoEngine:
             results.append(_joined([self._paths(decode, len(rows), horizon, one) for one in chunks], dim=2))
         return _joined(results, dim=0)
 
-    @torch.no_grad()
+    @guarded
     def mean(
         self,
         series: Tensor,
@@ -163,7 +171,7 @@ class TotoEngine:
             results.append(self._paths(decode, len(rows), horizon, None)[:, :, 0])
         return _joined(results, dim=0)
 
-    @torch.no_grad()
+    @guarded
     def teacher_forced(
         self,
         series: Tensor,
@@ -264,13 +272,15 @@ class TotoEngine:
         """
         patch = self.dimensions.patch_size
         numbers = torch.empty(
-            (-(-horizon // patch), UNIFORMS, len(seeds), variates, samples, patch), device=self._device
+            (-(-horizon // patch), UNIFORMS, len(seeds), variates, samples, patch),
+            dtype=torch.float32,
+            device=self._device,
         )
         generator = torch.Generator(self._device)
         for row, seed in enumerate(seeds):
             generator.manual_seed(seed)
             own = numbers[:, :, row]
-            own.copy_(torch.rand(own.shape, generator=generator, device=self._device))
+            own.copy_(torch.rand(own.shape, generator=generator, dtype=torch.float32, device=self._device))
         return numbers
 
     def _paths(self, decode: Decode, windows: int, horizon: int, numbers: Tensor | None) -> Tensor:

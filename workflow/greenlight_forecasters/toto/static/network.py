@@ -155,10 +155,10 @@ def rotary_tables(positions: range, head_dim: int, dtype: torch.dtype) -> tuple[
     together, yet the published scale is repeated block-wise, so that the two get different scales.
     """
     # The published frequencies and scales are rounded to float32 before use; the rest is exact to float64.
-    even = torch.arange(0, head_dim, 2)
-    frequencies = (1.0 / (_ROTARY_BASE ** (even.float() / head_dim))).double()
+    even = torch.arange(0, head_dim, 2, dtype=torch.float32, device="cpu")
+    frequencies = (1.0 / (_ROTARY_BASE ** (even / head_dim))).double()
     scales = ((even + 0.4 * head_dim) / (1.4 * head_dim)).double()
-    position = torch.tensor(positions, dtype=torch.float64)[:, None]
+    position = torch.tensor(positions, dtype=torch.float64, device="cpu")[:, None]
     angles = (position * frequencies).repeat_interleave(2, dim=-1)
     growth = (scales ** (position / _XPOS_SCALE_BASE)).repeat(1, 2)
     tables = angles.cos() * growth, angles.sin() * growth, angles.cos() / growth, angles.sin() / growth

@@ -1,0 +1,231 @@
+"""Calls of a static engine in somebody else's process: one at a time, in a known state of torch, on unchanged weights.
+
+A static engine works in buffers of its own. Two calls at once would write to the same ones, and a call under
+`autocast` or in another current stream would compute something else, without an error. Here what belongs to the
+calling thread is set for each call; what belongs to the whole process, and would change the results, is checked.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import threading
+import weakref
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import _pop_mode, _push_mode
+
+from greenlight.api import UserError
+
+# What autocast computes in where nothing else is asked for: torch.compile looks at it even where autocast is off.
+_AUTOCAST = {"cpu": torch.bfloat16, "cuda": torch.float16}
+_Result = TypeVar("_Result")
+_GUARDS: weakref.WeakSet[CallGuard] = weakref.WeakSet()
+
+
+@contextlib.contextmanager
+def plain_state(device: torch.device) -> Iterator[None]:
+    """The calling thread's own state of torch as in a new process: no autocast, gradients, inference or other modes.
+
+    A CUDA device is the current one.
+    """
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(_without_modes())
+        # Buffers that were made in inference mode could not be written to outside it.
+        stack.enter_context(torch.inference_mode(False))
+        stack.enter_context(torch.no_grad())
+        for kind, dtype in _AUTOCAST.items():
+            if kind == "cpu" or device.type == "cuda":
+                stack.enter_context(torch.autocast(kind, dtype=dtype, enabled=False))
+        if device.type == "cuda":
+            stack.enter_context(torch.cuda.device(device))
+        yield
+
+
+@contextlib.contextmanager
+def _without_modes() -> Iterator[None]:
+    """No torch function modes, of which a default device is one."""
+    modes = [_pop_mode() for _ in range(torch._C._len_torch_function_stack())]
+    try:
+        yield
+    finally:
+        for mode in reversed(modes):
+            _push_mode(mode)
+
+
+class CallGuard:
+    """What all calls of one engine go through.
+
+    Args:
+        device: of the engine.
+        modules: by a name for messages, what the engine reads its weights from, or has read them from. Make the guard
+            once it has read them.
+    """
+
+    def __init__(self, device: torch.device, modules: Mapping[str, nn.Module]) -> None:
+        self._device = device
+        self._weights = _Weights(modules)
+        self._precision: str | None = None
+        self._forked = False
+        self._depth = 0
+        self._done: torch.cuda.Event | None = None
+        self._lock = threading.RLock()
+        _GUARDS.add(self)
+
+    @contextlib.contextmanager
+    def call(self) -> Iterator[None]:
+        """One call: others wait until it has ended. A call within a call of the same thread is a part of it.
+
+        Raises:
+            UserError: the weights are not what they were, or the process is in a state in which the results would be
+                others, or would never come.
+        """
+        with self._lock:
+            self._depth += 1
+            try:
+                if self._depth > 1:
+                    yield
+                    return
+                self._check_process()
+                self._weights.check()
+                with plain_state(self._device), self._in_order():
+                    yield
+            finally:
+                self._depth -= 1
+
+    def wait(self) -> None:
+        """Wait until the device has done all calls, before buffers are given up that they use."""
+        if self._done is not None:
+            self._done.synchronize()
+
+    def after_fork(self) -> None:
+        """In a child that was forked: the threads that might hold the lock are not there."""
+        self._forked, self._depth, self._lock = True, 0, threading.RLock()
+
+    def _check_process(self) -> None:
+        if self._forked and self._device.type == "cuda":
+            raise UserError(
+                "this engine was made on a GPU before the process forked, and CUDA can't be used in a forked child; "
+                "start the child by the method `spawn`, and load the engine there"
+            )
+        if self._forked and torch.get_num_threads() > 1:
+            raise UserError(
+                f"this engine was made before the process forked, and torch runs on {torch.get_num_threads()} threads, "
+                "which don't exist in a forked child: the call might never end. Call torch.set_num_threads(1) in the "
+                "child, or start it by the method `spawn` and load the engine there"
+            )
+        precision = _product_precision(self._device)
+        self._precision = self._precision or precision
+        if precision != self._precision:
+            raise UserError(
+                f"float32 products were computed in {self._precision} at the first call of this engine, and are in "
+                f"{precision} now (torch.set_float32_matmul_precision, allow_tf32): its forecasts would be others. "
+                "Set it once, before the first call"
+            )
+
+    @contextlib.contextmanager
+    def _in_order(self) -> Iterator[None]:
+        """On a GPU: the work of this call begins after that of the last one, whatever streams are current."""
+        if self._device.type != "cuda":
+            yield
+            return
+        stream = torch.cuda.current_stream(self._device)
+        if self._done is not None:
+            stream.wait_event(self._done)
+        try:
+            yield
+        finally:
+            self._done = stream.record_event()
+
+
+def _after_fork() -> None:
+    for guard in _GUARDS:
+        guard.after_fork()
+
+
+os.register_at_fork(after_in_child=_after_fork)
+
+
+def _product_precision(device: torch.device) -> str:
+    """In what torch computes products of float32 matrices on a device, as this process is set."""
+    if device.type == "cuda":
+        return "TF32" if torch.backends.cuda.matmul.allow_tf32 else "float32"
+    return torch.get_float32_matmul_precision()
+
+
+class _Weights:
+    """Parameters and buffers as they were: the very tensors, at their addresses, not written to."""
+
+    def __init__(self, modules: Mapping[str, nn.Module]) -> None:
+        self._modules: list[nn.Module] = []
+        self._children: list[tuple[str, dict[str, Any], str, nn.Module]] = []
+        self._tensors: list[tuple[str, dict[str, Any], str, Tensor, int | None, int]] = []
+        for root, whole in modules.items():
+            for path, module in whole.named_modules(prefix=root):
+                self._modules.append(module)
+                self._children += [
+                    (f"{path}.{name}", module._modules, name, child) for name, child in module._modules.items()
+                ]
+                for tensors in (module._parameters, module._buffers):
+                    self._tensors += [
+                        (f"{path}.{name}", tensors, name, tensor, _version(tensor), tensor.data_ptr())
+                        for name, tensor in tensors.items()
+                        if tensor is not None
+                    ]
+        # What a stand-in says of many numbers is one 0 in memory. To read it from a GPU would be to wait for it.
+        self._stand_ins = [
+            (name, tensor.data.view(-1)[0])
+            for name, _, _, tensor, _, _ in self._tensors
+            if tensor.device.type == "cpu" and tensor.numel() > 1 and not any(tensor.stride())
+        ]
+
+    def check(self) -> None:
+        """UserError where a module trains, or a weight was moved, exchanged or written to."""
+        for module in self._modules:
+            if module.training:
+                raise UserError(
+                    f"a {type(module).__name__} of this engine is in training mode; call eval() on its model: "
+                    "engines forecast, and don't train"
+                )
+        for name, children, key, child in self._children:
+            if children.get(key) is not child:
+                raise _changed(name, "is another module")
+        for name, tensors, key, tensor, version, address in self._tensors:
+            if tensors.get(key) is not tensor or tensor.data_ptr() != address:
+                raise _changed(name, "was moved or exchanged")
+            if _version(tensor) != version:
+                raise _changed(name, "was written to")
+        for name, number in self._stand_ins:
+            # Writes by `.data` are not counted; here they would be without effect.
+            if number.item() != 0.0:
+                raise _changed(name, "was written to")
+
+
+def _version(tensor: Tensor) -> int | None:
+    """How often a tensor was written to, as torch counts; None for one of inference mode, which is not counted."""
+    try:
+        return tensor._version
+    except RuntimeError:
+        return None
+
+
+def _changed(name: str, what: str) -> UserError:
+    return UserError(
+        f"{name} {what} since this engine took over the weights, parts of which it keeps in a form of its own; make a "
+        "new engine for other weights or another device"
+    )
+
+
+def guarded(method: Callable[..., _Result]) -> Callable[..., _Result]:
+    """A method whose calls go through the `guard` of its object."""
+
+    @functools.wraps(method)
+    def call(self: Any, *arguments: Any, **named: Any) -> _Result:
+        with self.guard.call():
+            return method(self, *arguments, **named)
+
+    return call

@@ -21,6 +21,7 @@ from safetensors.torch import save_file
 from greenlight.api import LoadOptions
 from greenlight.errors import UserError
 from greenlight.files import write_json
+from greenlight.watch.precision import in_tf32
 from greenlight_forecasters.kronos import KronosStatic
 from greenlight_forecasters.toto.static import TotoEngine
 from tests.models.kronos.conftest import random_network, random_tokenizer, random_window
@@ -364,6 +365,16 @@ def test_products_in_another_precision_are_noticed(make):
     finally:
         torch.set_float32_matmul_precision(before)
     np.testing.assert_array_equal(engine.call(1), expected)
+
+
+@pytest.mark.slow
+def test_an_engine_whose_every_call_is_in_tf32_is_not_stopped(folder):
+    """As the gate runs it: TF32 is allowed for each call, and not where the engine is told to compile."""
+    settings = {"tokenizer": str(folder / "tokenizer"), "max_context": 64}
+    forecaster = in_tf32(KronosStatic.load(LoadOptions(str(folder / "kronos"), settings=settings)))
+    forecaster.compile("default")
+    for _ in range(2):
+        assert np.isfinite(forecaster.forecast([random_window()], 2, 1)).all()
 
 
 @ON_A_GPU

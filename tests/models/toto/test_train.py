@@ -9,7 +9,7 @@ import pytest
 
 from greenlight.weights import trained_until, weights_hash
 from greenlight_forecasters import CHECKPOINTS
-from greenlight_forecasters.toto import train
+from tools import train_toto as train
 from tools.training_data import describe, training_series
 
 DATA = Path(__file__).parents[3] / "trainingdata"

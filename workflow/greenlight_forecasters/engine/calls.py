@@ -97,10 +97,13 @@ class CallGuard:
             finally:
                 self._depth -= 1
 
-    def wait(self) -> None:
-        """Wait until the device has done all calls, before buffers are given up that they use."""
-        if self._done is not None:
-            self._done.synchronize()
+    @contextlib.contextmanager
+    def rebuilding(self) -> Iterator[None]:
+        """Buffers may be given up within: no call runs, and the device has done all that it was given."""
+        with self._lock:
+            if self._done is not None:
+                self._done.synchronize()
+            yield
 
     def after_fork(self) -> None:
         """In a child that was forked: the threads that might hold the lock are not there."""

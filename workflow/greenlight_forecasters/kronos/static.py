@@ -12,6 +12,7 @@ from torch import Tensor
 
 from greenlight.api import LoadOptions, Window
 from greenlight_forecasters.engine.calls import CallGuard, guarded, plain_state
+from greenlight_forecasters.engine.options import changes
 from greenlight_forecasters.engine.replay import CallCompiler
 from greenlight_forecasters.kronos.candles import Candles, prepare
 from greenlight_forecasters.kronos.config import CLOSE
@@ -91,12 +92,15 @@ class KronosStatic(KronosForecaster):
         with plain_state(torch.device(options.device)):
             return super().load(options)
 
-    @guarded
     def compile(self, mode: str) -> None:
         """Have prefill and decode steps compiled, each as one graph."""
-        self.guard.wait()
-        self.mode = mode
-        self.decoder = None
+        with self.guard.rebuilding():
+            self.mode = mode
+            self.decoder = None
+
+    def changes(self) -> dict[str, str]:
+        """See `Forecaster.changes`."""
+        return changes(self.mode, str(self.device))
 
     @guarded
     def forecast(self, windows: Sequence[Window], samples: int, seed: int) -> np.ndarray:
@@ -188,10 +192,10 @@ class KronosStatic(KronosForecaster):
         """The decoder at hand where it has room, else a new one, compiled where a mode is set."""
         shape = self._shape(windows, plan, samples)
         if self.decoder is None or not self.decoder.shape.holds(shape):
-            self.guard.wait()
-            # On a GPU where CUDA graphs launch the kernels.
-            self.weights.sum_few_rows(self.device.type == "cuda" and self.mode not in (None, "default"))
-            self.decoder = StaticDecoder(self.weights, shape, self.sampling)
+            with self.guard.rebuilding():
+                # On a GPU where CUDA graphs launch the kernels.
+                self.weights.sum_few_rows(self.device.type == "cuda" and self.mode not in (None, "default"))
+                self.decoder = StaticDecoder(self.weights, shape, self.sampling)
             self.programs = {name: getattr(self.decoder, name) for name in PROGRAMS}
             if self.mode is not None:
                 compiler = CallCompiler(self.mode, self.device)

@@ -56,6 +56,7 @@ def run(request: Request) -> dict[str, Any]:
         "cache_files_before": files_before,
         "finite": all(after),
         "sizes": forecaster.sizes(),
+        "changes": forecaster.changes(),
         "same_as": same_as(request["mode"], request["device"]),
         "health": recorder.record(),
         "readiness": readiness.record(),

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from greenlight.api import CONFIG, WEIGHTS, UserError, check_keys, read_config
 from greenlight_forecasters.engine.calls import CallGuard, guarded, plain_state
+from greenlight_forecasters.engine.options import changes
 from greenlight_forecasters.engine.replay import CallCompiler
 from greenlight_forecasters.toto.checkpoint import read_dimensions, read_tensors
 from greenlight_forecasters.toto.static.decode import Decode, PathShape
@@ -64,6 +65,7 @@ class TotoEngine:
         self._device = network.device
         self._windows_per_batch = windows_per_batch
         self._samples_per_batch = samples_per_batch
+        self._mode: str | None = None
         self._compiler: CallCompiler | None = None
         self._prefills: dict[ContextShape, Prefill] = {}
         self._decodes: dict[tuple[ContextShape, PathShape], Decode] = {}
@@ -103,20 +105,24 @@ class TotoEngine:
             samples_per_batch=samples_per_batch,
         )
 
-    @guarded
     def compile(self, mode: str) -> None:
         """Compile prefill, start and step, each as one graph of fixed shapes, at their first calls.
 
         Args:
             mode: one of torch.compile's. Where it has CUDA graphs, they are recorded here (`CallCompiler`).
         """
-        self.guard.wait()
-        self._compiler = CallCompiler(mode, self._device)
-        for module in self.network.modules():
-            if isinstance(module, SummedLinear):
-                module.summing = mode != "default"
-        self._prefills.clear()
-        self._decodes.clear()
+        with self.guard.rebuilding():
+            self._compiler = CallCompiler(mode, self._device)
+            for module in self.network.modules():
+                if isinstance(module, SummedLinear):
+                    module.summing = mode != "default"
+            self._prefills.clear()
+            self._decodes.clear()
+            self._mode = mode
+
+    def changes(self) -> dict[str, str]:
+        """What of torch this engine changes or goes round, by a short name; see `engine.options.changes`."""
+        return changes(self._mode, str(self._device))
 
     @guarded
     def sample(

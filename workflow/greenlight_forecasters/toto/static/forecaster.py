@@ -65,6 +65,10 @@ class TotoStatic(Forecaster):
         )
         return {name: value[:, 0].double().cpu().numpy() for name, value in zip(found._fields, found, strict=True)}
 
+    def changes(self) -> dict[str, str]:
+        """See `Forecaster.changes`."""
+        return self._engine.changes()
+
     def sizes(self) -> dict[str, int]:
         """Number of parameters, with the two output layers folded into one, and rows in a patch."""
         return {"parameters": self._engine.parameters, "patch": self._engine.dimensions.patch_size}

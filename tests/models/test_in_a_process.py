@@ -22,7 +22,7 @@ from greenlight.api import LoadOptions
 from greenlight.errors import UserError
 from greenlight.files import write_json
 from greenlight.watch.precision import in_tf32
-from greenlight_forecasters.kronos import KronosStatic
+from greenlight_forecasters.kronos.static import KronosStatic
 from greenlight_forecasters.toto.static import TotoEngine
 from tests.models.kronos.conftest import random_network, random_tokenizer, random_window
 from tests.models.toto.published_toto import random_toto, save_checkpoint, walk

@@ -28,6 +28,6 @@ rule all:
     input:
         passed=LAYOUT.passed,
         # Named here too, because Snakemake does not miss an intermediate file that was deleted.
-        reports=[LAYOUT.verdict, LAYOUT.decision, LAYOUT.deploy, LAYOUT.report, LAYOUT.report_page, LAYOUT.archived],
+        reports=[LAYOUT.verdict, LAYOUT.decision, LAYOUT.report, LAYOUT.report_page, LAYOUT.archived],
         notices=LAYOUT.notices,
         **EVIDENCE,

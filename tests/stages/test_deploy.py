@@ -1,46 +1,140 @@
-"""deploy.env: what a shell gets of the decision."""
+"""deploy.env can do no harm: it is sourced by a shell here, and a stub of production's loaders is run by it."""
 
 from __future__ import annotations
 
+import json
+import os
+import shutil
 import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
-from greenlight.layout import Layout
-from greenlight.run.stages.judge import deploy_lines
+from greenlight.plugins import MODELS, known_variants
+from greenlight.run.deployment import Deployment, deploy_text, loader_prefixes, shell_name, switches_in
+from greenlight.variants import Variant
 
+LOADER = Path(__file__).parent / "children" / "loader.py"
 MADE = {"made": "2026-01-01T00:00:00Z", "commit": "abc"}
+# What a shell may hold from yesterday: everything is compiled.
+YESTERDAY = {
+    "TOTO_COMPILE": "1", "TOTO_DISABLE_COMPILE": "0", "TOTO_COMPILE_MODE": "max-autotune", "KRONOS_COMPILE": "1",
+    "KRONOS_COMPILE_MODE": "max-autotune", "CHRONOS_COMPILE": "1", "TORCH_COMPILED": "1",
+}  # fmt: skip
+SHELLS = [shell for shell in ("sh", "bash", "dash") if shutil.which(shell)]
 
 
-def sourced(tmp_path, gate, models):
-    folder = tmp_path / "results with 'quotes' and $HOME"
-    folder.mkdir()
-    (folder / "deploy.env").write_text(deploy_lines(Layout(folder), gate, models, MADE))
+def sourced(folder, text, before=YESTERDAY, shell="sh", then=""):
+    """The environment, and what loaders compile, after a shell has sourced a file."""
+    folder.mkdir(exist_ok=True)
+    (folder / "deploy.env").write_text(text)
+    run = f'. ./deploy.env{then}\n"$PYTHON" "$LOADER"\nenv -0'
     done = subprocess.run(
-        ["sh", "-euc", ". ./deploy.env; env"],
+        [shell, "-c", run],
         cwd=folder,
-        env={"PATH": "/usr/bin:/bin"},
+        env={"PATH": "/usr/bin:/bin", "PYTHON": sys.executable, "LOADER": str(LOADER), **before},
         capture_output=True,
         text=True,
-        check=True,
     )
-    return dict(line.split("=", 1) for line in done.stdout.splitlines() if "=" in line), folder
+    if done.returncode:
+        return None, None, done
+    loaders, _, listed = done.stdout.partition("\n")
+    return json.loads(loaders), dict(pair.split("=", 1) for pair in listed.split("\0") if "=" in pair), done
 
 
-def test_a_compiled_variant_is_named_with_its_mode_backend_and_cache(tmp_path):
-    found, folder = sourced(tmp_path, "pass", {"toto": {"variant": "static-reduce-overhead"}})
-    assert found["GREENLIGHT_VERDICT"] == "pass"
-    assert (found["TOTO_COMPILE"], found["TOTO_DISABLE_COMPILE"]) == ("1", "0")
-    assert (found["TOTO_COMPILE_MODE"], found["TOTO_COMPILE_BACKEND"]) == ("reduce-overhead", "inductor")
-    assert found["TOTO_IMPLEMENTATION"] == "static"
-    assert found["TORCHINDUCTOR_CACHE_DIR"].startswith(str(folder))
+def passed(folder, **variants):
+    return deploy_text(Deployment("pass", {k.replace("_", "-"): v for k, v in variants.items()}, **MADE, bundle=folder))
 
 
-@pytest.mark.parametrize(("gate", "variant"), [("fail", None), ("pass", "upstream-eager")])
-def test_without_a_compiled_variant_that_passed_compilation_is_off(tmp_path, gate, variant):
-    found, _ = sourced(tmp_path, gate, {"toto": {"variant": variant}, "kronos": {"variant": variant}})
-    assert found["GREENLIGHT_VERDICT"] == gate
-    for name in ("TOTO", "KRONOS"):
-        assert (found[f"{name}_COMPILE"], found[f"{name}_DISABLE_COMPILE"]) == ("0", "1")
-        assert found[f"{name}_COMPILE_MODE"] == ""
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("yesterday", [True, False])
+def test_loaders_compile_the_published_code_only_where_it_was_chosen_compiled(tmp_path, model, yesterday):
+    for name in known_variants(model):
+        variant = Variant.parse(name)
+        text = deploy_text(Deployment("pass", {model: name}, **MADE, bundle=tmp_path))
+        loaders, found, _ = sourced(tmp_path, text, YESTERDAY if yesterday else {})
+        published = variant.implementation == "upstream" and variant.compiled
+        assert loaders[model] == (variant.mode if published else None), name
+        assert found["GREENLIGHT_VERDICT"] == "pass"
+        own = f"GREENLIGHT_{shell_name(model)}_"
+        stated = [found[own + key] for key in ("VARIANT", "IMPLEMENTATION", "MODE", "PRECISION")]
+        assert stated == [name, variant.implementation, variant.mode, variant.precision]
+        assert ("TORCHINDUCTOR_CACHE_DIR" in found) is published
+        assert not any(key.endswith("_VARIANT") and not key.startswith("GREENLIGHT_") for key in found)
+
+
+@pytest.mark.parametrize("verdict", ["fail", "not decided"])
+def test_without_a_pass_nothing_is_compiled_and_the_file_says_why(tmp_path, verdict):
+    reason = 'kronos: numerics: off\n"; touch harm; `touch harm` $(touch harm) \x1b[31m'
+    chosen = {"toto": "upstream-default", "kronos": "static-default", "chronos-2": None}
+    text = deploy_text(Deployment(verdict, chosen, **MADE, reasons=[reason, "and 'more'"], bundle=tmp_path))
+    loaders, found, _ = sourced(tmp_path, text)
+    assert set(loaders.values()) == {None}
+    assert found["GREENLIGHT_VERDICT"] == verdict and "numerics: off" in found["GREENLIGHT_REASON"]
+    assert found["GREENLIGHT_TOTO_VARIANT"] == found["GREENLIGHT_DEPLOY"] == ""
     assert "TORCHINDUCTOR_CACHE_DIR" not in found
+    assert not (tmp_path / "harm").exists() and "\x1b" not in text
+    assert "# Verdict: " + verdict in text and "numerics: off" in text.split("\n{\n")[0]
+
+
+def test_each_model_by_its_own_decision(tmp_path):
+    text = passed(
+        tmp_path, toto="upstream-reduce-overhead", kronos="static-reduce-overhead", chronos_2="upstream-eager"
+    )
+    loaders, found, _ = sourced(tmp_path, text)
+    assert loaders == {"toto": "reduce-overhead", "kronos": None, "chronos-2": None}
+    assert (found["KRONOS_COMPILE"], found["KRONOS_DISABLE_COMPILE"], found["KRONOS_COMPILE_MODE"]) == ("0", "1", "")
+    assert found["GREENLIGHT_CHRONOS_2_VARIANT"] == "upstream-eager"
+    assert found["GREENLIGHT_KRONOS_VARIANT"] == "static-reduce-overhead"
+
+
+def test_models_that_a_loader_knows_by_one_name_are_compiled_only_if_both_are_meant_to_be(tmp_path):
+    assert loader_prefixes("kronos-2") == ["KRONOS_2", "KRONOS2", "KRONOS"]
+    loaders, _, _ = sourced(tmp_path, passed(tmp_path, kronos="upstream-default", kronos_2="static-default"))
+    assert loaders["kronos"] is None
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+@pytest.mark.parametrize(
+    "name", ["results", "two words", 'it\'s "quoted" $HOME `id` \\', "two\nlines", "# comment; exit", "-e", "naïve ✓"]
+)
+def test_safe_whatever_the_folder_is_called(tmp_path, name, shell):
+    folder = tmp_path / name
+    loaders, found, _ = sourced(folder, passed(folder / "deploy", toto="upstream-default"), shell=shell)
+    assert loaders["toto"] == "default"
+    assert found["GREENLIGHT_DEPLOY"] == str(folder / "deploy")
+    assert found["TORCHINDUCTOR_CACHE_DIR"] == str(folder / "deploy" / "cache" / "inductor")
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_a_file_that_was_cut_off_sets_nothing(tmp_path, shell):
+    text = passed(tmp_path, toto="upstream-default", kronos="static-default")
+    before = {"TOTO_COMPILE": "0"}
+    for length in [*range(0, len(text) - 2, 97), len(text) - 3, len(text) - 2]:
+        _, found, done = sourced(tmp_path, text[:length], before, shell)
+        if found is None:
+            assert done.returncode != 0
+            continue
+        assert not any(name.startswith(("GREENLIGHT_", "KRONOS_")) for name in found), text[:length]
+        assert found["TOTO_COMPILE"] == "0"
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_a_variable_that_can_not_be_set_leaves_no_pass(tmp_path, shell):
+    """A shell that goes on after an error has not passed the gate; one that ends runs nothing."""
+    (tmp_path / "first.sh").write_text("readonly GREENLIGHT_TOTO_MODE=mine\n")
+    text = passed(tmp_path, toto="upstream-default")
+    _, found, _ = sourced(tmp_path, text, {"TOTO_COMPILE": "1"}, shell)
+    assert found["GREENLIGHT_VERDICT"] == "pass"
+    text = ". ./first.sh\n" + text
+    loaders, found, _ = sourced(tmp_path, text, {"TOTO_COMPILE": "1"}, shell)
+    assert found is None or (found["GREENLIGHT_VERDICT"] == "not decided" and loaders["toto"] is None)
+
+
+def test_strict_shells_source_it(tmp_path):
+    text = passed(tmp_path, toto="upstream-default")
+    (tmp_path / "deploy.env").write_text(text)
+    for options in ("-eu", "-a"):
+        assert subprocess.run(["sh", options, "-c", ". ./deploy.env"], cwd=tmp_path, env=os.environ).returncode == 0
+    assert switches_in(text) == ["TOTO"]

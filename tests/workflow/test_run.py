@@ -64,17 +64,20 @@ def test_forecasting_starts_from_the_compiled_cache(finished):
 
 
 def test_the_decision_can_be_sourced_by_a_shell(finished):
-    decision = finished.read("decision.json")
+    """The gate's own names say what was chosen; the switches of loaders are on for the published code only."""
+    names = ("GREENLIGHT_VERDICT", *(f"{m}_{k}" for m in ("TOTO", "KRONOS") for k in ("COMPILE", "DISABLE_COMPILE")))
+    own = [f"GREENLIGHT_{model}_VARIANT" for model in ("TOTO", "KRONOS")]
     done = subprocess.run(
-        ["sh", "-euc", '. ./results/deploy.env; echo "$TOTO_COMPILE:$TOTO_DISABLE_COMPILE:$KRONOS_COMPILE"'],
+        ["sh", "-euc", f'. ./results/deploy.env; printf "%s\\n" {" ".join(f"${name}" for name in (*names, *own))}'],
         cwd=finished.folder, capture_output=True, text=True,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    toto, disabled, kronos = done.stdout.strip().split(":")
-    chosen = {model: entry["variant"] or "" for model, entry in decision["models"].items()}
-    assert toto == ("1" if chosen["toto"] and not chosen["toto"].endswith("eager") else "0")
-    assert disabled == ("0" if toto == "1" else "1")
-    assert kronos == ("1" if chosen["kronos"] and not chosen["kronos"].endswith("eager") else "0")
+    found = dict(zip((*names, *own), (done.stdout + "\n\n").split("\n"), strict=False))
+    decision = finished.read("decision.json")
+    assert found["GREENLIGHT_VERDICT"] == decision["gate"]
+    for model, name in (("toto", "TOTO"), ("kronos", "KRONOS")):
+        assert found[f"GREENLIGHT_{name}_VARIANT"] == (decision["models"][model]["variant"] or "")
+        assert (found[f"{name}_COMPILE"], found[f"{name}_DISABLE_COMPILE"]) == ("0", "1")
 
 
 def test_the_run_is_archived_with_its_evidence(finished):

@@ -145,6 +145,21 @@ class Layout:
         return self.root / "deploy.env"
 
     @property
+    def bundle(self) -> Path:
+        """The folder that production takes: what was decided, and all that is needed to run it."""
+        return self.root / "deploy"
+
+    @property
+    def manifest(self) -> Path:
+        """What the bundle holds; see `greenlight.run.bundle`."""
+        return self.bundle / "manifest.json"
+
+    @property
+    def bundle_cache(self) -> Path:
+        """The bundle's copy of the compile caches of what is deployed."""
+        return self.bundle / "cache"
+
+    @property
     def report(self) -> Path:
         """The verification report."""
         return self.root / "report.md"

@@ -60,8 +60,7 @@ rule judge:
         unpack(reads("judge", evidence=JUDGED, difference=[LAYOUT.difference])),
     output:
         verdict=LAYOUT.verdict,
-        decision=LAYOUT.decision,
-        deploy=LAYOUT.deploy,
+        decision=LAYOUT.decision,  # deploy.env is none: Snakemake would delete it when the job starts or fails
     threads: 1
     resources:
         **needs("judge"),

@@ -32,7 +32,7 @@ rule archive:
         "Archiving the report and its evidence"
     localrule: True
     input:
-        unpack(reads("archive", report=[LAYOUT.report, LAYOUT.report_page], deploy=[LAYOUT.deploy])),
+        unpack(reads("archive", report=[LAYOUT.report, LAYOUT.report_page])),
     output:
         record=LAYOUT.archived,
     threads: 1

@@ -86,7 +86,7 @@ def outputs_of(layout: Layout, job: Job) -> list[Path]:
     return {
         "expect": [layout.expected],
         "diff": [layout.difference],
-        "judge": [layout.verdict, layout.decision, layout.deploy],
+        "judge": [layout.verdict, layout.decision, layout.deploy, layout.manifest, layout.bundle_cache],
         "report": [layout.report, layout.report_page, layout.figures, *layout.notices],
         "archive": [layout.archived],
         "gate": [layout.passed],

@@ -14,11 +14,15 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from greenlight.files import sha256_of
+
 # Variable -> sub-folder. They count only if set before Python starts.
-_PARTS = {"TORCHINDUCTOR_CACHE_DIR": "inductor", "TRITON_CACHE_DIR": "triton", "TMPDIR": "tmp"}
+CACHES = {"TORCHINDUCTOR_CACHE_DIR": "inductor", "TRITON_CACHE_DIR": "triton"}
+"""What a process that starts from a copy of a cache sets, and the sub-folders that they name."""
+_PARTS = {**CACHES, "TMPDIR": "tmp"}
 
 
 def cache_environment(folder: Path) -> dict[str, str]:
@@ -74,6 +78,30 @@ def copy_cache(source: Path, destination: Path) -> dict[str, int]:
         finally:
             shutil.rmtree(unfinished, ignore_errors=True)
     return cache_size(destination)
+
+
+def cache_contents(folder: Path) -> dict[str, str]:
+    """SHA-256 of each file of a cache by its path below the folder, without temporary files and headers."""
+    return {
+        path.relative_to(folder).as_posix(): sha256_of(path)
+        for path in sorted(_files(Path(folder)))
+        if path.relative_to(folder).parts[0] in CACHES.values()
+    }
+
+
+def join_caches(sources: Iterable[Path], destination: Path) -> None:
+    """Copy the files of several caches into one, for a process that runs several models.
+
+    Names are hashes of the contents, or of what they were made from; of two files of one name the first is kept.
+    """
+    for part in CACHES.values():
+        (destination / part).mkdir(parents=True, exist_ok=True)
+    for source in sources:
+        for name in cache_contents(source):
+            target = destination / name
+            if not target.exists():
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(source / name, target)
 
 
 def _files(folder: Path) -> Iterator[Path]:

@@ -1,0 +1,234 @@
+"""results/deploy/, the folder that production takes: what was decided, and what is needed to run and to check it.
+
+    manifest.json                   what is described here, sealed with `content_sha256` (`greenlight.judgement.seal`)
+    decision.json                   a copy of results/decision.json
+    <model>/window.parquet          a stored window: the rows of its context, then those of its future
+    <model>/forecast.parquet        its forecast by the variant that was judged
+    cache/inductor, cache/triton    a copy of the compile caches of what is deployed, for one process with all models
+
+It is made anew with each verdict, and may be copied as a whole: all paths in it are relative to it. A process adds to
+the cache whatever it compiles itself; the files that the manifest lists do not change.
+
+manifest.json:
+
+    {"format": 1,
+     "gate": "pass" | "fail" | "not decided",    without a pass `models` is empty
+     "reasons": [sentence, …],                    why not
+     "made": UTC, "commit": …,
+     "platform": {"id", "device", "device_name", "torch", "threads"},
+     "files": {path: sha256},                     all but manifest.json itself and the cache
+     "cache": {path below cache/: sha256},
+     "models": {model: {
+        "variant", "implementation", "mode", "precision",
+        "measured": variant that was run (another one where the variant is the same as that on this device),
+        "settings": {…},                          the model's own, as `LoadOptions.settings` takes them
+        "weights": {role: {"source", "revision", "sha256"}},      `weights_hash`: config.json and model.safetensors
+        "code": {path such as greenlight_forecasters/toto/static/engine.py: sha256 of its bytes},
+        "published_code": hash or null,           of the folder that the configuration names
+        "packages": {name: version},
+        "device", "device_name", "threads",
+        "environment": {name: value},             what the trials had set, without folders
+        "shapes": {"context_length", "horizon", "samples", "windows": [windows in a call that were warmed, …]},
+        "call": {"seed", "samples", "windows_per_call"},         how the stored forecast was made
+        "window": {"file", "symbol", "index", "context_length", "horizon"},
+        "forecast": {"file"}}}}
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from greenlight import provenance
+from greenlight.errors import UserError
+from greenlight.files import json_text, read_json, read_parquet, sha256_of, write_json, write_parquet
+from greenlight.judgement.expected import Expected
+from greenlight.judgement.seal import seal
+from greenlight.layout import Layout
+from greenlight.run.modules import modules_of
+from greenlight.variants import Variant
+from greenlight.watch.caches import CACHES, cache_contents, join_caches
+
+FORMAT = 1
+_PARTIAL = ".partial"
+_FORECASTERS = "greenlight_forecasters"
+# Folders of a trial's own, which mean nothing elsewhere.
+_OWN_FOLDERS = {*CACHES, "TMPDIR", "TORCH_TRACE"}
+
+
+def write_bundle(layout: Layout, gate: str, reasons: Sequence[str], chosen: Mapping[str, str], expected: Expected,
+                 made: Mapping[str, str]) -> None:  # fmt: skip
+    """Make the bundle anew, in place of the one that was there.
+
+    Args:
+        gate: `pass` or `fail`.
+        reasons: why it is not a pass.
+        chosen: by model, the variant to deploy; empty without a pass.
+        expected: what the run was to measure.
+        made: {"made", "commit"}.
+
+    Raises:
+        UserError: code or a compile cache is no longer what was measured.
+    """
+    with _replacing(layout.bundle) as folder:
+        shutil.copyfile(layout.decision, folder / "decision.json")
+        models = {model: _model(layout, folder, expected, model, variant) for model, variant in chosen.items()}
+        compiled = [(model, entry["measured"]) for model, entry in models.items() if entry["mode"] != "eager"]
+        caches = [_cache(layout, model, variant) for model, variant in compiled]
+        join_caches(caches, folder / "cache")
+        listed = (path for path in sorted(folder.rglob("*")) if path.is_file())
+        files = {path.relative_to(folder).as_posix(): sha256_of(path) for path in listed}
+        manifest = {
+            "format": FORMAT,
+            "gate": gate,
+            "reasons": list(reasons),
+            **made,
+            "platform": expected.platform,
+            "files": {name: digest for name, digest in files.items() if not name.startswith("cache/")},
+            "cache": cache_contents(folder / "cache"),
+            "models": models,
+        }
+        write_json(folder / "manifest.json", seal(json.loads(json_text(manifest))))
+
+
+def undecided_bundle(layout: Layout, reason: str, made: Mapping[str, str]) -> None:
+    """Have the manifest of an older bundle say that nothing is decided; where there is none, nothing is written."""
+    if layout.manifest.is_file():
+        manifest = {"format": FORMAT, "gate": "not decided", "reasons": [reason], **made, "platform": {}, "files": {}}
+        write_json(layout.manifest, seal(manifest | {"cache": {}, "models": {}}))
+
+
+@contextlib.contextmanager
+def _replacing(folder: Path) -> Iterator[Path]:
+    """An empty folder that takes the place of another when the block ends without an error."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    for left in folder.parent.glob(f".{folder.name}.*{_PARTIAL}"):
+        shutil.rmtree(left, ignore_errors=True)
+    made = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=_PARTIAL, dir=folder.parent))
+    old = made.with_name(f"{made.name.removesuffix(_PARTIAL)}.old{_PARTIAL}")
+    try:
+        made.chmod(0o755)
+        yield made
+        if folder.is_symlink():
+            folder.unlink()
+        elif folder.exists():
+            folder.replace(old)
+        made.replace(folder)
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def _model(layout: Layout, folder: Path, expected: Expected, model: str, variant: str) -> dict[str, Any]:
+    """A model's part of the manifest; its window and forecast are written."""
+    chosen, entry = Variant.parse(variant), expected.models[model].variants[variant]
+    measured = variant if entry.jobs else str(entry.same_as)
+    record = read_json(layout.predict_record(model, measured, 0))
+    job, trial = record["job"], record["trials"][0]
+    symbol = sorted(job["symbols"])[0]
+    weights = read_json(layout.weights(model))
+    (folder / model).mkdir()
+    index = expected.symbols[symbol].windows - 1
+    _write_window(layout, folder / model / "window.parquet", symbol, job)
+    _write_forecast(layout.forecast(model, measured, symbol), folder / model / "forecast.parquet", index)
+    sizes = trial.get("sizes", {})
+    return {
+        "variant": variant,
+        "implementation": chosen.implementation,
+        "mode": chosen.mode,
+        "precision": chosen.precision,
+        "measured": measured,
+        "settings": job["settings"],
+        "weights": _weights(weights),
+        "code": _code(job),
+        "published_code": job.get("published_code"),
+        "packages": job["versions"],
+        **{name: job[name] for name in ("device", "device_name", "threads")},
+        "environment": {name: value for name, value in trial["environment"].items() if name not in _OWN_FOLDERS},
+        "shapes": {name: job[name] for name in ("context_length", "horizon", "samples")}
+        | {"windows": sorted({int(sizes.get(name, job[name])) for name in ("windows_per_call", "timed_windows")})},
+        "call": {name: job[name] for name in ("seed", "samples")}
+        | {"windows_per_call": int(sizes.get("windows_per_call", job["windows_per_call"]))},
+        "window": {"file": f"{model}/window.parquet", "symbol": symbol, "index": index}
+        | {name: job[name] for name in ("context_length", "horizon")},
+        "forecast": {"file": f"{model}/forecast.parquet"},
+    }
+
+
+def _weights(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Source and hash of each checkpoint, by role."""
+    roles = {"tokenizer" if name.endswith("-tokenizer") else "model": name for name in record["job"]["sources"]}
+    return {
+        role: {
+            "source": record["job"]["sources"][name][0],
+            "revision": record["job"]["sources"][name][1],
+            "sha256": record["hashes"][role],
+        }
+        for role, name in roles.items()
+    }
+
+
+def _code(job: Mapping[str, Any]) -> dict[str, str]:
+    """SHA-256 of each file of the contestants' package that a forecast runs; UserError if they have changed since."""
+    modules = provenance.import_closure(*modules_of(dict(job)))
+    if provenance.digest(modules) != job["code"]:
+        raise UserError(
+            f"the code of {job['model']} {job['variant']} has changed since it was measured, expected no change while "
+            "a run is at work; run the workflow again"
+        )
+    root = Path(provenance.__file__).parents[1]
+    files = {}
+    for module in modules:
+        if module.split(".")[0] == _FORECASTERS:
+            path = root.joinpath(*module.split("."))
+            file = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+            files[file.relative_to(root).as_posix()] = sha256_of(file)
+    return files
+
+
+def _cache(layout: Layout, model: str, variant: str) -> Path:
+    """The filled cache of a variant; UserError where it is not the one that its record describes."""
+    cache = layout.cache(model, variant)
+    stated = read_json(layout.record("compile", model, variant))["cache"].get("sha256")
+    if stated != provenance.digest(cache_contents(cache)):
+        raise UserError(
+            f"{cache}: this is not the compile cache that its record describes; expected the one that was measured. "
+            f"Delete {cache} and run the workflow again"
+        )
+    return cache
+
+
+def _write_window(layout: Layout, path: Path, symbol: str, job: Mapping[str, Any]) -> None:
+    """The last window of a symbol: the last rows of its series."""
+    rows = job["context_length"] + job["horizon"]
+    series = read_parquet(layout.series(symbol))
+    write_parquet(path, series.slice(series.num_rows - rows))
+
+
+def _write_forecast(source: Path, path: Path, index: int) -> None:
+    forecasts: pa.Table = read_parquet(source)
+    write_parquet(path, forecasts.filter(pc.equal(forecasts.column("window"), index)))
+
+
+def process_notes(layout: Layout) -> list[str]:
+    """Under which settings of a process the bundle's cache hits, a sentence a model that is compiled."""
+    manifest = read_json(layout.manifest)
+    notes = []
+    for model, entry in manifest["models"].items():
+        if entry["mode"] == "eager":
+            continue
+        tf32 = "on for its calls" if entry["precision"] == "tf32" else "off"
+        notes.append(
+            f"{model}: the compile cache hits with torch {entry['packages']['torch']} on {entry['device_name']}, "
+            f"{entry['threads']} threads, TF32 {tf32}, Inductor's settings (max_autotune, coordinate_descent_tuning) "
+            "as they come, no autocast, and the shapes of the manifest; anything else compiles anew"
+        )
+    return notes

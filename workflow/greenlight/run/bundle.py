@@ -165,14 +165,10 @@ def _model(layout: Layout, folder: Path, expected: Expected, model: str, variant
 
 def _weights(record: Mapping[str, Any]) -> dict[str, Any]:
     """Source and hash of each checkpoint, by role."""
-    roles = {"tokenizer" if name.endswith("-tokenizer") else "model": name for name in record["job"]["sources"]}
+    sources, hashes = record["job"]["sources"], record["hashes"]
     return {
-        role: {
-            "source": record["job"]["sources"][name][0],
-            "revision": record["job"]["sources"][name][1],
-            "sha256": record["hashes"][role],
-        }
-        for role, name in roles.items()
+        role: {"source": source, "revision": revision, "sha256": hashes[role]}
+        for role, (source, revision) in sources.items()
     }
 
 

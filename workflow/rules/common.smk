@@ -18,6 +18,7 @@ try:
     from greenlight.run.planning import PLANNED_DEVICE, make_plan
     from greenlight.run.resources import limits_of, resources_of
     from greenlight.run.staleness import forced_jobs, mark_stale, stale_jobs, write_plan
+    from greenlight.run.withdrawal import LOOKING, withdraw_after, withdraw_for
     from greenlight.variants import Variant
 except ModuleNotFoundError as error:
     raise WorkflowError(
@@ -41,6 +42,9 @@ try:
         mark_stale(PLAN, LAYOUT, STALE)
 except UserError as error:
     print(f"greenlight: {error}", file=sys.stderr)
+    only_looks = workflow.output_settings.dryrun or workflow.remote_exec or not set(LOOKING[1:]).isdisjoint(sys.argv)
+    if said := "" if only_looks else withdraw_after(error, config, workflow.configfiles):
+        print(said, file=sys.stderr)
     sys.exit(2)
 
 os.environ["GREENLIGHT_DEVICE"] = PLAN.settings.device.model_dump_json()
@@ -126,13 +130,16 @@ def weights_and_cache(wildcards):
 
 
 onstart:
-    try:
-        claim_run(LAYOUT)
-    except UserError as error:
-        print(f"greenlight: {error}", file=sys.stderr)
-        sys.exit(2)
-    write_plan(PLAN, LAYOUT)
-    LAYOUT.last_error.unlink(missing_ok=True)
+    rules_to_run = {job.rule.name for job in workflow.dag.needrun_jobs()}
+    if rules_to_run - {"history", "why"}:  # these work beside a run
+        try:
+            claim_run(LAYOUT)
+            withdraw_for(LAYOUT, rules_to_run)
+        except UserError as error:
+            print(f"greenlight: {error}", file=sys.stderr)
+            sys.exit(2)
+        write_plan(PLAN, LAYOUT)
+        LAYOUT.last_error.unlink(missing_ok=True)
 
 
 onerror:

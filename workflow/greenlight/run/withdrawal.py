@@ -1,23 +1,136 @@
-"""Taking back an earlier verdict: nothing says pass while something that it rests on is stale."""
+"""Taking back an earlier verdict: nothing says pass while something that it rests on is stale.
+
+A run takes back what its jobs will make anew before the first of them starts, and before Snakemake removes an output;
+so a run that is stopped, killed or fails leaves no pass of the run before.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import html
+import json
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from greenlight.files import write_text
+from greenlight.errors import UserError
+from greenlight.files import json_text, write_json, write_text
+from greenlight.judgement.seal import seal
 from greenlight.layout import Layout
 from greenlight.plugins import MODELS
 from greenlight.provenance import git_commit, utc_now
+from greenlight.report.markup import escape
 from greenlight.run.bundle import undecided_bundle
 from greenlight.run.deployment import UNDECIDED, Deployment, deploy_text, switches_in
+from greenlight.run.locking import run_at_work
+from greenlight.settings import load_settings
+
+# Targets that change no evidence, and the default one, which runs nothing itself.
+LOOKING = ("all", "accept", "diagnose", "history", "why")
+
+
+def withdraw_for(layout: Layout, rules: Collection[str]) -> None:
+    """Take back what the jobs of some rules will make anew.
+
+    Args:
+        rules: names of the rules that Snakemake is about to run.
+
+    Raises:
+        UserError: it can't be taken back.
+    """
+    changing = set(rules) - set(LOOKING)
+    if not changing:
+        return
+    reason = f"a run of {utc_now()} has begun and not finished"
+    if changing - {"report", "archive", "gate"}:
+        withdraw(layout, reason)
+    elif "report" in changing:
+        _take_back(layout, reason, _reports)
+    else:
+        _take_back(layout, reason)
+
+
+def withdraw_after(error: UserError, config: Mapping[str, Any], files: Sequence[str | Path]) -> str:
+    """Take back an earlier verdict because a plan could not be made; returns the sentence that says so.
+
+    Empty, and nothing is taken back, where the settings themselves can't be read, where there is no verdict, or where
+    another run is at work.
+    """
+    try:
+        layout = Layout(Path(load_settings(config, files).results_folder))
+        if not layout.deploy.is_file() or run_at_work(layout):
+            return ""
+        withdraw(layout, f"a run of {utc_now()} stopped before it began: {' '.join(str(error).split())}")
+    except (UserError, OSError):
+        return ""
+    return f"{layout.deploy} says now that nothing is decided, until a run finishes"
 
 
 def withdraw(layout: Layout, reason: str) -> None:
-    """Have deploy.env and the bundle say that nothing is decided, and why."""
-    made = {"made": utc_now(), "commit": git_commit(Path.cwd())}
+    """Have verdict, decision, deploy.env, the bundle and the report say that nothing is decided, and why.
+
+    Raises:
+        UserError: it can't be said; what says otherwise is deleted then, if it can be.
+    """
+    _take_back(layout, reason, _deploy, _verdict, _reports)
+
+
+def withdrawn(layout: Layout) -> bool:
+    """Whether nothing says that something is decided."""
+    with contextlib.suppress(OSError):
+        return f"# Verdict: {UNDECIDED}\n" in layout.deploy.read_text(encoding="utf-8", errors="replace")
+    return False
+
+
+def _take_back(layout: Layout, reason: str, *parts: Any) -> None:
+    """Delete gate.passed, then let each part say that nothing is decided."""
+    failed: list[str] = []
+    for part in (_passed, *parts):
+        try:
+            part(layout, reason)
+        except OSError as error:
+            failed.append(f"{error.filename or layout.root} ({error.strerror or error})")
+            for path in (layout.passed, layout.deploy, layout.manifest, layout.verdict, layout.decision):
+                with contextlib.suppress(OSError):
+                    path.unlink()
+    if failed:
+        raise UserError(
+            f"results_folder: what was decided before could not be taken back in {', '.join(failed)}; expected a "
+            f"folder with free space that can be written to. Mend that, and use no deploy.env of {layout.root} before"
+        )
+
+
+def _passed(layout: Layout, reason: str) -> None:
+    layout.passed.unlink(missing_ok=True)
+
+
+def _made() -> dict[str, str]:
+    return {"made": utc_now(), "commit": git_commit(Path.cwd())}
+
+
+def _deploy(layout: Layout, reason: str) -> None:
+    """Always: a shell that sources it turns compilation off."""
     older = layout.deploy.read_text(encoding="utf-8", errors="replace") if layout.deploy.is_file() else ""
-    undecided = Deployment(
-        UNDECIDED, dict.fromkeys(MODELS), **made, reasons=[reason], also_off=switches_in(older)
-    )  # fmt: skip
+    off, made = switches_in(older), _made()
+    undecided = Deployment(UNDECIDED, dict.fromkeys(MODELS), **made, reasons=[reason], also_off=off)
     write_text(layout.deploy, deploy_text(undecided))
     undecided_bundle(layout, reason, made)
+
+
+def _verdict(layout: Layout, reason: str) -> None:
+    said = {"gate": UNDECIDED, "reasons": [reason], "models": {}}
+    if layout.verdict.exists():
+        document = {"format": 1, **said, "checks": [], "problems": [], "provenance": _made()}
+        write_json(layout.verdict, seal(json.loads(json_text(document))))
+    if layout.decision.exists():
+        write_json(layout.decision, {**said, **_made()})
+
+
+def _reports(layout: Layout, reason: str) -> None:
+    if layout.report.exists():
+        text = f"# Not decided\n\nNothing is to be deployed: {escape(reason)}. Earlier reports are in `archive/`.\n"
+        write_text(layout.report, text)
+    if layout.report_page.exists():
+        text = f"Nothing is to be deployed: {html.escape(reason)}. Earlier reports are in <code>archive/</code>."
+        page = f'<!doctype html><html lang="en"><meta charset="utf-8"><title>Not decided</title><p>{text}</p></html>\n'
+        write_text(layout.report_page, page)

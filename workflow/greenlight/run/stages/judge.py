@@ -17,12 +17,13 @@ from greenlight.run.command import run_stage
 from greenlight.run.deployment import Deployment, deploy_text
 from greenlight.run.job import Job
 from greenlight.run.judging import judge_run
-from greenlight.run.withdrawal import withdraw
+from greenlight.run.withdrawal import withdraw, withdrawn
 
 
 def judge_stage(layout: Layout, job: Job, options: argparse.Namespace) -> None:
     """Write verdict.json, decision.json, the bundle, and deploy.env last; until then the latter turns all off."""
-    withdraw(layout, "judging has begun and not finished")
+    if not withdrawn(layout):
+        withdraw(layout, "judging has begun and not finished")
     made = {"made": utc_now(), "commit": git_commit(Path.cwd())}
     evidence, _, _, verdict = judge_run(layout, job["rules"], Path(options.baselines))
     document = verdict.to_dict() | {"key": digest(job), "provenance": made, "platform": evidence.expected.platform}

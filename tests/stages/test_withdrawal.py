@@ -19,6 +19,8 @@ from greenlight.run.stages.gate import summary
 from greenlight.run.withdrawal import withdraw, withdraw_for, withdrawn
 from tests.workflow.project import SMALL, make_project
 
+JUDGED = ("verdict.json", "decision.json", "manifest.json", "deploy.env")
+REPORTED = ("report.md", "report.html", "summary.md", "comment.md", "junit.xml")
 MADE = {"made": "2026-01-01T00:00:00Z", "commit": "abc"}
 
 
@@ -31,7 +33,7 @@ def passing(root):
     write_json(layout.manifest, seal({"format": 1, "gate": "pass", "models": {"toto": {}, "mine": {}}}))
     chosen = {"toto": "upstream-default", "mine": "upstream-default"}
     write_text(layout.deploy, deploy_text(Deployment("pass", chosen, **MADE, bundle=layout.bundle)))
-    for path in (layout.report, layout.report_page, layout.passed):
+    for path in (layout.report, layout.report_page, layout.passed, *layout.notices):
         write_text(path, "PASS\n")
     assert summary(layout)[0]
     return layout
@@ -43,7 +45,7 @@ def said(layout):
     for path in (layout.verdict, layout.decision, layout.manifest):
         if path.exists() and read_json(path)["gate"] == "pass":
             left[path.name] = "pass"
-    for path in (layout.report, layout.report_page, layout.passed, layout.deploy):
+    for path in (layout.report, layout.report_page, layout.passed, layout.deploy, *layout.notices):
         if path.exists() and "PASS" in path.read_text().replace("VERDICT=pass", "PASS"):
             left[path.name] = "pass"
     return left
@@ -76,10 +78,9 @@ def test_all_that_said_pass_says_not_decided_and_why(tmp_path):
 @pytest.mark.parametrize(
     ("rules", "left"),
     [
-        (["all", "why"], {"verdict.json", "decision.json", "manifest.json", "report.md", "report.html", "gate.passed",
-                          "deploy.env"}),
-        (["all", "gate"], {"verdict.json", "decision.json", "manifest.json", "report.md", "report.html", "deploy.env"}),
-        (["report", "archive", "gate"], {"verdict.json", "decision.json", "manifest.json", "deploy.env"}),
+        (["all", "why"], {*JUDGED, *REPORTED, "gate.passed"}),
+        (["all", "gate"], {*JUDGED, *REPORTED}),
+        (["report", "archive", "gate"], {*JUDGED}),
         (["judge", "report"], set()),
         (["time"], set()),
         (["prepare_0"], set()),
@@ -102,7 +103,7 @@ def test_where_it_can_not_be_said_the_pass_is_deleted(tmp_path, monkeypatch):
     monkeypatch.setattr("greenlight.run.withdrawal.write_json", full)
     with pytest.raises(UserError, match=r"deploy\.env \(No space left on device\).*free space"):
         withdraw(layout, "x")
-    assert not {"verdict.json", "decision.json", "manifest.json", "deploy.env", "gate.passed"} & set(said(layout))
+    assert said(layout) == {}
 
 
 @pytest.fixture(scope="module")

@@ -90,7 +90,8 @@ def _take_back(layout: Layout, reason: str, *parts: Any) -> None:
             part(layout, reason)
         except OSError as error:
             failed.append(f"{error.filename or layout.root} ({error.strerror or error})")
-            for path in (layout.passed, layout.deploy, layout.manifest, layout.verdict, layout.decision):
+            own = (layout.passed, layout.deploy, layout.manifest, layout.verdict, layout.decision)
+            for path in (*own, layout.report, layout.report_page, *layout.notices):
                 with contextlib.suppress(OSError):
                     path.unlink()
     if failed:
@@ -127,6 +128,8 @@ def _verdict(layout: Layout, reason: str) -> None:
 
 
 def _reports(layout: Layout, reason: str) -> None:
+    for path in layout.notices:
+        path.unlink(missing_ok=True)
     if layout.report.exists():
         text = f"# Not decided\n\nNothing is to be deployed: {escape(reason)}. Earlier reports are in `archive/`.\n"
         write_text(layout.report, text)

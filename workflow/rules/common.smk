@@ -15,10 +15,10 @@ from pathlib import Path
 try:
     from greenlight.errors import UserError
     from greenlight.run.locking import claim_run
-    from greenlight.run.planning import PLANNED_DEVICE, make_plan
+    from greenlight.run.planning import PLANNED_DEVICE, make_plan, withdraw_after
     from greenlight.run.resources import limits_of, resources_of
     from greenlight.run.staleness import forced_jobs, mark_stale, stale_jobs, write_plan
-    from greenlight.run.withdrawal import LOOKING, withdraw_after, withdraw_for
+    from greenlight.run.withdrawal import LOOKING, withdraw_for
     from greenlight.variants import Variant
 except ModuleNotFoundError as error:
     raise WorkflowError(

@@ -53,7 +53,8 @@ from greenlight.files import json_text, read_json, read_parquet, sha256_of, writ
 from greenlight.judgement.expected import Expected
 from greenlight.judgement.seal import seal
 from greenlight.layout import Layout
-from greenlight.run.modules import modules_of
+from greenlight.run.job import Job, job_name
+from greenlight.run.ledger import read_entry
 from greenlight.variants import Variant
 from greenlight.watch.caches import CACHES, cache_contents, join_caches
 
@@ -148,7 +149,7 @@ def _model(layout: Layout, folder: Path, expected: Expected, model: str, variant
         "measured": measured,
         "settings": job["settings"],
         "weights": _weights(weights),
-        "code": _code(job),
+        "code": _code(layout, job),
         "published_code": job.get("published_code"),
         "packages": job["versions"],
         **{name: job[name] for name in ("device", "device_name", "threads")},
@@ -172,21 +173,25 @@ def _weights(record: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _code(job: Mapping[str, Any]) -> dict[str, str]:
+def _code(layout: Layout, job: Job) -> dict[str, str]:
     """SHA-256 of each file of the contestants' package that a forecast runs; UserError if they have changed since."""
-    modules = provenance.import_closure(*modules_of(dict(job)))
-    if provenance.digest(modules) != job["code"]:
+    entry = read_entry(layout, job_name(job))
+    modules: dict[str, str] = entry["modules"] if entry else {}
+    own = [module for module in modules if module.split(".")[0] == _FORECASTERS]
+    root = Path(provenance.__file__).parents[1]
+    files = {}
+    with contextlib.suppress(ModuleNotFoundError):
+        now = provenance.import_closure(own)
+        for module in own:
+            path = root.joinpath(*module.split("."))
+            file = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+            if now[module] == modules[module]:
+                files[file.relative_to(root).as_posix()] = sha256_of(file)
+    if not own or len(files) < len(own):
         raise UserError(
             f"the code of {job['model']} {job['variant']} has changed since it was measured, expected no change while "
             "a run is at work; run the workflow again"
         )
-    root = Path(provenance.__file__).parents[1]
-    files = {}
-    for module in modules:
-        if module.split(".")[0] == _FORECASTERS:
-            path = root.joinpath(*module.split("."))
-            file = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
-            files[file.relative_to(root).as_posix()] = sha256_of(file)
     return files
 
 
@@ -202,7 +207,7 @@ def _cache(layout: Layout, model: str, variant: str) -> Path:
     return cache
 
 
-def _write_window(layout: Layout, path: Path, symbol: str, job: Mapping[str, Any]) -> None:
+def _write_window(layout: Layout, path: Path, symbol: str, job: Job) -> None:
     """The last window of a symbol: the last rows of its series."""
     rows = job["context_length"] + job["horizon"]
     series = read_parquet(layout.series(symbol))

@@ -13,9 +13,11 @@ from greenlight.data.symbols import symbols_in
 from greenlight.errors import UserError
 from greenlight.files import known_hashes
 from greenlight.layout import Layout
-from greenlight.provenance import load_parsed_code, save_parsed_code
+from greenlight.provenance import load_parsed_code, save_parsed_code, utc_now
 from greenlight.run.jobs import Plan
+from greenlight.run.locking import run_at_work
 from greenlight.run.staleness import PACKAGE
+from greenlight.run.withdrawal import withdraw
 from greenlight.settings import load_settings
 from greenlight.trials.gpu import planned_device
 
@@ -96,3 +98,19 @@ def check_writable(folder: Path) -> None:
             f"user {os.environ.get('USER', os.geteuid())} can write to. Set results_folder to another, "
             "or mend its permissions"
         ) from None
+
+
+def withdraw_after(error: UserError, config: Mapping[str, Any], files: Sequence[str | Path]) -> str:
+    """Take back an earlier verdict because a plan could not be made; returns the sentence that says so.
+
+    Empty, and nothing is taken back, where the settings themselves can't be read, where there is no verdict, or where
+    another run is at work.
+    """
+    try:
+        layout = Layout(Path(load_settings(config, files).results_folder))
+        if not layout.deploy.is_file() or run_at_work(layout):
+            return ""
+        withdraw(layout, f"a run of {utc_now()} stopped before it began: {' '.join(str(error).split())}")
+    except (UserError, OSError):
+        return ""
+    return f"{layout.deploy} says now that nothing is decided, until a run finishes"

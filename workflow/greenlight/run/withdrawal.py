@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import html
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +22,6 @@ from greenlight.provenance import git_commit, utc_now
 from greenlight.report.markup import escape
 from greenlight.run.bundle import undecided_bundle
 from greenlight.run.deployment import UNDECIDED, Deployment, deploy_text, switches_in
-from greenlight.run.locking import run_at_work
-from greenlight.settings import load_settings
 
 # Targets that change no evidence, and the default one, which runs nothing itself.
 LOOKING = ("all", "accept", "diagnose", "history", "why")
@@ -48,22 +46,6 @@ def withdraw_for(layout: Layout, rules: Collection[str]) -> None:
         _take_back(layout, reason, _reports)
     else:
         _take_back(layout, reason)
-
-
-def withdraw_after(error: UserError, config: Mapping[str, Any], files: Sequence[str | Path]) -> str:
-    """Take back an earlier verdict because a plan could not be made; returns the sentence that says so.
-
-    Empty, and nothing is taken back, where the settings themselves can't be read, where there is no verdict, or where
-    another run is at work.
-    """
-    try:
-        layout = Layout(Path(load_settings(config, files).results_folder))
-        if not layout.deploy.is_file() or run_at_work(layout):
-            return ""
-        withdraw(layout, f"a run of {utc_now()} stopped before it began: {' '.join(str(error).split())}")
-    except (UserError, OSError):
-        return ""
-    return f"{layout.deploy} says now that nothing is decided, until a run finishes"
 
 
 def withdraw(layout: Layout, reason: str) -> None:

@@ -31,8 +31,11 @@ def passing(root):
     write_json(layout.verdict, seal({"gate": "pass", "reasons": [], "models": {"toto": model}, "checks": []}))
     write_json(layout.decision, {"gate": "pass", "reasons": [], "models": {"toto": {"variant": "upstream-default"}}})
     write_json(layout.manifest, seal({"format": 1, "gate": "pass", "models": {"toto": {}, "mine": {}}}))
+    published = dict.fromkeys(("toto", "mine"), ("upstream",))
     chosen = {"toto": "upstream-default", "mine": "upstream-default"}
-    write_text(layout.deploy, deploy_text(Deployment("pass", chosen, **MADE, bundle=layout.bundle)))
+    write_text(
+        layout.deploy, deploy_text(Deployment("pass", chosen, **MADE, published=published, bundle=layout.bundle))
+    )
     for path in (layout.report, layout.report_page, layout.passed, *layout.notices):
         write_text(path, "PASS\n")
     assert summary(layout)[0]
@@ -60,7 +63,7 @@ def sourced(layout):
 def test_all_that_said_pass_says_not_decided_and_why(tmp_path):
     layout = passing(tmp_path)
     assert not withdrawn(layout)
-    withdraw(layout, "a run of <b>today</b> has begun and not finished")
+    withdraw(layout, "a run of <b>today</b> has begun and not finished", ["toto", "kronos"])
     assert said(layout) == {} and withdrawn(layout) and not layout.passed.exists()
     for path in (layout.verdict, layout.manifest):
         assert broken_seal(read_json(path)) is None
@@ -88,7 +91,7 @@ def test_all_that_said_pass_says_not_decided_and_why(tmp_path):
 )  # fmt: skip
 def test_only_what_is_made_anew_is_taken_back(tmp_path, rules, left):
     layout = passing(tmp_path)
-    withdraw_for(layout, rules)
+    withdraw_for(layout, rules, ["toto"])
     assert set(said(layout)) == left
 
 
@@ -102,7 +105,7 @@ def test_where_it_can_not_be_said_the_pass_is_deleted(tmp_path, monkeypatch):
     monkeypatch.setattr("greenlight.run.withdrawal.write_text", full)
     monkeypatch.setattr("greenlight.run.withdrawal.write_json", full)
     with pytest.raises(UserError, match=r"deploy\.env \(No space left on device\).*free space"):
-        withdraw(layout, "x")
+        withdraw(layout, "x", ["toto"])
     assert said(layout) == {}
 
 

@@ -111,7 +111,7 @@ def test_a_cache_of_another_variant_or_one_that_was_changed_is_refused(bundle):
 
 def test_a_bundle_that_is_taken_back_names_no_model(bundle):
     layout, _ = bundle
-    withdraw(layout, "a run of today has begun and not finished")
+    withdraw(layout, "a run of today has begun and not finished", CHOSEN)
     manifest = json.loads(layout.manifest.read_text())
     assert broken_seal(manifest) is None
     assert (manifest["gate"], manifest["models"]) == ("not decided", {})

@@ -123,6 +123,8 @@ class Implementation:
         precisions: what it computes in beside float32: `tf32`, `bf16`.
         own_draws: whether it draws from the same distributions as the others but in an order of its own, so that
             forecasts with one seed can't be compared number by number.
+        published: whether it is the published code, or the user's own copy of it: what production's loaders run, and
+            compile by their own switches.
         packages: other people's packages that it runs, as they are imported (`toto`, `gluonts.torch`): the contents
             of their files, wherever they lie, are part of what its results depend on.
         folders: folders of code that it runs, by the configuration's key that names them; known by content, too.
@@ -132,6 +134,7 @@ class Implementation:
     modes: tuple[str, ...] = MODES
     precisions: tuple[str, ...] = ()
     own_draws: bool = False
+    published: bool = False
     packages: tuple[str, ...] = ()
     folders: Mapping[str, str] = field(default_factory=dict)
 

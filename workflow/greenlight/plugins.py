@@ -24,14 +24,6 @@ GROUP = "greenlight.models"
 _CHECKOUT = Path(__file__).parents[2]
 _NAME = re.compile(r"[a-z][a-z0-9-]*")
 
-# The published code, or a folder of it that the configuration names: what production's own loaders run.
-_PUBLISHED = ("upstream",)
-
-
-def is_published(model: str, implementation: str) -> bool:
-    """Whether an implementation is the code that existing loaders of the model run, and compile by their switches."""
-    return model in MODELS and implementation in _PUBLISHED
-
 
 @dataclass(frozen=True)
 class Reference:

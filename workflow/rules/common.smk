@@ -134,7 +134,7 @@ onstart:
     if rules_to_run - {"history", "why"}:  # these work beside a run
         try:
             claim_run(LAYOUT)
-            withdraw_for(LAYOUT, rules_to_run)
+            withdraw_for(LAYOUT, rules_to_run, PLAN.model_names)
         except UserError as error:
             print(f"greenlight: {error}", file=sys.stderr)
             sys.exit(2)

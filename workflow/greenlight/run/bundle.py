@@ -24,7 +24,8 @@ manifest.json:
         "settings": {…},                          the model's own, as `LoadOptions.settings` takes them
         "weights": {role: {"source", "revision", "sha256"}},      `weights_hash`: config.json and model.safetensors
         "code": {path such as greenlight_forecasters/toto/static/engine.py: sha256 of its bytes},
-        "published_code": hash or null,           of the folder that the configuration names
+        "contents": {module or file of other people's code: hash},   as the ledger has them, the gate's own left out
+        "plugin": where the model's plug-in is,
         "packages": {name: version},
         "device", "device_name", "threads",
         "environment": {name: value},             what the trials had set, without folders
@@ -149,8 +150,8 @@ def _model(layout: Layout, folder: Path, expected: Expected, model: str, variant
         "measured": measured,
         "settings": job["settings"],
         "weights": _weights(weights),
-        "code": _code(layout, job),
-        "published_code": job.get("published_code"),
+        **_code(layout, job),
+        "plugin": job["plugin"],
         "packages": job["versions"],
         **{name: job[name] for name in ("device", "device_name", "threads")},
         "environment": {name: value for name, value in trial["environment"].items() if name not in _OWN_FOLDERS},
@@ -173,8 +174,8 @@ def _weights(record: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _code(layout: Layout, job: Job) -> dict[str, str]:
-    """SHA-256 of each file of the contestants' package that a forecast runs; UserError if they have changed since."""
+def _code(layout: Layout, job: Job) -> dict[str, dict[str, str]]:
+    """`code` and `contents` of the manifest; UserError if our own files have changed since."""
     entry = read_entry(layout, job_name(job))
     modules: dict[str, str] = entry["modules"] if entry else {}
     own = [module for module in modules if module.split(".")[0] == _FORECASTERS]
@@ -187,12 +188,13 @@ def _code(layout: Layout, job: Job) -> dict[str, str]:
             file = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
             if now[module] == modules[module]:
                 files[file.relative_to(root).as_posix()] = sha256_of(file)
-    if not own or len(files) < len(own):
+    if entry is None or len(files) < len(own):
         raise UserError(
             f"the code of {job['model']} {job['variant']} has changed since it was measured, expected no change while "
             "a run is at work; run the workflow again"
         )
-    return files
+    contents = {name: known for name, known in modules.items() if name.split(".")[0] != "greenlight"}
+    return {"code": files, "contents": contents}
 
 
 def _cache(layout: Layout, model: str, variant: str) -> Path:

@@ -18,11 +18,10 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from greenlight.plugins import is_published
 from greenlight.variants import Variant
 from greenlight.watch.caches import CACHES
 
@@ -43,6 +42,7 @@ class Deployment:
         variants: the variant to deploy by model; only a pass deploys any.
         made: UTC time; commit: of the checkout.
         reasons: why nothing is to be deployed, a sentence each.
+        published: by model, its implementations that are what production's own loaders run.
         bundle: the folder that production takes; only after a pass.
         notes: sentences for a reader of the file, such as under which settings of a process the cache hits.
         also_off: further shell names of models to turn off, such as those of an older file.
@@ -53,6 +53,7 @@ class Deployment:
     made: str
     commit: str
     reasons: Sequence[str] = ()
+    published: Mapping[str, Collection[str]] = field(default_factory=dict)
     bundle: Path | None = None
     notes: Sequence[str] = ()
     also_off: Sequence[str] = field(default_factory=tuple)
@@ -142,7 +143,7 @@ def _switched_on(deployment: Deployment) -> Iterator[dict[str, str]]:
 
 def _compiles_published(deployment: Deployment, model: str) -> bool:
     chosen = deployment.chosen(model)
-    return chosen is not None and chosen.compiled and is_published(model, chosen.implementation)
+    return chosen is not None and chosen.compiled and chosen.implementation in deployment.published.get(model, ())
 
 
 def _own(name: str, variant: Variant | None) -> dict[str, str]:
@@ -160,7 +161,7 @@ def _about(deployment: Deployment, model: str) -> str:
         return f"{model}: nothing is to be deployed; compilation is off"
     if not chosen.compiled:
         return f"{model}: {chosen}; compilation is off"
-    if is_published(model, chosen.implementation):
+    if _compiles_published(deployment, model):
         return f"{model}: {chosen}, the published code compiled"
     return f"{model}: {chosen}; the switches of existing loaders are off, because they compile the published code"
 

@@ -335,7 +335,9 @@ class Plan(Scope):
     @once
     def judge(self) -> Job:
         """Checks, verdict, decision."""
-        return self._judging("judge") | {"before": {"diff": self._key("diff")}}
+        known = {model: self.plugin(model).implementations_of(self.model(model)) for model in self.model_names}
+        published = {model: sorted(name for name in own if own[name].published) for model, own in known.items()}
+        return self._judging("judge") | {"published": published, "before": {"diff": self._key("diff")}}
 
     @once
     def report(self) -> Job:

@@ -107,10 +107,12 @@ def withdraw_after(error: UserError, config: Mapping[str, Any], files: Sequence[
     another run is at work.
     """
     try:
-        layout = Layout(Path(load_settings(config, files).results_folder))
+        settings = load_settings(config, files)
+        layout = Layout(Path(settings.results_folder))
         if not layout.deploy.is_file() or run_at_work(layout):
             return ""
-        withdraw(layout, f"a run of {utc_now()} stopped before it began: {' '.join(str(error).split())}")
+        reason = f"a run of {utc_now()} stopped before it began: {' '.join(str(error).split())}"
+        withdraw(layout, reason, [model for model, _ in settings.models.items()])
     except (UserError, OSError):
         return ""
     return f"{layout.deploy} says now that nothing is decided, until a run finishes"

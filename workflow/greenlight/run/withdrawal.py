@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import html
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,6 @@ from greenlight.errors import UserError
 from greenlight.files import json_text, write_json, write_text
 from greenlight.judgement.seal import seal
 from greenlight.layout import Layout
-from greenlight.plugins import MODELS
 from greenlight.provenance import git_commit, utc_now
 from greenlight.report.markup import escape
 from greenlight.run.bundle import undecided_bundle
@@ -27,11 +26,12 @@ from greenlight.run.deployment import UNDECIDED, Deployment, deploy_text, switch
 LOOKING = ("all", "accept", "diagnose", "history", "why")
 
 
-def withdraw_for(layout: Layout, rules: Collection[str]) -> None:
+def withdraw_for(layout: Layout, rules: Collection[str], models: Iterable[str]) -> None:
     """Take back what the jobs of some rules will make anew.
 
     Args:
         rules: names of the rules that Snakemake is about to run.
+        models: that the run is about.
 
     Raises:
         UserError: it can't be taken back.
@@ -41,20 +41,23 @@ def withdraw_for(layout: Layout, rules: Collection[str]) -> None:
         return
     reason = f"a run of {utc_now()} has begun and not finished"
     if changing - {"report", "archive", "gate"}:
-        withdraw(layout, reason)
+        withdraw(layout, reason, models)
     elif "report" in changing:
-        _take_back(layout, reason, _reports)
+        _take_back(layout, reason, models, _reports)
     else:
-        _take_back(layout, reason)
+        _take_back(layout, reason, models)
 
 
-def withdraw(layout: Layout, reason: str) -> None:
+def withdraw(layout: Layout, reason: str, models: Iterable[str]) -> None:
     """Have verdict, decision, deploy.env, the bundle and the report say that nothing is decided, and why.
+
+    Args:
+        models: to turn off in deploy.env, besides those that an older one names.
 
     Raises:
         UserError: it can't be said; what says otherwise is deleted then, if it can be.
     """
-    _take_back(layout, reason, _deploy, _verdict, _reports)
+    _take_back(layout, reason, models, _deploy, _verdict, _reports)
 
 
 def withdrawn(layout: Layout) -> bool:
@@ -64,12 +67,13 @@ def withdrawn(layout: Layout) -> bool:
     return False
 
 
-def _take_back(layout: Layout, reason: str, *parts: Any) -> None:
+def _take_back(layout: Layout, reason: str, models: Iterable[str], *parts: Any) -> None:
     """Delete gate.passed, then let each part say that nothing is decided."""
     failed: list[str] = []
+    models = list(models)
     for part in (_passed, *parts):
         try:
-            part(layout, reason)
+            part(layout, reason, models)
         except OSError as error:
             failed.append(f"{error.filename or layout.root} ({error.strerror or error})")
             own = (layout.passed, layout.deploy, layout.manifest, layout.verdict, layout.decision)
@@ -83,7 +87,7 @@ def _take_back(layout: Layout, reason: str, *parts: Any) -> None:
         )
 
 
-def _passed(layout: Layout, reason: str) -> None:
+def _passed(layout: Layout, reason: str, models: list[str]) -> None:
     layout.passed.unlink(missing_ok=True)
 
 
@@ -91,16 +95,16 @@ def _made() -> dict[str, str]:
     return {"made": utc_now(), "commit": git_commit(Path.cwd())}
 
 
-def _deploy(layout: Layout, reason: str) -> None:
+def _deploy(layout: Layout, reason: str, models: list[str]) -> None:
     """Always: a shell that sources it turns compilation off."""
     older = layout.deploy.read_text(encoding="utf-8", errors="replace") if layout.deploy.is_file() else ""
     off, made = switches_in(older), _made()
-    undecided = Deployment(UNDECIDED, dict.fromkeys(MODELS), **made, reasons=[reason], also_off=off)
+    undecided = Deployment(UNDECIDED, dict.fromkeys(models), **made, reasons=[reason], also_off=off)
     write_text(layout.deploy, deploy_text(undecided))
     undecided_bundle(layout, reason, made)
 
 
-def _verdict(layout: Layout, reason: str) -> None:
+def _verdict(layout: Layout, reason: str, models: list[str]) -> None:
     said = {"gate": UNDECIDED, "reasons": [reason], "models": {}}
     if layout.verdict.exists():
         document = {"format": 1, **said, "checks": [], "problems": [], "provenance": _made()}
@@ -109,7 +113,7 @@ def _verdict(layout: Layout, reason: str) -> None:
         write_json(layout.decision, {**said, **_made()})
 
 
-def _reports(layout: Layout, reason: str) -> None:
+def _reports(layout: Layout, reason: str, models: list[str]) -> None:
     for path in layout.notices:
         path.unlink(missing_ok=True)
     if layout.report.exists():

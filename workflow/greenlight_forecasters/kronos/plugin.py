@@ -77,7 +77,7 @@ MODEL = _Kronos(
     settings=KronosSettings,
     # In float32 only: tokens are signs and likeliest classes, which rounding flips.
     implementations={
-        "upstream": Implementation("greenlight_forecasters.kronos.upstream:KronosUpstream"),
+        "upstream": Implementation("greenlight_forecasters.kronos.upstream:KronosUpstream", published=True),
         "static": Implementation("greenlight_forecasters.kronos.static:KronosStatic"),
     },
     checkpoints={"model": CHECKPOINTS / "kronos", "tokenizer": CHECKPOINTS / "kronos-tokenizer"},

@@ -26,7 +26,10 @@ MODEL = Model(
     implementations={
         # In bfloat16 the published code rounds the prices themselves, and torch draws no gamma numbers on a CPU.
         "upstream": Implementation(
-            "greenlight_forecasters.toto.upstream:TotoUpstream", precisions=("tf32",), packages=_PACKAGES
+            "greenlight_forecasters.toto.upstream:TotoUpstream",
+            precisions=("tf32",),
+            published=True,
+            packages=_PACKAGES,
         ),
         "host-index": Implementation(
             "greenlight_forecasters.toto.host_index:TotoHostIndex", precisions=("tf32",), packages=_PACKAGES

@@ -23,7 +23,7 @@ from greenlight.run.withdrawal import withdraw, withdrawn
 def judge_stage(layout: Layout, job: Job, options: argparse.Namespace) -> None:
     """Write verdict.json, decision.json, the bundle, and deploy.env last; until then the latter turns all off."""
     if not withdrawn(layout):
-        withdraw(layout, "judging has begun and not finished")
+        withdraw(layout, "judging has begun and not finished", job["published"])
     made = {"made": utc_now(), "commit": git_commit(Path.cwd())}
     evidence, _, _, verdict = judge_run(layout, job["rules"], Path(options.baselines))
     document = verdict.to_dict() | {"key": digest(job), "provenance": made, "platform": evidence.expected.platform}
@@ -39,6 +39,7 @@ def judge_stage(layout: Layout, job: Job, options: argparse.Namespace) -> None:
         variants,
         **made,
         reasons=verdict.reasons,
+        published=job["published"],
         bundle=layout.bundle if verdict.passed else None,
         notes=process_notes(layout),
     )

@@ -177,6 +177,8 @@ def test_a_trial_refuses_weights_that_are_not_the_planned_ones(tmp_path):
         "device": "cpu",
         "folders": {"model": str(used)},
         "checkpoints": {"model": weights.contents_of(used)},
+        "code_run": {},
+        "folders_of_code": {},
         "settings": {"samples_per_batch": 8},
     }
     load(request, "static-eager")

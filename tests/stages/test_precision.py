@@ -18,6 +18,8 @@ REQUEST = {
     "plugin": "greenlight_forecasters.toto.plugin:MODEL",
     "folders": {"model": str(CHECKPOINTS / "toto")},
     "checkpoints": {"model": contents_of(CHECKPOINTS / "toto")},
+    "code_run": {},
+    "folders_of_code": {},
     "device": "cpu",
     "settings": {},
     "seed": 3,

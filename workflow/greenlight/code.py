@@ -7,13 +7,14 @@ import hashlib
 import importlib.util
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from greenlight.errors import NotAsPlanned
 from greenlight.files import known_hashes
-from greenlight.provenance import import_closure
+from greenlight.provenance import digest, import_closure
 
 # Of a package with more files than this, `why` names the package only: what every job keeps stays small.
 MOST_FILES = 300
@@ -78,6 +79,35 @@ def places_of(package: str) -> list[Path]:
             found = [path for place in inner for path in (place, place.with_suffix(".py")) if path.exists()]
         return found
     return []
+
+
+def code_run(packages: Iterable[str], folders: Mapping[str, str]) -> dict[str, dict[str, str]]:
+    """Where other people's code lies here, and a hash over its contents: {"path", "hash"} by name."""
+    found = {
+        name: (", ".join(map(str, places_of(name))) or "not installed", contents_of_package(name)) for name in packages
+    }
+    found |= {name: (folder, contents_of_folder(Path(folder).expanduser(), name)) for name, folder in folders.items()}
+    return {name: {"path": path, "hash": digest(contents)} for name, (path, contents) in found.items()}
+
+
+def check_code_run(planned: Mapping[str, Mapping[str, str]], folders: Mapping[str, str]) -> None:
+    """NotAsPlanned unless the code that this process would import, and has imported, is what its stage found.
+
+    Args:
+        planned: what `code_run` gave.
+        folders: of the same.
+    """
+    found = code_run([name for name in planned if name not in folders], folders)
+    for name, was in planned.items():
+        if found[name] != was:
+            raise NotAsPlanned(
+                f"{name}: the trial would run {found[name]['path']} ({found[name]['hash']}), planned was {was['path']} "
+                f"({was['hash']}); run again, and see PYTHONPATH"
+            )
+        top = name.split(".")[0]
+        file = getattr(sys.modules.get(top), "__file__", None) if name not in folders else None
+        if file and not any(Path(file).is_relative_to(place) for place in places_of(top)):
+            raise NotAsPlanned(f"{top} was imported from {file}, but planned was {was['path']}; see PYTHONPATH")
 
 
 def portable(path: Path, package: str) -> str:

@@ -214,6 +214,8 @@ def _request(model: str, series: Path) -> dict[str, Any]:
         "timed_windows": 1,
         "warm_up_calls": 3,
         "cache_files_before": 0,
+        "code_run": {},
+        "folders_of_code": {},
         "truth": {},
         "levels": [],
         "random": True,

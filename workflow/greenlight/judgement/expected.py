@@ -6,6 +6,7 @@ Judgement walks the rows named here, never the rows that happen to lie on the di
      "models": {"toto": {
         "reference": "upstream-eager",        the eager variant that everything is compared with
         "deployed": "static-default" | null,  what production runs now
+        "levels": [], "random": true,         of quantiles, empty for sample paths; whether forecasts depend on a seed
         "weights_hash": "...",
         "variants": {"static-default": {
             "paired_with": "static-eager" | null,   null: see below
@@ -28,9 +29,9 @@ Judgement walks the rows named here, never the rows that happen to lie on the di
 
 `repeats`: in how many processes, each fresh, a variant must succeed; the trials of its jobs are at least as many.
 A reference needs `predict/*`, `probe` and `score`; every other variant also `time`, a compiled one
-`compile`, and one that is paired with another `replicate`. The symbols of a variant's predict jobs together
-are all symbols, each once. `pairs` and `control_pairs` are per process. `jobs` may be empty only where
-`same_as` names the variant that was measured in its place.
+`compile`, and one that is paired with another `replicate`, if forecasts depend on a seed. The symbols of
+a variant's predict jobs together are all symbols, each once. `pairs` and `control_pairs` are per process.
+`jobs` may be empty only where `same_as` names the variant that was measured in its place.
 
 Pairing. Samples resolve 1% of MAE only under common random numbers. A variant whose draws are coupled with
 those of the reference is paired with the reference. One whose draws are not (an implementation that draws
@@ -137,6 +138,8 @@ class ExpectedModel(_Strict):
 
     reference: str
     deployed: str | None = None
+    levels: tuple[float, ...] = ()
+    random: bool = True
     weights_hash: str = ""
     settings_hash: str = ""
     variants: dict[str, ExpectedVariant] = Field(min_length=1)
@@ -168,7 +171,7 @@ class ExpectedModel(_Strict):
             stages.add("time")
         if Variant.parse(variant).compiled:
             stages.add("compile")
-        if self.partner(variant) is not None:
+        if self.random and self.partner(variant) is not None:
             stages.add("replicate")
         return stages
 

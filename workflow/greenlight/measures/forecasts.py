@@ -43,16 +43,19 @@ def forecast_table(
     windows: Sequence[Window],
     samples: Sequence[np.ndarray],
     provenance: dict[str, Any],
+    levels: Sequence[float] = (),
 ) -> pa.Table:
-    """Summarise sampled paths as rows, one a window and step; no windows give a table of no rows.
+    """Summarise sampled paths or quantiles as rows, one a window and step; no windows give a table of no rows.
 
     Args:
         windows: the windows of one symbol.
-        samples: for each window [samples, horizon] float64, in the symbol's own unit.
+        samples: for each window [samples or levels, horizon] float64, in the symbol's own unit.
         provenance: kept as JSON in the schema's metadata under `greenlight`.
+        levels: of the quantiles; empty for sample paths.
 
     Returns:
-        FORECAST_SCHEMA; step 1 is the first row after the context; `mean` and the quantiles are over samples.
+        FORECAST_SCHEMA; step 1 is the first row after the context; `mean` and the quantiles are over samples. Of
+        quantiles the mean is that of the distribution that is linear between them and ends at the outermost.
     """
     metadata = {b"greenlight": json.dumps(provenance, sort_keys=True).encode()}
     schema = FORECAST_SCHEMA.with_metadata(metadata)
@@ -60,7 +63,10 @@ def forecast_table(
         return schema.empty_table()
     steps = [window.horizon for window in windows]
     paths = np.concatenate([np.asarray(s, dtype=np.float64) for s in samples], axis=1)
-    quantiles = np.quantile(paths, QUANTILES, axis=0)
+    if levels:
+        quantiles, mean = paths[[list(levels).index(level) for level in QUANTILES]], _weights(levels) @ paths
+    else:
+        quantiles, mean = np.quantile(paths, QUANTILES, axis=0), paths.mean(axis=0)
     columns: dict[str, Any] = {
         "model": [model] * sum(steps),
         "variant": [variant] * sum(steps),
@@ -69,25 +75,38 @@ def forecast_table(
         "step": np.concatenate([np.arange(1, n + 1, dtype=np.int32) for n in steps]),
         "timestamp": np.concatenate([w.timestamps[w.context_length :] for w in windows]).astype("datetime64[ns]"),
         "actual": np.concatenate([window.target for window in windows]),
-        "mean": paths.mean(axis=0),
+        "mean": mean,
         **dict(zip(QUANTILE_COLUMNS, quantiles, strict=True)),
     }
     return pa.table(columns, schema=schema)
 
 
-def problem_with(samples: np.ndarray, windows: Sequence[Window], count: int) -> str:
-    """Why sampled paths can't be a forecast, in words; empty where they can.
+def _weights(levels: Sequence[float]) -> np.ndarray:
+    """Share of each quantile in the mean: half of what lies between it and its neighbours, all of it at the ends."""
+    inner = np.diff(np.asarray(levels)) / 2
+    weights = np.r_[inner, 0.0] + np.r_[0.0, inner]
+    weights[0] += levels[0]
+    weights[-1] += 1 - levels[-1]
+    return weights
+
+
+def problem_with(samples: np.ndarray, windows: Sequence[Window], count: int, levels: Sequence[float] = ()) -> str:
+    """Why sampled paths or quantiles can't be a forecast, in words; empty where they can.
 
     Args:
         samples: what a forecaster returned for `windows`.
         count: sample paths that were asked for.
+        levels: of the quantiles; empty for sample paths.
 
     Found are a wrong shape or number format, values that are not finite, all values equal although the contexts are
-    not, and sample paths that are all the same although the context varies (one draw used for every sample).
+    not, sample paths that are all the same although the context varies (one draw used for every sample), and quantiles
+    that cross.
     """
+    rows = "levels" if levels else "samples"
+    count = len(levels) or count
     expected = (len(windows), count, windows[0].horizon)
     if np.shape(samples) != expected:
-        return f"the forecast has the shape {np.shape(samples)}, expected {expected} (windows, samples, horizon)"
+        return f"the forecast has the shape {np.shape(samples)}, expected {expected} (windows, {rows}, horizon)"
     if np.asarray(samples).dtype != np.float64:
         return f"the forecast is {np.asarray(samples).dtype}, expected float64"
     finite = np.isfinite(samples)
@@ -102,5 +121,12 @@ def problem_with(samples: np.ndarray, windows: Sequence[Window], count: int) -> 
         return f"every forecast value is {samples[varied[0], 0, 0]:g}"
     same = [windows[i].key for i in varied if count > 1 and np.ptp(samples[i], axis=0).max() == 0]
     if same:
-        return f"all {count} sample paths are equal in {len(same)} of {len(windows)} windows, first {same[0]}"
+        what = "quantiles" if levels else "sample paths"
+        return f"all {count} {what} are equal in {len(same)} of {len(windows)} windows, first {same[0]}"
+    if levels and (crossed := np.argwhere(np.diff(samples, axis=1) < 0)).size:
+        window, level, step = (int(i) for i in crossed[0])
+        return (
+            f"quantiles cross at {len(crossed)} places, first at window {windows[window].key}, step {step + 1}: "
+            f"that of {levels[level]:g} is above that of {levels[level + 1]:g}"
+        )
     return ""

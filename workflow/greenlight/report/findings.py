@@ -222,9 +222,11 @@ def not_measured(checks: Iterable[Mapping[str, Any]], expected: Mapping[str, Any
             sentences.append("No process had CUDA graphs available: whether they engage was not measured.")
     by_check: dict[tuple[str, str], list[str]] = {}
     for check in checks:
-        if check.get("status") == "not-measured":
+        if check.get("status") in ("not-measured", "not-applicable"):
             subject = " ".join(str(check[key]) for key in ("model", "variant") if check.get(key))
-            by_check.setdefault((str(check.get("name")), _cause(str(check.get("reason", "")))), []).append(subject)
+            cause = _cause(str(check.get("reason", "")))
+            cause = f"not applicable: {cause}" if check["status"] == "not-applicable" else cause
+            by_check.setdefault((str(check.get("name")), cause), []).append(subject)
     alike: dict[tuple[str, tuple[str, ...]], list[str]] = {}
     for (name, cause), subjects in by_check.items():
         alike.setdefault((cause, tuple(dict.fromkeys(filter(None, subjects)))), []).append(name)

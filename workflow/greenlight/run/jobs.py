@@ -124,14 +124,16 @@ class Plan(Scope):
             "mode": chosen.mode,
             "precision": chosen.precision,
             "reference": reference,
-            **self._forecasting(model),
+            **self._forecasting(model, run),
         }
 
-    def _forecasting(self, model: str) -> Job:
-        """What forecasts depend on, whatever they are made for."""
+    def _forecasting(self, model: str, run: Iterable[str]) -> Job:
+        """What forecasts of some variants depend on, whatever they are made for."""
         settings, shared, plugin = self.model(model), self.settings, self.plugin(model)
         return {
             "plugin": self.reference(model),
+            "packages": sorted({name for entry in self.implementations(model, run) for name in entry.packages}),
+            "folders_of_code": {k: v for entry in self.implementations(model, run) for k, v in entry.folders.items()},
             "truth": dict(plugin.truth),
             "levels": list(plugin.forecast.levels),
             "random": plugin.forecast.random,
@@ -267,7 +269,7 @@ class Plan(Scope):
         limits = {name: getattr(self.settings.rules.accuracy, name) for name in names}
         compiled = (("compile", model, variant) for variant in partners if Variant.parse(variant).compiled)
         return self._start("replicate", sorted({*partners, *partners.values()}), model=model) | {
-            **self._forecasting(model),
+            **self._forecasting(model, {*partners, *partners.values()}),
             "partners": partners,
             "symbols": sorted(self.symbols),
             "shards": len(self.shards),
@@ -295,6 +297,8 @@ class Plan(Scope):
                     "deployed": s.deployed,
                     "variants": list(s.variants),
                     "measured": self.variants_of(model),
+                    "levels": list(self.plugin(model).forecast.levels),
+                    "random": self.plugin(model).forecast.random,
                     "checkpoints": self._checkpoints(model),
                     "settings": s.own() | self._folders(model),
                     "same_as": {v: self._same_as(v, s.variants) for v in s.variants},

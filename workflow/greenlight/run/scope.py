@@ -78,9 +78,14 @@ class Scope:
 
     @cached_property
     def partners(self) -> dict[str, dict[str, str]]:
-        """By model, the variants that draw the same random numbers as another, each with that other."""
+        """By model, the variants that draw the same random numbers as another, each with that other.
+
+        A model that draws none is not among them: further seeds say nothing new.
+        """
         found: dict[str, dict[str, str]] = {}
         for model, settings in self.settings.models.items():
+            if not self.plugin(model).forecast.random:
+                continue
             known = {
                 v: ExpectedVariant(jobs={}, coupled_with_reference=self.draws_alike(model, v, settings.reference))
                 for v in settings.variants

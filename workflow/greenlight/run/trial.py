@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+from greenlight.code import code_run
 from greenlight.errors import UserError
 from greenlight.files import read_json
 from greenlight.layout import Layout
@@ -39,6 +40,7 @@ def trial_request(layout: Layout, job: Job, symbols: Sequence[str] = ()) -> dict
     folders = folders_of_job(weights["job"])
     return job | {
         "folders": {role: str(path) for role, path in folders.items()},
+        "code_run": code_run(job["packages"], job["folders_of_code"]),
         "not_before": weights["trained_until"],
         "series": {symbol: str(layout.series(symbol)) for symbol in symbols},
         "provenance": provenance_of(job),
@@ -133,7 +135,7 @@ def run_with_cache(
             shutil.rmtree(own, ignore_errors=True)
     if record["kind"] == "not-as-planned":  # no finding about the variant: nothing is recorded, the job stays stale
         raise UserError(record["message"])
-    return record | {"reduced": _reduced(request, record)}
+    return record | {"reduced": _reduced(request, record), "code_run": request.get("code_run", {})}
 
 
 def compiled_sizes(layout: Layout, job: Job) -> dict[str, int]:

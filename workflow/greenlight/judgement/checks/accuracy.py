@@ -244,12 +244,13 @@ def _coverage(subject: Subject) -> Check:
     """
     rules, samples = subject.rules.accuracy, subject.expected.samples
     lowest, highest = rules.coverage
-    lowest *= (samples - 1) / (samples + 1)
+    quantiles = bool(subject.expected.models[subject.found.model].levels)
+    lowest *= 1 if quantiles else (samples - 1) / (samples + 1)
     held, unit = _coverage_units(subject)
     found = mean_interval(held, rules.alpha)
     within = f"[{max(0.0, found.lower):.0%}, {min(1.0, found.upper):.0%}]"
     reason = f"the 10 to 90% band holds {found.estimate:.0%} {within} of outcomes, {found.n} {unit}; "
-    reason += f"with {samples} samples to be {lowest:.0%} to {highest:.0%}"
+    reason += f"{'of quantiles' if quantiles else f'with {samples} samples'} to be {lowest:.0%} to {highest:.0%}"
     status: Status = "fail"  # of what is not a number, too
     if lowest <= found.estimate <= highest:
         status = "pass"

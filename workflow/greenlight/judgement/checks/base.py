@@ -12,7 +12,7 @@ from greenlight.judgement.expected import Expected
 from greenlight.judgement.rules import Rules, Severity
 from greenlight.variants import Variant
 
-Status = Literal["pass", "warn", "fail", "inconclusive", "not-measured"]
+Status = Literal["pass", "warn", "fail", "inconclusive", "not-measured", "not-applicable"]
 Figure = float | int | str | None
 
 
@@ -25,7 +25,8 @@ class Check:
         model, variant: whom it concerns; None for all of them.
         status: pass: shown to hold; warn: does not hold, and only warns; fail: does not hold, or evidence is
             missing; inconclusive: the evidence can't say; not-measured: there is nothing to measure here (no
-            such hardware, no limit set, no baseline), which is never counted as a pass.
+            such hardware, no limit set, no baseline), which is never counted as a pass; not-applicable: a model of
+            this kind can't be asked this, as the reason says.
         figure, limit: what was found and what it was held against; None where there is no single one.
         reason: one sentence.
         details: further figures by name, such as the variant that this one is compared with, the estimate and its

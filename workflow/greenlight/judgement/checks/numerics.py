@@ -127,8 +127,8 @@ def reproducibility_checks(subject: Subject, reference: VariantEvidence) -> list
         return subject.missing(REPRODUCIBILITY_CHECKS, "no predict trial measured reproducibility", "predict")
     return [
         _same_seed(subject, found),
-        _changed(subject, "other-seed", "another seed", min(entry.other_seed_changed for entry in found)),
-        _changed(subject, "other-symbol", "another symbol's name", min(entry.other_symbol_changed for entry in found)),
+        _changed(subject, "other-seed", "another seed", [entry.other_seed_changed for entry in found]),
+        _changed(subject, "other-symbol", "another symbol's name", [entry.other_symbol_changed for entry in found]),
         _samples_differ(subject, results, reference.results("predict")),
         _difference(subject, "batch-equals-rows", "a batch against its rows", "batch_equals_rows", found),
         _difference(subject, "symbol-order", "windows in another order", "order_irrelevant", found),
@@ -164,8 +164,15 @@ def _same_seed(subject: Subject, found: list[Reproducibility]) -> Check:
     return subject.holds("same-seed", differing == 0, reason, "predict", figure=differing, limit=0)
 
 
-def _changed(subject: Subject, name: str, what: str, share: float) -> Check:
-    limit = subject.rules.accuracy.changed_paths
+def _changed(subject: Subject, name: str, what: str, shares: list[float]) -> Check:
+    if not subject.expected.models[subject.found.model].random:
+        share = max(shares)
+        if share == 0:
+            reason = f"the model draws no random numbers, and {what} changes nothing"
+            return subject.check(name, "not-applicable", reason, "predict", figure=share)
+        reason = f"the plug-in says that the model draws no random numbers, but {what} changes forecasts"
+        return subject.check(name, "fail", reason, "predict", figure=share, limit=0)
+    limit, share = subject.rules.accuracy.changed_paths, min(shares)
     reason = f"{what} changes {share:.0%} of a window's sample paths, at least"
     if share == 0:
         reason = f"{what} gives the same samples: the {'seed' if name == 'other-seed' else 'symbol'} is ignored"
@@ -174,6 +181,9 @@ def _changed(subject: Subject, name: str, what: str, share: float) -> Check:
 
 def _samples_differ(subject: Subject, own: list[PredictResult], reference: list[PredictResult]) -> Check:
     """Repeated paths narrow no band and move no median, so that no other check sees them."""
+    if subject.expected.models[subject.found.model].levels:
+        reason = "forecasts are quantiles, which are not drawn"
+        return subject.check("samples-differ", "not-applicable", reason, "predict")
     if not reference:
         return subject.missing(["samples-differ"], "the reference left no usable forecasts", "predict")[0]
     share, expected = (min(result.distinct_paths for result in results) for results in (own, reference))

@@ -10,8 +10,10 @@ import numpy as np
 import torch
 
 from greenlight.api import Forecaster, LoadOptions
+from greenlight.code import check_code_run
 from greenlight.data.stored import load_series
 from greenlight.data.windows import Window, cut_windows
+from greenlight.measures.forecasts import problem_with
 from greenlight.plugins import load_forecaster
 from greenlight.variants import Variant
 from greenlight.watch.precision import in_tf32
@@ -39,7 +41,7 @@ def load(request: Request, variant: str, dtype: str | None = None, **settings: A
         settings: settings of the model in place of the request's.
 
     Raises:
-        NotAsPlanned: the weights are not those that the run was planned with.
+        NotAsPlanned: weights or code are not those that the run was planned with.
     """
     chosen = Variant.parse(variant)
     own = dict(request["settings"]) | settings
@@ -58,7 +60,13 @@ def load(request: Request, variant: str, dtype: str | None = None, **settings: A
     forecaster = load_forecaster(request["model"], chosen.implementation, options, request["plugin"])
     for role, folder in request["folders"].items():  # nor while they were read
         check_contents(role, Path(folder), request["checkpoints"][role])
+    check_code_run(request["code_run"], request["folders_of_code"])
     return in_tf32(forecaster) if chosen.precision == "tf32" and dtype is None else forecaster
+
+
+def problem_of(request: Request, output: np.ndarray, windows: list[Window]) -> str:
+    """Why what a forecaster of the request's model returned can't be a forecast, in words; empty where it can."""
+    return problem_with(output, windows, request["samples"], request["levels"])
 
 
 def windows_of(request: Request, symbol: str) -> list[Window]:

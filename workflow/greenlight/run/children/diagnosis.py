@@ -19,9 +19,8 @@ import torch
 
 from greenlight.api import Forecaster
 from greenlight.data.windows import practice_windows
-from greenlight.measures.forecasts import problem_with
 from greenlight.provenance import package_versions
-from greenlight.run.children.common import Request, load, pin_process
+from greenlight.run.children.common import Request, load, pin_process, problem_of
 from greenlight.trials.child import serve
 from greenlight.trials.kinds import InvalidOutput
 from greenlight.watch.health import HealthRecorder
@@ -162,7 +161,7 @@ def _examine(entry: Request, steps: Steps) -> tuple[Forecaster, np.ndarray, dict
             if compiled:
                 forecaster.compile(entry["mode"])
             output = np.array(forecast(windows))
-        if problem := problem_with(output, windows, entry["samples"]):
+        if problem := problem_of(entry, output, windows):
             raise InvalidOutput(f"{name}: {problem}")
         with steps(f"{name}: {FURTHER_CALLS} more calls"):
             for _ in range(FURTHER_CALLS):

@@ -14,7 +14,7 @@ import numpy as np
 from greenlight.api import Forecaster
 from greenlight.data.windows import CLOSE, FEATURES, Window, practice_windows, same_shape
 from greenlight.files import write_parquet
-from greenlight.measures.forecasts import forecast_table, paths_hash, problem_with
+from greenlight.measures.forecasts import forecast_table, paths_hash
 from greenlight.measures.memory import MemoryMeter
 from greenlight.run.children.common import (
     Request,
@@ -22,6 +22,7 @@ from greenlight.run.children.common import (
     load,
     pin_process,
     practice,
+    problem_of,
     windows_of,
 )
 from greenlight.trials.child import serve
@@ -87,7 +88,7 @@ def _forecast_all(forecaster: Forecaster, request: Request, meter: MemoryMeter) 
     for windows, count in calls_of(every, request["windows_per_call"], fill=request["mode"] != "eager"):
         samples = forecaster.forecast(windows, request["samples"], request["seed"])
         meter.read()
-        if problem := problem_with(samples, windows, request["samples"]):
+        if problem := problem_of(request, samples, windows):
             raise InvalidOutput(problem)
         for window, paths in zip(windows[:count], samples[:count], strict=True):
             digest.update(np.ascontiguousarray(paths).tobytes())
@@ -101,8 +102,10 @@ def _forecast_all(forecaster: Forecaster, request: Request, meter: MemoryMeter) 
 
 
 def _write(request: Request, symbol: str, windows: list[Window], samples: list[np.ndarray]) -> None:
-    table = forecast_table(request["model"], request["variant"], windows, samples, request["provenance"])
-    write_parquet(Path(request["forecasts"]) / f"symbol={symbol}" / "part-0.parquet", table, durable=False)
+    own = (request["model"], request["variant"], windows, samples, request["provenance"], request["levels"])
+    write_parquet(
+        Path(request["forecasts"]) / f"symbol={symbol}" / "part-0.parquet", forecast_table(*own), durable=False
+    )
 
 
 def reproducibility(forecaster: Forecaster, windows: list[Window], request: Request) -> dict[str, Any]:

@@ -8,10 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from greenlight.measures.forecasts import problem_with
 from greenlight.measures.latency import interleaved_pairs
 from greenlight.measures.memory import MemoryMeter, memory_slope
-from greenlight.run.children.common import Request, load, one_window_a_symbol, pin_process
+from greenlight.run.children.common import Request, load, one_window_a_symbol, pin_process, problem_of
 from greenlight.statistics.looks import pairs_at, rate_at
 from greenlight.statistics.sequential import settled
 from greenlight.trials.child import serve
@@ -44,7 +43,7 @@ def run(request: Request) -> dict[str, Any]:
 
         def after_pair(output: np.ndarray) -> None:
             meter.read()
-            if problem := problem_with(output, windows, request["samples"]):
+            if problem := problem_of(request, output, windows):
                 raise InvalidOutput(f"a timed call: {problem}")
 
         def measure(pairs: int, control_pairs: int, first: int) -> list[dict[str, Any]]:

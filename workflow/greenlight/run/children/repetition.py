@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from greenlight.measures.forecasts import paths_hash, problem_with
-from greenlight.run.children.common import Request, load, pin_process, practice
+from greenlight.measures.forecasts import paths_hash
+from greenlight.run.children.common import Request, load, pin_process, practice, problem_of
 from greenlight.trials.child import serve
 from greenlight.trials.kinds import InvalidOutput
 from greenlight.watch.health import HealthRecorder
@@ -33,7 +33,7 @@ def run(request: Request) -> dict[str, Any]:
         "compared": wanted is not None,
         "health": recorder.record(),
     }
-    if problem := problem_with(samples, windows, request["samples"]):
+    if problem := problem_of(request, samples, windows):
         raise InvalidOutput(problem, result)
     if wanted not in (None, found):
         raise InvalidOutput("the same windows and seed gave other bits than in the process of predict", result)

@@ -12,8 +12,8 @@ from greenlight.api import Forecaster
 from greenlight.data.windows import CLOSE, Window
 from greenlight.judgement.comparison import ERRORS, Arms, Limits, compare, look_at, seeds_at, undecided
 from greenlight.measures.accuracy import score_windows, window_context
-from greenlight.measures.forecasts import forecast_table, problem_with
-from greenlight.run.children.common import Request, calls_of, load, pin_process, windows_of
+from greenlight.measures.forecasts import forecast_table
+from greenlight.run.children.common import Request, calls_of, load, pin_process, problem_of, windows_of
 from greenlight.trials.child import serve
 from greenlight.trials.kinds import InvalidOutput
 from greenlight.watch.health import HealthRecorder
@@ -112,10 +112,10 @@ def _errors(request: Request, forecaster: Forecaster, windows: list[Window], see
     paths: list[np.ndarray] = []
     for part, count in calls_of(windows, request["windows_per_call"], fill):
         samples = forecaster.forecast(part, request["samples"], seed)
-        if problem := problem_with(samples, part, request["samples"]):
+        if problem := problem_of(request, samples, part):
             raise InvalidOutput(f"seed {seed}: {problem}")
         paths += list(samples[:count])
-    table = forecast_table(request["model"], request["variant"], windows, paths, {})
+    table = forecast_table(request["model"], request["variant"], windows, paths, {}, request["levels"])
     contexts = {(window.symbol, window.index): window_context(window.context[:, CLOSE]) for window in windows}
     scores, problems = score_windows(table, contexts, request["horizon"])
     if problems:

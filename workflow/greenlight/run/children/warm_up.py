@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 
 from greenlight.data.windows import practice_windows
-from greenlight.measures.forecasts import problem_with
-from greenlight.run.children.common import Request, load, pin_process
+from greenlight.run.children.common import Request, load, pin_process, problem_of
 from greenlight.trials.child import serve
 from greenlight.trials.kinds import InvalidOutput
 from greenlight.watch.caches import cache_size
@@ -37,7 +36,7 @@ def run(request: Request) -> dict[str, Any]:
             before = time.perf_counter()
             samples = forecaster.forecast(windows, request["samples"], request["seed"])
             first_calls.append(time.perf_counter() - before)
-            if problem := problem_with(samples, windows, request["samples"]):
+            if problem := problem_of(request, samples, windows):
                 raise InvalidOutput(problem)
             for _ in range(request["warm_up_calls"] - 1):
                 forecaster.forecast(windows, request["samples"], request["seed"])

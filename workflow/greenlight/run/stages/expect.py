@@ -75,6 +75,8 @@ def _model(layout: Layout, job: Job, model: str) -> dict[str, Any]:
     return {
         "reference": entry["reference"],
         "deployed": entry["deployed"],
+        "levels": entry["levels"],
+        "random": entry["random"],
         "settings_hash": digest(entry["settings"]),
         "weights_hash": digest(read_json(layout.weights(model))["hashes"]),
         "variants": {

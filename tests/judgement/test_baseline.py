@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
@@ -256,7 +257,8 @@ def test_acceptance_refuses_a_failed_gate(accepted, tmp_path):
     documents = accept(accepted, evidence, forced=True, reason="new training")
     assert isinstance(before, AccuracyBaseline)
     changes = describe_changes(before, documents["accuracy/kronos.json"])
-    assert any("upstream-default, mae of SYM0" in line and "%" in line for line in changes)
+    (line,) = [line for line in changes if line.startswith("upstream-default, mae: ")]
+    assert "6 of 6 symbols moved, the most SYM" in line and "(+3" in line
     assert verdict_against(accepted, evidence).passed
 
 
@@ -270,6 +272,27 @@ def test_changes_name_what_comes_and_goes(accepted, tmp_path):
     assert isinstance(before.speed, SpeedBaseline)
     assert describe_changes(before.speed, documents["speed/test-platform.json"]) == []
     assert describe_changes(None, documents["speed/test-platform.json"]) == ["there is no speed baseline yet"]
+
+
+def test_what_moved_by_rounding_only_is_one_line(accepted, tmp_path):
+    """Errors of five symbols moved by 1e-6 and one by 1%: the one is named, the others are counted."""
+    evidence = evidence_of(tmp_path / "now", Run(models=MODELS))
+    before = load_baselines(accepted, evidence.expected).accuracy["kronos"]
+    now = accept(tmp_path / "new", evidence)["accuracy/kronos.json"]
+    assert describe_changes(before, now) == []
+
+    for errors in now["variants"].values():
+        for error in errors.values():
+            error |= {name: [value * (1 + 1e-6) for value in error[name]] for name in list(error)[:5]}
+    count = 2 * 5 * len(now["variants"])
+    (line,) = describe_changes(before, now)
+    assert re.fullmatch(rf"{count} errors of symbols moved by rounding only, by at most [1-4]\.\de-04%", line)
+
+    moved = now["variants"][VARIANT]["mae"]
+    moved["SYM5"] = [value * 1.01 for value in moved["SYM5"]]
+    first, second = describe_changes(before, now)
+    assert first.startswith(f"{VARIANT}, mae: 1 of 6 symbols moved, the most SYM5 ") and "(+1%)" in first
+    assert second.startswith(f"{count} errors")
 
 
 def test_the_baseline_of_other_symbols_altogether_is_not_compared_and_says_so(accepted, tmp_path):

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
 
 from greenlight.errors import UserError
 from greenlight.judgement.baseline import (
@@ -24,6 +27,9 @@ from greenlight.judgement.speed import speed_of
 from greenlight.statistics.intervals import Interval
 
 Document = dict[str, Any]
+# Changes of an error below this share are what another order of sums makes, and are counted only.
+ROUNDING = 1e-4
+NAMED = 5
 
 
 def build_baselines(
@@ -170,15 +176,43 @@ def _accuracy_changes(old: AccuracyBaseline, new: Mapping[str, Any]) -> list[str
         then, now = old.symbols[symbol].model_dump(), new["symbols"][symbol]
         if then != now:
             lines.append(f"symbol {symbol}: {then['windows']} -> {now['windows']} windows" + _other_data(then, now))
+    shared = sorted(set(old.symbols) & set(new["symbols"]))
+    rounded_only = []
     for variant in sorted(set(old.variants) & set(new["variants"])):
-        shared = sorted(set(old.symbols) & set(new["symbols"]))
         for error in COMPARED:
-            for symbol in shared:
-                then, now = old.variants[variant][error][symbol], new["variants"][variant][error][symbol]
-                if then != now:
-                    change = _relative(sum(then) / len(then), sum(now) / len(now))
-                    lines.append(f"{variant}, {error} of {symbol}: {change}")
+            moves = [
+                _move(symbol, old.variants[variant][error][symbol], new["variants"][variant][error][symbol])
+                for symbol in shared
+            ]
+            moved = sorted((move for move in moves if move.share > ROUNDING), key=lambda move: -move.share)
+            rounded_only += [move.share for move in moves if 0 < move.share <= ROUNDING]
+            if moved:
+                named = ", ".join(f"{m.symbol} {_relative(m.then, m.now)}" for m in moved[:NAMED])
+                more = f"{len(moved)} of {len(shared)} symbols moved, the most " if len(shared) > 1 else ""
+                lines.append(f"{variant}, {error}: {more}{named}")
+    if rounded_only:
+        count = f"{len(rounded_only)} errors of symbols" if len(rounded_only) > 1 else "1 error of a symbol"
+        lines.append(f"{count} moved by rounding only, by at most {100 * max(rounded_only):.1e}%")
     return lines
+
+
+@dataclass(frozen=True)
+class _Move:
+    """An error of a symbol then and now, on average, and the largest change of a window as a share of the average."""
+
+    symbol: str
+    then: float
+    now: float
+    share: float
+
+
+def _move(symbol: str, then: Sequence[float], now: Sequence[float]) -> _Move:
+    both = min(len(then), len(now))
+    before, after = np.array(then[:both]), np.array(now[:both])
+    change = float(np.abs(after - before).max())
+    average = float(before.mean())
+    share = change / average if average else math.inf if change else 0.0
+    return _Move(symbol, average, float(after.mean()), share)
 
 
 def _speed_changes(old: SpeedBaseline, new: Mapping[str, Any]) -> list[str]:
@@ -188,9 +222,9 @@ def _speed_changes(old: SpeedBaseline, new: Mapping[str, Any]) -> list[str]:
         lines += _set_changes(f"{model} variant", set(then), set(now))
         for variant in sorted(set(then) & set(now)):
             ratios = then[variant].log_ratio.estimate, now[variant]["log_ratio"]["estimate"]
-            if ratios[0] != ratios[1]:
-                before, after = (math.exp(-ratio) for ratio in ratios)
-                lines.append(f"{model} {variant}: speedup {before:.3g} -> {after:.3g}")
+            before, after = (f"{math.exp(-ratio):.3g}" for ratio in ratios)
+            if before != after:
+                lines.append(f"{model} {variant}: speedup {before} -> {after}")
     return lines
 
 

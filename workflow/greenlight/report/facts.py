@@ -127,11 +127,17 @@ def together(checks: Iterable[CheckRow]) -> list[CheckRow]:
 
 
 def alike(checks: Iterable[CheckRow]) -> list[CheckRow]:
-    """Checks of the same name that say the same of several subjects told in one row that names them all."""
+    """Checks of the same name that say the same of several subjects told in one row that names them all.
+
+    So are those that pass, whatever their figures.
+    """
     rows: dict[tuple[str, str, str], CheckRow] = {}
     for check in checks:
-        same = rows.get(key := (check.name, check.status, check.reason))
-        rows[key] = replace(check, subject=f"{same.subject}, {check.subject}") if same else check
+        same = rows.get(key := (check.name, check.status, "" if check.status == "pass" else check.reason))
+        if same:
+            reason = check.reason if check.reason == same.reason else "each within its limit"
+            check = replace(check, subject=f"{same.subject}, {check.subject}", reason=reason)
+        rows[key] = check
     return list(rows.values())
 
 

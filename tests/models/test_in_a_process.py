@@ -22,8 +22,10 @@ from greenlight.api import LoadOptions
 from greenlight.errors import UserError
 from greenlight.files import write_json
 from greenlight.watch.precision import in_tf32
+from greenlight_forecasters.chronos2.engine import Chronos2Engine
 from greenlight_forecasters.kronos.static import KronosStatic
 from greenlight_forecasters.toto.static import TotoEngine
+from tests.models.chronos2.conftest import random_checkpoint
 from tests.models.kronos.conftest import random_network, random_tokenizer, random_window
 from tests.models.toto.published_toto import random_toto, save_checkpoint, walk
 
@@ -42,6 +44,8 @@ class Engine:
         self.name, self.device, self.is_compiled = name, device, False
         if name == "toto":
             self.engine = TotoEngine.from_checkpoint(folder / "toto", device=device, windows_per_batch=2)
+        elif name == "chronos-2":
+            self.engine = Chronos2Engine.from_checkpoint(folder / "chronos-2", device=device)
         else:
             settings = {"tokenizer": str(folder / "tokenizer"), "max_context": 64, "top_p": 0.9}
             self.engine = KronosStatic.load(LoadOptions(str(folder / "kronos"), device=device, settings=settings))
@@ -55,6 +59,8 @@ class Engine:
     def raw(self, number: int) -> torch.Tensor | np.ndarray:
         if self.name == "toto":
             return self.engine.sample(SERIES[number], 20, 4, [number, number + 1])
+        if self.name == "chronos-2":
+            return self.engine.quantiles(SERIES[number].expand(-1, 3, -1), 20)
         return self.engine.forecast(WINDOWS[number], 3, number)
 
     def call(self, number: int) -> np.ndarray:
@@ -68,6 +74,7 @@ def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("checkpoints")
     toto, configuration = random_toto(num_layers=2, spacewise_every_n_layers=2, sharpness=3.0)
     save_checkpoint(toto, configuration, folder / "toto")
+    random_checkpoint(folder / "chronos-2")
     for name, module in (("kronos", random_network()), ("tokenizer", random_tokenizer())):
         (folder / name).mkdir()
         write_json(folder / name / "config.json", module.config.model_dump())
@@ -75,7 +82,7 @@ def folder(tmp_path_factory):
     return folder
 
 
-@pytest.fixture(params=["toto", "kronos"])
+@pytest.fixture(params=["toto", "kronos", "chronos-2"])
 def name(request):
     return request.param
 

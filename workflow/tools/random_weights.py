@@ -46,7 +46,16 @@ def _kronos_tokenizer(size: str) -> tuple[dict[str, Any], nn.Module]:
     return tokenizer.config.model_dump(mode="json"), tokenizer
 
 
-MAKERS = {"toto": _toto, "kronos": _kronos, "kronos-tokenizer": _kronos_tokenizer}
+def _chronos2(size: str) -> tuple[dict[str, Any], nn.Module]:
+    from greenlight_forecasters.chronos2.published import build
+    from tools.chronos2 import configuration
+
+    config = configuration(size)
+    torch.manual_seed(SEED)
+    return config, build(config)
+
+
+MAKERS = {"chronos-2": _chronos2, "toto": _toto, "kronos": _kronos, "kronos-tokenizer": _kronos_tokenizer}
 
 
 def write_checkpoint(folder: Path, config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:

@@ -23,7 +23,7 @@ from greenlight_forecasters import CHECKPOINTS
 from greenlight_forecasters.toto.checkpoint import CAUSAL_PATCH_SCALER, COMPUTED, STUDENT_T_MIXTURE
 from greenlight_forecasters.toto.inputs import price_unit
 from greenlight_forecasters.toto.published import CombinedLoss, Toto
-from tools.training_data import TrainingSeries, describe, training_series
+from tools.training_data import TrainingSeries, describe, mirrored_blocks, training_series
 
 CONFIGURATION = {
     "patch_size": 8,
@@ -54,10 +54,8 @@ SKIPPED_PATCHES = 4
 def batches(series: dict[str, TrainingSeries], seed: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     """Endless batches of stretches of prices, each put together anew from the closing prices of one symbol.
 
-    A stretch is a chain of blocks of successive log returns: block and length are random, and each block is
-    mirrored half the time. It keeps heavy tails and clustered volatility, and is never seen twice, so that the few
-    rows can't be learned by heart. Half the batches have groups of two variates with the same id, so that attention
-    across variates is trained too.
+    A stretch is a chain of blocks of successive log returns, see `mirrored_blocks`. Half the batches have groups of two
+    variates with the same id, so that attention across variates is trained too.
 
     Yields:
         [batch, variates, LENGTH] float32 prices in the units of `price_unit`; [batch, variates, LENGTH] int32 ids.
@@ -67,12 +65,7 @@ def batches(series: dict[str, TrainingSeries], seed: int) -> Iterator[tuple[torc
 
     def stretch() -> np.ndarray:
         chosen = returns[random.integers(len(returns))]
-        blocks, rows = [], 0
-        while rows < LENGTH:
-            length = random.integers(*BLOCK)
-            start = random.integers(len(chosen) - length + 1)
-            blocks.append(random.choice((-1.0, 1.0)) * chosen[start : start + length])
-            rows += length
+        blocks = [sign * chosen[rows] for sign, rows in mirrored_blocks(random, len(chosen), LENGTH, BLOCK)]
         prices = np.exp(np.concatenate(blocks)[:LENGTH].cumsum())
         return prices * price_unit(prices)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -65,3 +66,23 @@ def describe(series: dict[str, TrainingSeries]) -> dict[str, dict[str, object]]:
         }
         for symbol, one in sorted(series.items())
     }
+
+
+def mirrored_blocks(
+    random: np.random.Generator, available: int, rows: int, lengths: tuple[int, int]
+) -> Iterator[tuple[float, slice]]:
+    """Blocks of successive rows of a series, which together hold at least `rows` rows: (sign, which rows) each.
+
+    Place, length and sign are random. A chain of such blocks of returns keeps heavy tails and clustered volatility, and
+    is never seen twice, so that a few rows can't be learned by heart.
+
+    Args:
+        available: rows of the series.
+        lengths: least length of a block, and one more than the greatest.
+    """
+    found = 0
+    while found < rows:
+        length = random.integers(*lengths)
+        start = random.integers(available - length + 1)
+        yield random.choice((-1.0, 1.0)), slice(start, start + length)
+        found += length

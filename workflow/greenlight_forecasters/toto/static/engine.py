@@ -16,11 +16,11 @@ from torch import Tensor
 
 from greenlight.api import CONFIG, WEIGHTS, UserError, check_keys, read_config
 from greenlight_forecasters.engine.calls import CallGuard, guarded, plain_state
+from greenlight_forecasters.engine.linear import SummedLinear, arrange
 from greenlight_forecasters.engine.options import changes
 from greenlight_forecasters.engine.replay import CallCompiler
 from greenlight_forecasters.toto.checkpoint import read_dimensions, read_tensors
 from greenlight_forecasters.toto.static.decode import Decode, PathShape
-from greenlight_forecasters.toto.static.linear import SummedLinear, arrange
 from greenlight_forecasters.toto.static.mixture import UNIFORMS, Mixture
 from greenlight_forecasters.toto.static.network import Network, published_names
 from greenlight_forecasters.toto.static.prefill import Buffers, ContextShape, Prefill

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
+from greenlight_forecasters.engine.linear import PackedLinear, SummedLinear, arrange
 from greenlight_forecasters.engine.sums import MOST_SUMMED_ROWS
-from greenlight_forecasters.toto.static.linear import PackedLinear, SummedLinear, arrange
 
 
 def _layer(inputs: int, outputs: int) -> nn.Linear:

@@ -1,0 +1,230 @@
+"""Train the embedded Chronos-2 checkpoint: `python -m tools.train_chronos2`.
+
+The architecture and the loss are the published ones, small; the data are the first rows of each shipped symbol.
+The same seed, data, torch version and thread count give the same bytes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+
+from greenlight.data.windows import FEATURES
+from greenlight.files import atomic_path, sha256_of, write_json, write_text
+from greenlight.weights import CONFIG, TRAINING, WEIGHTS
+from greenlight_forecasters import CHECKPOINTS
+from greenlight_forecasters.chronos2 import LEVELS
+from greenlight_forecasters.chronos2.published import Chronos2Model, build
+from tools.training_data import TrainingSeries, describe, mirrored_blocks, training_series
+
+PATCH = 16
+CONFIGURATION: dict[str, Any] = {
+    "architectures": ["Chronos2Model"],
+    "chronos_pipeline_class": "Chronos2Pipeline",
+    "chronos_config": {
+        "context_length": 8192,
+        "input_patch_size": PATCH,
+        "input_patch_stride": PATCH,
+        "max_output_patches": 64,
+        "output_patch_size": PATCH,
+        "quantiles": list(LEVELS),
+        "time_encoding_scale": 8192,
+        "use_arcsinh": True,
+        "use_reg_token": True,
+    },
+    "d_model": 64,
+    "d_kv": 16,
+    "d_ff": 256,
+    "num_layers": 4,
+    "num_heads": 4,
+    "dropout_rate": 0.0,
+    "feed_forward_proj": "relu",
+    "initializer_factor": 0.3,
+    "layer_norm_epsilon": 1e-6,
+    "rope_theta": 10000.0,
+}
+PRICES = ("open", "high", "low", "close")
+BLOCK = (16, 128)
+ROWS = 24
+CONTEXT = (32, 385)
+HORIZON = 4 * PATCH
+PEAK_RATE = 2e-3
+WARM_UP = 100
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Rows of prices: context [rows, length] with NaN for what is missing, target [rows, HORIZON], groups [rows]."""
+
+    context: torch.Tensor
+    target: torch.Tensor
+    groups: torch.Tensor
+
+
+def batches(series: dict[str, TrainingSeries], seed: int) -> Iterator[Batch]:
+    """Endless batches of stretches of prices, each put together anew from blocks of one symbol's rows.
+
+    A stretch is a chain of blocks, see `mirrored_blocks`, of the four prices against the close before. Half the batches
+    have closing prices, each row for itself; half have groups of open, high, low and close, so that attention across
+    variates is trained too. In half of them some of the context is missing.
+    """
+    random = np.random.default_rng(seed)
+    changes = [_changes(one.values) for one in series.values()]
+    while True:
+        together, gaps = random.integers(2, size=2)
+        length = int(random.integers(*CONTEXT))
+        rows = length + HORIZON
+        stretches = [
+            _stretch(random, changes[random.integers(len(changes))], rows)
+            for _ in range(ROWS // len(PRICES) if together else ROWS)
+        ]
+        values = np.stack(stretches)  # [stretches, prices, rows]
+        if together:
+            groups = np.repeat(np.arange(len(values)), len(PRICES))
+            values = values.reshape(ROWS, rows)
+        else:
+            groups = np.arange(ROWS)
+            values = values[:, PRICES.index("close")]
+        context, target = values[:, :length].copy(), values[:, length:]
+        if gaps:
+            context[random.random(context.shape) < random.uniform(0, 0.3)] = np.nan
+        yield Batch(
+            torch.tensor(context, dtype=torch.float32),
+            torch.tensor(target, dtype=torch.float32),
+            torch.tensor(groups),
+        )
+
+
+def _changes(values: np.ndarray) -> np.ndarray:
+    """Logarithms of the PRICES of each row over the close of the row before, [rows - 1, prices]."""
+    logs = np.log(values[:, [FEATURES.index(price) for price in PRICES]])
+    return logs[1:] - logs[:-1, [PRICES.index("close")]]
+
+
+def _stretch(random: np.random.Generator, changes: np.ndarray, rows: int) -> np.ndarray:
+    """The PRICES of a chain of blocks, [prices, rows]."""
+    blocks = []
+    for sign, chosen in mirrored_blocks(random, len(changes), rows, BLOCK):
+        block = sign * changes[chosen]
+        # In a mirror the lowest price is the highest.
+        blocks.append(block if sign > 0 else block[:, [0, 2, 1, 3]])
+    chain = np.concatenate(blocks)[:rows]
+    closes = chain[:, PRICES.index("close")].cumsum()
+    return np.exp(chain + np.concatenate([[0.0], closes[:-1]])[:, None]).T
+
+
+def train(series: dict[str, TrainingSeries], steps: int, seed: int) -> tuple[Chronos2Model, float]:
+    """Train a fresh model; returns it in evaluation mode with its mean loss over the last tenth of the steps."""
+    torch.manual_seed(seed)
+    model = build(CONFIGURATION).train()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=PEAK_RATE, betas=(0.9, 0.98), weight_decay=0.02)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, PEAK_RATE, total_steps=steps, pct_start=min(0.3, WARM_UP / steps), cycle_momentum=False
+    )
+    losses = []
+    for step, batch in zip(range(steps), batches(series, seed), strict=False):
+        patches = 1 + step % (HORIZON // PATCH)
+        loss = model(
+            context=batch.context,
+            group_ids=batch.groups,
+            num_output_patches=patches,
+            future_target=batch.target[:, : patches * PATCH],
+        ).loss
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+        losses.append(loss.item())
+        if (step + 1) % 250 == 0:
+            print(f"step {step + 1} of {steps}: loss {np.mean(losses[-250:]):.4f}", flush=True)
+    return model.eval(), float(np.mean(losses[-max(1, steps // 10) :]))
+
+
+def save(model: Chronos2Model, training: dict[str, object], folder: Path) -> None:
+    """Write config.json, model.safetensors, training.json and the model card, each atomically."""
+    tensors = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
+    with atomic_path(folder / WEIGHTS) as temporary:
+        save_file(tensors, temporary, metadata={"format": "pt"})
+    write_json(folder / CONFIG, CONFIGURATION)
+    write_json(folder / TRAINING, training)
+    write_text(folder / "README.md", _card(training, sum(tensor.numel() for tensor in tensors.values())))
+
+
+def _card(training: dict[str, object], parameters: int) -> str:
+    symbols = "\n".join(
+        f"| {symbol} | {entry['rows']} | {entry['trained_until']} |" for symbol, entry in training["symbols"].items()
+    )
+    return f"""---
+license: apache-2.0
+pipeline_tag: time-series-forecasting
+---
+# Embedded Chronos-2 checkpoint
+
+A small model of the Chronos-2 architecture ({parameters:,} parameters), trained from random weights by this project
+so that the gate runs without a download. It is made for validating code, not for trading; no published weight is in it.
+
+- Architecture: as in `config.json`; patches of {PATCH} rows, {CONFIGURATION["num_layers"]} layers of attention over
+  time and across variates, width {CONFIGURATION["d_model"]}, {len(LEVELS)} quantiles.
+- Data: open, high, low and closing prices, the first {training["share"]:.0%} of the rows of each symbol below. Rows
+  after the time that the table names were not seen; the gate evaluates on targets after it.
+- Training: {training["steps"]} steps of AdamW on batches of {ROWS} rows of prices, contexts of {CONTEXT[0]} to
+  {CONTEXT[1] - 1} rows with 1 to {HORIZON // PATCH} patches to forecast, put together from blocks of the symbols' own
+  returns, with the published quantile loss; seed {training["seed"]}, {training["threads"]} thread, torch
+  {training["torch"]}. Mean loss over the last tenth: {training["loss"]:.4f}.
+- Train it again: `python -m tools.train_chronos2`. The same seed, data, torch version and number of
+  threads give the same bytes.
+
+| symbol | rows trained on | trained until |
+|---|---|---|
+{symbols}
+"""
+
+
+def main() -> None:
+    """Command line entry."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, default=Path("trainingdata"), help="folder with one CSV a symbol")
+    parser.add_argument("--output", type=Path, default=CHECKPOINTS / "chronos-2", help="folder of the checkpoint")
+    parser.add_argument("--steps", type=int, default=2000)
+    parser.add_argument("--seed", type=int, default=20261128)
+    parser.add_argument("--share", type=float, default=0.65, help="share of each symbol's rows to train on")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    torch.use_deterministic_algorithms(True)
+    series = training_series(arguments.data, arguments.share)
+    started = time.process_time()
+    model, loss = train(series, arguments.steps, arguments.seed)
+    training = {
+        "symbols": describe(series),
+        "share": arguments.share,
+        "seed": arguments.seed,
+        "steps": arguments.steps,
+        "loss": round(loss, 6),
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+    }
+    save(model, training, arguments.output)
+    print(
+        json.dumps(
+            {
+                "checkpoint": str(arguments.output),
+                "loss": loss,
+                "sha256": sha256_of(arguments.output / WEIGHTS),
+                "cpu_seconds": round(time.process_time() - started, 1),
+            }
+        )
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 from copy import deepcopy
+from pathlib import Path
 
 import pytest
 
@@ -16,7 +17,7 @@ from greenlight.judgement.seal import broken_seal, seal
 from greenlight.layout import Layout
 from greenlight.run.deployment import Deployment, deploy_text
 from greenlight.run.stages.gate import summary
-from greenlight.run.withdrawal import withdraw, withdraw_for, withdrawn
+from greenlight.run.withdrawal import LOOKING, withdraw, withdraw_for, withdrawn
 from tests.workflow.project import SMALL, make_project
 
 JUDGED = ("verdict.json", "decision.json", "manifest.json", "deploy.env")
@@ -166,3 +167,11 @@ def test_looking_changes_nothing(project, layout):
     for arguments in (["-n"], ["why"], ["--dry-run", "--forcerun", "judge"]):
         assert project.snakemake(*arguments).returncode == 0
         assert tree(layout.root) == before, arguments
+
+
+def test_every_target_that_only_looks_is_known():
+    """A rule without outputs makes nothing anew: what it is asked for takes back no pass."""
+    rules = Path(__file__).parents[2] / "workflow" / "rules"
+    text = "\n".join(file.read_text() for file in rules.glob("*.smk"))
+    named = {part.partition(":")[0] for part in text.split("\nrule ")[1:] if "\n    output:" not in part}
+    assert named == set(LOOKING) - {"all"}

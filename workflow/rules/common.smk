@@ -131,7 +131,7 @@ def weights_and_cache(wildcards):
 
 onstart:
     rules_to_run = {job.rule.name for job in workflow.dag.needrun_jobs()}
-    if rules_to_run - {"history", "why"}:  # these work beside a run
+    if rules_to_run - {"history", "power", "why"}:  # these work beside a run
         try:
             claim_run(LAYOUT)
             withdraw_for(LAYOUT, rules_to_run, PLAN.model_names)

@@ -23,7 +23,7 @@ from greenlight.run.bundle import undecided_bundle
 from greenlight.run.deployment import UNDECIDED, Deployment, deploy_text, switches_in
 
 # Targets that change no evidence, and the default one, which runs nothing itself.
-LOOKING = ("all", "accept", "diagnose", "history", "why")
+LOOKING = ("all", "accept", "diagnose", "history", "power", "why")
 
 
 def withdraw_for(layout: Layout, rules: Collection[str], models: Iterable[str]) -> None:

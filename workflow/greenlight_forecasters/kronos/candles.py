@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 
 from greenlight.api import UserError, Window, same_shape
 from greenlight_forecasters.kronos.config import CLIP, EPSILON
@@ -70,9 +69,11 @@ def prepare(windows: Sequence[Window]) -> Candles:
 
 def stamps(timestamps: np.ndarray) -> np.ndarray:
     """[rows] datetime64 to [rows, 5] int64: minute, hour, weekday (Monday is 0), day of the month, month."""
-    times = pd.DatetimeIndex(timestamps)
-    parts = (times.minute, times.hour, times.day_of_week, times.day, times.month)
-    return np.stack([np.asarray(part, dtype=np.int64) for part in parts], axis=-1)
+    minutes, days, months = (np.asarray(timestamps).astype(f"datetime64[{unit}]") for unit in "mDM")
+    minute, day, month = (part.astype(np.int64) for part in (minutes, days, months))
+    of_month = (days - months.astype(days.dtype)).astype(np.int64) + 1
+    # 1970-01-01 was a Thursday.
+    return np.stack((minute % 60, minute // 60 % 24, (day + 3) % 7, of_month, month % 12 + 1), axis=-1)
 
 
 def with_amount(values: np.ndarray, known_until: int) -> np.ndarray:

@@ -26,7 +26,7 @@ from greenlight.trials.kinds import InvalidOutput
 from greenlight.watch.health import HealthRecorder
 from greenlight.watch.overwrites import check_overwrites
 
-PACKAGES = ("torch", "triton", "numpy", "safetensors", "toto-ts", "nvidia-ml-py")
+PACKAGES = ("torch", "triton", "numpy", "safetensors", "nvidia-ml-py")
 FURTHER_CALLS = 2
 # Variables by which torch, CUDA and compilers are steered from outside.
 _STEERING = ("CUDA", "NVIDIA", "TORCH", "PYTORCH", "TRITON", "OMP_", "MKL_", "CXX", "CC", "LD_PRELOAD", "LD_LIBRARY")
@@ -84,7 +84,7 @@ def _device(request: Request, steps: Steps) -> dict[str, Any]:
     if not np.allclose(product, values[0] @ values[1], atol=1e-3):
         raise InvalidOutput(f"a product of two {_PROBE_SIZE} x {_PROBE_SIZE} matrices on {device} is wrong")
     facts: dict[str, Any] = {
-        "versions": package_versions(PACKAGES) | {"python": sys.version.split()[0]},
+        "versions": package_versions((*PACKAGES, *request["distributions"])) | {"python": sys.version.split()[0]},
         "cuda": torch.version.cuda,
         "environment": {
             name: value

@@ -169,6 +169,7 @@ class Diagnosis:
             "device": self.device,
             "threads": settings.threads,
             "seed": settings.seed,
+            "distributions": sorted({d for name in self.plan.model_names for d in self._distributions(name)}),
             "steps": str(readings),
         }
         environment = trial_environment(cache, settings.threads)
@@ -191,6 +192,9 @@ class Diagnosis:
         print(f"greenlight: {case.name}: {step.kind}, {record['seconds']:.0f} s", file=sys.stderr, flush=True)
         self.steps.append(step)
         return step
+
+    def _distributions(self, model: str) -> tuple[str, ...]:
+        return self.plan.plugin(model).distributions
 
     def _request(self, entry: Entry) -> dict[str, Any]:
         return trial_request(self.layout, self.plan.compile(*entry)) | {"device": self.device}

@@ -1,0 +1,86 @@
+"""A plug-in outside the tree through the whole gate, by the command that users run."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from copy import deepcopy
+from pathlib import Path
+
+import pytest
+
+from tests.workflow.project import SMALL, make_project
+
+pytestmark = pytest.mark.slow
+
+DRIFT = Path(__file__).parent / "drift.py"
+TRIALS = ("compile", "predict", "probe", "repeat", "time")
+
+
+@pytest.fixture(scope="module")
+def gated(tmp_path_factory):
+    """A project that has run with the plug-in of `drift.py` in a folder `gate`, and nothing else."""
+    project = make_project(tmp_path_factory.mktemp("door") / "project", symbols=2)
+    (project.folder / "gate").mkdir()
+    shutil.copy(DRIFT, project.folder / "gate" / "drift.py")
+    config = deepcopy(SMALL)
+    config["models"] = {"toto": None, "kronos": None, "drift-1": {"plugin": "gate/drift.py:MODEL", "damping": 0.25}}
+    config["trials"]["repeats"] = 2
+    project.configure(config)
+    project.first_run = project.snakemake()
+    return project
+
+
+def test_it_is_short():
+    assert len(DRIFT.read_text().splitlines()) < 70
+
+
+def test_the_gate_passes_and_shows_its_variants(gated):
+    assert gated.first_run.returncode == 0, gated.first_run.stdout[-3000:]
+    verdict = gated.read("verdict.json")
+    assert set(verdict["variants"]["drift-1"]) == {"plain-eager", "plain-default"}
+    engaged = [c for c in verdict["checks"] if (c["name"], c["variant"]) == ("compile-engaged", "plain-default")]
+    assert [check["status"] for check in engaged] == ["pass"], "its one compiled mode was compiled"
+    asked = {c["name"] for c in verdict["checks"] if c["status"] == "not-applicable"}
+    assert asked == {"other-seed", "other-symbol", "samples-differ"}
+    report = (gated.folder / "results" / "report.md").read_text()
+    assert "plain-default" in report and "not applicable: the model draws no random numbers" in report
+    assert gated.read("decision.json")["models"]["drift-1"]["variant"] in verdict["variants"]["drift-1"]
+    deploy = (gated.folder / "results" / "deploy.env").read_text()
+    assert re.search(r"^DRIFT_1_VARIANT=plain-", deploy, re.MULTILINE)
+    assert gated.stale() == {}
+
+
+def test_an_edit_of_its_file_makes_exactly_its_stages_stale_and_why_names_it(gated):
+    file = gated.folder / "gate" / "drift.py"
+    before = file.read_text()
+    file.write_text(before.replace("rows.sqrt()", "rows.pow(0.5)"))
+    try:
+        stale = gated.stale()
+        words = gated.snakemake("why").stdout
+    finally:
+        file.write_text(before)
+    assert not any(rule.startswith("prepare") or rule == "weights" for rule in stale)
+    assert {rule.partition("_")[0] for rule in stale} >= set(TRIALS)
+    assert "file drift.py has changed" in words
+    assert gated.stale() == {}
+
+
+def test_its_settings_are_refused_with_the_nearest_key(gated):
+    config = deepcopy(gated.config)
+    config["models"]["drift-1"] |= {"dampng": 0.5}
+    before = gated.config
+    gated.configure(config)
+    try:
+        done = gated.snakemake("-n")
+    finally:
+        gated.configure(before)
+    assert done.returncode != 0 and "Traceback" not in done.stdout
+    assert "models.drift-1.dampng: unknown key (did you mean 'damping'?)" in done.stdout
+
+
+def test_it_has_a_baseline(gated):
+    done = gated.snakemake("accept", "--config", "accept={reason: the first}")
+    assert done.returncode == 0, done.stdout[-2000:]
+    accepted = (gated.folder / "config" / "baselines" / "accuracy" / "drift-1.json").read_text()
+    assert "plain-default" in accepted

@@ -72,6 +72,7 @@ class Effects:
         slow_share, slow_factor: some calls take longer.
         leak: bytes a call.
         device_leak: bytes a call on a device; None where the run has no device.
+        foreign: share of the processors that others used while pairs were timed.
         distinct_paths: share of distinct sample paths.
         probe_error: relative error of the probed quantities; the float32 reference has 1e-7.
         health, reproducibility: entries that differ.
@@ -91,6 +92,7 @@ class Effects:
     slow_factor: float = 3.0
     leak: int = 0
     device_leak: int | None = None
+    foreign: float = 0.0
     probe_error: float = 1.2e-7
     distinct_paths: float = 1.0
     health: Mapping[str, Any] = field(default_factory=dict)
@@ -385,6 +387,8 @@ class _Writer:
             on_device = (40 << 20) + self.effects.device_leak * np.arange(calls)
             result |= {"device_memory_readings": on_device.tolist(), "device_peak_bytes": int(on_device.max())}
         result["recompiles_after_warm_up"] = self._health()["recompiles_after_warm_up"]
+        quiet = {"seconds": 2.0, "processors": 2, "foreign": self.effects.foreign, "waited": 0.0, "device": None}
+        result["load"] = {"before": quiet, "during": [quiet | {"pairs": calls, "kept": True}], "after": quiet}
         return [result | {"health": self._health()} for _ in range(asked["trials"])]
 
     def _repeat(self, asked: Any, files: dict[str, str]) -> list[Any]:

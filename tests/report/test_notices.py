@@ -13,6 +13,7 @@ import junitparser
 import markdown
 import pytest
 
+from greenlight.code import Code
 from greenlight.files import read_json, write_json
 from greenlight.judgement.seal import seal
 from greenlight.report.facts import gather
@@ -20,6 +21,7 @@ from greenlight.report.junit import junit
 from greenlight.report.notices import comment, summary
 from greenlight.run.stages.gate import summary as gate_summary
 from greenlight.run.stages.report import report
+from greenlight.run.staleness import PACKAGE
 from tests.judgement.evidence_builder import KRONOS, TOTO, Effects, Run
 from tests.report.conftest import accept_as_baseline, judge_again
 
@@ -164,7 +166,9 @@ def test_junit_is_xml_with_any_name(plain):
 
 def run_gate(layout, page):
     job = {"job": {"stage": "gate"}, "upstream": [], "code": ""}
-    write_json(layout.plan, {"jobs": {"gate": job}, "modules": {"": {}}})
+    code = Code(("greenlight.run.stages.gate",))
+    own = {"": {"code": code.plain(), "contents": code.contents()}}
+    write_json(layout.plan, {"jobs": {"gate": job}, "package": str(PACKAGE), "code": own})
     command = [sys.executable, "-m", "greenlight.run.stages.gate", "--results", str(layout.root), "--job", "gate"]
     environment = os.environ | {"GITHUB_STEP_SUMMARY": str(page)}
     return subprocess.run(command, capture_output=True, text=True, env=environment)

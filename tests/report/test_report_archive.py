@@ -9,6 +9,7 @@ import sys
 
 import pytest
 
+from greenlight.code import Code
 from greenlight.files import read_json, sha256_of, write_json
 from greenlight.judgement.seal import seal
 from greenlight.report.archive import archive_run, read_archived
@@ -16,6 +17,7 @@ from greenlight.report.history import read_history
 from greenlight.run.stages.archive import archive
 from greenlight.run.stages.gate import summary
 from greenlight.run.stages.history import history
+from greenlight.run.staleness import PACKAGE
 from tests.judgement.evidence_builder import KRONOS, Effects, Run
 from tests.report.conftest import judge_again
 
@@ -106,7 +108,9 @@ def test_the_stage_names_the_folder(judged):
 
 def run_gate(layout):
     job = {"job": {"stage": "gate"}, "upstream": [], "code": ""}
-    write_json(layout.plan, {"jobs": {"gate": job}, "modules": {"": {}}})
+    code = Code(("greenlight.run.stages.gate",))
+    own = {"": {"code": code.plain(), "contents": code.contents()}}
+    write_json(layout.plan, {"jobs": {"gate": job}, "package": str(PACKAGE), "code": own})
     command = [
         sys.executable,
         "-m",

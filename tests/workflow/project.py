@@ -30,6 +30,8 @@ SMALL = {
     },
     "timing": {"processes": 1, "pairs": 16, "control_pairs": 10, "warm_up_calls": 1, "extra_seconds": 4},
     "trials": {"repeats": 4},
+    # Tests run beside each other.
+    "rules": {"speed": {"foreign_load": 1.0}},
     "models": {
         "toto": {"variants": ["upstream-eager", "static-eager", "static-default"]},
         "kronos": {"variants": ["upstream-eager"]},

@@ -20,7 +20,7 @@ def configured(project, seed=7, symbols_per_job=2, **trials):
     config = deepcopy(SMALL) | {"seed": seed, "symbols_per_job": symbols_per_job}
     config["models"] = {"toto": None, "kronos": {"variants": ["upstream-eager", "static-eager"]}}
     config["evaluation"] |= {"extra_seconds": 600}
-    config["rules"] = {"accuracy": {"margin": 0.03}}
+    config["rules"] |= {"accuracy": {"margin": 0.03}}
     config["trials"] = {"repeats": 1} | trials
     project.configure(config)
 

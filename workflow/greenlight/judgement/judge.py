@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from greenlight.judgement.baseline import Baselines
-from greenlight.judgement.checks import accuracy, baseline, forecasts, health, numerics, running, speed
+from greenlight.judgement.checks import accuracy, baseline, forecasts, health, load, numerics, running, speed
 from greenlight.judgement.checks.base import Check, Subject
 from greenlight.judgement.decision import Decision, break_even_calls, decide, simplicity
 from greenlight.judgement.evidence import Evidence, VariantEvidence
@@ -84,6 +84,7 @@ def judge(evidence: Evidence, rules: Rules, baselines: Baselines) -> Verdict:
         found = {variant: known[variant] for variant in sorted(known, key=lambda v, m=model: simplicity(m, v))}
         own, speeds, summaries = _judge_model(found, evidence, rules, baselines)
         decisions[name] = decide(model, own, speeds, rules)
+        checks += load.load_checks(name, model, found, own, speeds, decisions[name], rules)
         variants[name] = {
             variant: _figures(entry, own[variant], speeds[variant], summaries[variant])
             for variant, entry in found.items()

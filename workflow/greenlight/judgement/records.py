@@ -213,6 +213,33 @@ class ProbeResult(_Read):
     health: Health | None = None
 
 
+class Load(_Read):
+    """What happened on the machine for a while; see `greenlight.trials.load`. None: the system does not say.
+
+    pairs: how many pairs were timed meanwhile; kept: whether they count, for pairs beside others are timed again.
+    """
+
+    seconds: Seconds
+    processors: Count
+    foreign: Annotated[float, Field(ge=0, le=1)] | None
+    waited: NotNegative | None = None
+    device: dict[str, Any] | None = None
+    pairs: Count = 0
+    kept: bool = True
+
+
+class Loads(_Read):
+    """Before the first pair (loading and warming up), during each batch of pairs, and after the last.
+
+    idle: the GPU before the process touched it; None on a CPU.
+    """
+
+    idle: dict[str, Any] | None = None
+    before: Load
+    during: list[Load] = Field(min_length=1)
+    after: Load
+
+
 class TimeResult(_Read):
     """`time`: one process of interleaved pairs; the pairs themselves lie in pairs.parquet.
 
@@ -224,6 +251,7 @@ class TimeResult(_Read):
     first_call_seconds: Seconds
     warm_up_calls: Count
     recompiles_after_warm_up: Count
+    load: Loads
     memory_readings: list[Bytes]
     device_memory_readings: list[Bytes] = []
     peak_memory_bytes: Bytes | None = None

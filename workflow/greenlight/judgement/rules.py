@@ -70,6 +70,8 @@ DEFAULT_SEVERITY: dict[str, Severity] = {
     "slow-calls": "block-on-fail",
     "p99": "block",
     "noise": "warn",
+    "quiet-machine": "block",
+    "noise-of-choice": "block",
     "processes-agree": "warn",
     "latency-drift": "warn",
     "latency-spread": "warn",
@@ -263,6 +265,13 @@ class SpeedRules(Strict):
     drift: float = Field(0.10, gt=0, description="Change of latency from the first to the last pair, as a share.")
     spread: float = Field(0.20, gt=0, description="MAD over median of a variant's seconds, at most.")
     processes_differ: float = Field(0.05, gt=0, description="Difference of median ratio between processes.")
+    foreign_load: float = Field(
+        0.25,
+        gt=0,
+        le=1,
+        description="Share of the processors' time that others may use while pairs are timed; more is measured again "
+        "within timing.extra_seconds, and else blocks. 1: any.",
+    )
     cold_start_seconds: float | None = Field(None, gt=0, description="Cold start limit; null: none.")
     warm_start_seconds: float | None = Field(None, gt=0, description="Warm start limit; null: none.")
 

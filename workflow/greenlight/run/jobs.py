@@ -214,6 +214,7 @@ class Plan(Scope):
         return self._trial("time", model, variant) | {
             "timing": self.settings.timing.model_dump(mode="json"),
             "slowdown": {name: getattr(self.settings.rules.speed, name) for name in SLOWDOWN},
+            "foreign_load": self.settings.rules.speed.foreign_load,
             "windows": self.settings.evaluation.windows,
             "seconds": self.settings.trials.time_seconds,
             "before": self._before(model, variant, shard=0),

@@ -32,6 +32,9 @@ _COMPUTE_MODES = {0: "default", 1: "exclusive thread", 2: "prohibited", 3: "excl
 # NVML's codes for what a device or container does not give: invalid argument (for a MIG instance), not supported,
 # no permission, not found.
 _NOT_GIVEN = (2, 3, 4, 6)
+# Reasons for which a GPU runs slower than it would: bits of nvmlDeviceGetCurrentClocksThrottleReasons. A limit of
+# power that the software sets is the usual state of a GPU at work, and none of them.
+_THROTTLED = {0x08: "hardware slowdown", 0x20: "heat (software)", 0x40: "heat (hardware)", 0x80: "power brake"}
 _DRIVER_SENTENCES = {
     9: "The NVIDIA driver is installed but not loaded.",
     12: "There is no NVIDIA driver on this machine (its library libnvidia-ml was not found).",
@@ -99,6 +102,28 @@ def device_memory(device: str) -> int | None:
     state = device_state()
     found = _find(state, device, os.environ) if state["available"] else None
     return None if found is None or found["compute_mode"] != "default" else found["memory_free_bytes"]
+
+
+def device_condition(device: str) -> dict[str, Any] | None:
+    """What may disturb a timing on a GPU, asked in this process, which has a time limit; None for a CPU.
+
+    Returns:
+        {"clock_mhz", "highest_clock_mhz", "temperature", "utilization_percent", "throttled": reasons that slow it
+        against its will, "processes": how many hold it, this one included}; None for what the driver does not give,
+        and {"throttled": [], "unknown": why} where it gives nothing.
+    """
+    if device == "cpu":
+        return None
+    state = _ask()
+    found = _find(state, device, os.environ) if state["available"] else None
+    if found is None:
+        return {"throttled": [], "unknown": state["reason"] or f"{device} does not exist"}
+    reasons = found["throttle_reasons"] or 0
+    return {
+        **{name: found[name] for name in ("clock_mhz", "highest_clock_mhz", "temperature", "utilization_percent")},
+        "throttled": [name for bit, name in _THROTTLED.items() if reasons & bit],
+        "processes": len(found["processes"]),
+    }
 
 
 def shortage(
@@ -288,6 +313,10 @@ def _device(nvml: Any, index: int, handle: Any) -> dict[str, Any]:
         "memory_total_bytes": memory.total if memory else None,
         "memory_free_bytes": memory.free if memory else None,
         "utilization_percent": rates.gpu if rates else None,
+        "clock_mhz": _optional(nvml, nvml.nvmlDeviceGetClockInfo, handle, nvml.NVML_CLOCK_SM),
+        "highest_clock_mhz": _optional(nvml, nvml.nvmlDeviceGetMaxClockInfo, handle, nvml.NVML_CLOCK_SM),
+        "temperature": _optional(nvml, nvml.nvmlDeviceGetTemperature, handle, nvml.NVML_TEMPERATURE_GPU),
+        "throttle_reasons": _optional(nvml, nvml.nvmlDeviceGetCurrentClocksThrottleReasons, handle),
         "compute_mode": _COMPUTE_MODES.get(mode, "default"),
         "processes": [_process(one.pid, one.usedGpuMemory) for one in processes],
     }

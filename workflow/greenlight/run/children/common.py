@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,14 @@ def pin_process(request: Request) -> None:
         torch.backends.cudnn.allow_tf32 = False
     torch.manual_seed(request["seed"])
     np.random.seed(request["seed"] % 2**32)
+
+
+def worked(request: Request) -> float:
+    """Seconds that this process has worked, by a clock that others on the machine do not move: for time budgets.
+
+    On a CPU processor time over the threads of torch; on a GPU the wall, for the processor mostly waits there.
+    """
+    return time.process_time() / request["threads"] if request["device"] == "cpu" else time.perf_counter()
 
 
 def load(request: Request, variant: str, dtype: str | None = None, **settings: Any) -> Forecaster:

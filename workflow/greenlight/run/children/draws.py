@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import numpy as np
 
 from greenlight.api import Forecaster
 from greenlight.judgement.draws import BAND, Differences, band_differences, judge_draws
-from greenlight.run.children.common import Request, calls_of, load, one_window_a_symbol
+from greenlight.run.children.common import Request, calls_of, load, one_window_a_symbol, worked
 from greenlight.statistics.looks import rate_at
 
 _LEVELS = (0.1, 0.5, 0.9)
@@ -28,8 +27,8 @@ def draw_beside(request: Request, variant: Forecaster) -> dict[str, Any]:
     wider: list[np.ndarray] = []
 
     def draw(count: int) -> float:
-        """Add `count` replicates; returns the seconds that they took."""
-        started, size, fill = time.perf_counter(), request["windows_per_call"], request["mode"] != "eager"
+        """Add `count` replicates; returns the seconds of work that they took."""
+        started, size, fill = worked(request), request["windows_per_call"], request["mode"] != "eager"
         for _ in range(count):
             seed = request["seed"] + 1 + len(moved)
             calls = calls_of(windows, size, fill=fill)
@@ -38,7 +37,7 @@ def draw_beside(request: Request, variant: Forecaster) -> dict[str, Any]:
             differences = band_differences(_bands(own), _bands(other))
             for values, found in zip((moved, wider), differences, strict=True):
                 values.append(found)
-        return time.perf_counter() - started
+        return worked(request) - started
 
     look, looks, left = 1, rules["looks"], rules["extra_seconds"]
     seconds = draw(rules["replicates"])

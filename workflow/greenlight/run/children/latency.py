@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
 from greenlight.measures.latency import interleaved_pairs
 from greenlight.measures.memory import MemoryMeter, memory_slope
-from greenlight.run.children.common import Request, load, one_window_a_symbol, pin_process, problem_of
+from greenlight.run.children.common import Request, load, one_window_a_symbol, pin_process, problem_of, worked
 from greenlight.statistics.looks import pairs_at, rate_at
 from greenlight.statistics.sequential import settled
 from greenlight.trials.child import serve
+from greenlight.trials.gpu import device_condition
 from greenlight.trials.kinds import InvalidOutput
+from greenlight.trials.load import Watch, glance, is_busy, wait_until_quiet
 from greenlight.watch.health import HealthRecorder
 
 
@@ -23,6 +25,7 @@ def run(request: Request) -> dict[str, Any]:
 
     The last process goes on where all pairs so far, those of the processes before it included, decide nothing.
     """
+    watch, idle = Watch(request["device"]), device_condition(request["device"])
     pin_process(request)
     timing = request["timing"]
     windows = one_window_a_symbol(request, request["timed_windows"])
@@ -47,24 +50,29 @@ def run(request: Request) -> dict[str, Any]:
                 raise InvalidOutput(f"a timed call: {problem}")
 
         def measure(pairs: int, control_pairs: int, first: int) -> list[dict[str, Any]]:
+            # Pairs that are timed again have seeds of their own: no call asks for what an earlier one was given.
+            shift = request["seed"] + again.dropped
             return interleaved_pairs(
-                lambda number: reference.forecast(windows, request["samples"], request["seed"] + number),
-                lambda number: variant.forecast(windows, request["samples"], request["seed"] + number),
+                lambda number: reference.forecast(windows, request["samples"], shift + number),
+                lambda number: variant.forecast(windows, request["samples"], shift + number),
                 pairs=pairs,
                 control_pairs=control_pairs,
-                seed=request["seed"] + request["process"],
+                seed=shift + request["process"],
                 first=first,
                 after_pair=after_pair,
             )
 
-        pairs = measure(timing["pairs"], timing["control_pairs"], 0)
+        again = Quietly(request, measure)
+        before = watch.read()
+        pairs = again.measure(timing["pairs"], timing["control_pairs"], 0)
         looks = 1
-        for more in _further(request, pairs):
-            pairs += measure(*more, len(pairs))
+        for more in _further(request, pairs, lambda: again.seconds_each):
+            pairs += again.measure(*more, len(pairs))
             looks += 1
     return {
         "pairs": pairs,
         "looks": looks,
+        "load": {"idle": idle, "before": before, "during": again.loads, "after": glance(request["device"])},
         "load_seconds": load_seconds,
         "first_call_seconds": first_call_seconds,
         "warm_up_calls": timing["warm_up_calls"],
@@ -81,8 +89,51 @@ def run(request: Request) -> dict[str, Any]:
     }
 
 
-def _further(request: Request, pairs: list[dict[str, Any]]) -> Iterator[tuple[int, int]]:
-    """(pairs, A/A pairs) to measure next, as long as those in `pairs` decide nothing and there is time for more."""
+class Quietly:
+    """Times pairs, and again those that others on the machine were at work beside, within `timing.extra_seconds`.
+
+    What decides whether pairs count is the load of others alone, never what was timed.
+
+    Attributes:
+        loads: of each batch of pairs, in order; `kept` says whether its pairs count.
+        dropped: pairs that do not count.
+    """
+
+    def __init__(self, request: Request, measure: Callable[[int, int, int], list[dict[str, Any]]]) -> None:
+        self.limit, self.device = request["foreign_load"], request["device"]
+        self.left, self._measure = request["timing"]["extra_seconds"], measure
+        self.loads: list[dict[str, Any]] = []
+        self.dropped = 0
+        self._request, self._worked, self._kept = request, 0.0, 0
+
+    def measure(self, pairs: int, control_pairs: int, first: int) -> list[dict[str, Any]]:
+        """A batch of pairs; where the time for another try is up, the last counts, and its load tells."""
+        while True:
+            watch, began = Watch(self.device), worked(self._request)
+            found = self._measure(pairs, control_pairs, first)
+            load = watch.read()
+            self.loads.append(load | {"pairs": len(found), "kept": True})
+            if not is_busy(load, self.limit) or load["seconds"] > self.left:
+                self._worked += worked(self._request) - began
+                self._kept += len(found)
+                return found
+            self.left -= wait_until_quiet(self.limit, self.left - load["seconds"], self.device) + load["seconds"]
+            self.loads[-1]["kept"] = False
+            self.dropped += len(found)
+
+    @property
+    def seconds_each(self) -> float:
+        """Seconds of work that a pair took."""
+        return self._worked / self._kept
+
+
+def _further(
+    request: Request, pairs: list[dict[str, Any]], seconds_each: Callable[[], float]
+) -> Iterator[tuple[int, int]]:
+    """(pairs, A/A pairs) to measure next, as long as those in `pairs` decide nothing and there is time for more.
+
+    Time is that of work, which others on the machine do not shorten.
+    """
     timing = request["timing"]
     processes, looks, left = timing["processes"], timing["looks"], timing["extra_seconds"]
     if request["process"] != processes - 1 or request["earlier"] is None:
@@ -94,8 +145,7 @@ def _further(request: Request, pairs: list[dict[str, Any]]) -> Iterator[tuple[in
             pairs_at(timing[name], processes, look + 1) - pairs_at(timing[name], processes, look)
             for name in ("pairs", "control_pairs")
         )
-        seconds = sum(pair["reference_seconds"] + pair["variant_seconds"] for pair in pairs) / len(pairs)
-        left -= seconds * (more + controls)
+        left -= seconds_each() * (more + controls)
         if left < 0:
             return
         yield more, controls

@@ -13,7 +13,7 @@ from greenlight.data.windows import CLOSE, Window
 from greenlight.judgement.comparison import ERRORS, Arms, Limits, compare, look_at, seeds_at, undecided
 from greenlight.measures.accuracy import score_windows, window_context
 from greenlight.measures.forecasts import forecast_table
-from greenlight.run.children.common import Request, calls_of, load, pin_process, problem_of, windows_of
+from greenlight.run.children.common import Request, calls_of, load, pin_process, problem_of, windows_of, worked
 from greenlight.trials.child import serve
 from greenlight.trials.kinds import InvalidOutput
 from greenlight.watch.health import HealthRecorder
@@ -37,6 +37,7 @@ def run(request: Request) -> dict[str, Any]:
             seed=request["seed"],
             seconds_each=request["seconds_each"],
             extra_seconds=request["extra_seconds"],
+            clock=lambda: worked(request),
         )
     looks, found = request["limits"]["looks"], arms.plain()
     return {

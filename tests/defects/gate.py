@@ -97,7 +97,7 @@ class Gate(QuickRun):
     ) -> dict[str, Any]:
         """Run a child in a fork of the server; a compiled variant works in its own cache, not in a copy."""
         own = cache or layout.cache(job["model"], job["variant"])
-        record = self.server.run(self.package, module, request, trial_environment(own, 1))
+        record = self.server.run(self.package, module, request, trial_environment(own, 1, {}))
         return record | {"sizes": sizes_of(request), "reduced": ""}
 
     def judge(self) -> Verdict:

@@ -18,6 +18,7 @@ from greenlight.judgement.rules import Rules
 from greenlight.plugins import installed_plugins, model_of
 from greenlight.statistics.looks import confirming_pairs, needed_for_a_bound, rate_at
 from greenlight.trials.device_settings import DeviceSettings
+from greenlight.trials.environment import problem_with
 
 # Keys that there were, and what to write in their place.
 _GONE = {"dtype": "a precision is part of a variant's name now, such as static-default-bf16"}
@@ -108,6 +109,26 @@ class TrialSettings(_Section):
     """Host memory that a trial may use; null for no limit."""
     scratch_folder: str | None = Field(default=None, min_length=1)
     """Where a trial keeps its compile cache while it runs, such as $TMPDIR of a cluster's node; null: in results."""
+    environment: dict[str, str] = Field(default_factory=dict)
+    """Variables that every trial has, such as PYTORCH_CUDA_ALLOC_CONF. Of the shell's own, trials inherit only what
+    finds programs, libraries, files and devices; these here are part of what results depend on, and are in deploy.env.
+    """
+
+    @field_validator("environment", mode="before")
+    @classmethod
+    def _as_text(cls, value: Any) -> Any:
+        if not isinstance(value, Mapping):
+            return value
+        plain = {name: int(one) if isinstance(one, bool) else one for name, one in value.items()}
+        return {name: str(one) if isinstance(one, (int, float)) else one for name, one in plain.items()}
+
+    @field_validator("environment")
+    @classmethod
+    def _can_be_set(cls, value: dict[str, str]) -> dict[str, str]:
+        for name, text in value.items():
+            if problem := problem_with(name, text):
+                raise ValueError(f"{name!r} {problem}")
+        return value
 
 
 class AcceptSettings(_Section):

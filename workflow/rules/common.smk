@@ -19,6 +19,7 @@ try:
     from greenlight.run.resources import limits_of, resources_of
     from greenlight.run.staleness import forced_jobs, mark_stale, stale_jobs, write_plan
     from greenlight.run.withdrawal import LOOKING, withdraw_for
+    from greenlight.trials.environment import dropped_words, steering
     from greenlight.variants import Variant
 except ModuleNotFoundError as error:
     raise WorkflowError(
@@ -138,6 +139,8 @@ onstart:
         except UserError as error:
             print(f"greenlight: {error}", file=sys.stderr)
             sys.exit(2)
+        if said := dropped_words(steering(os.environ), PLAN.settings.trials.environment):
+            print(f"greenlight: {said}", file=sys.stderr)
         write_plan(PLAN, LAYOUT)
         LAYOUT.last_error.unlink(missing_ok=True)
 

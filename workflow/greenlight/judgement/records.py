@@ -68,6 +68,8 @@ class Health(_Read):
     cache: dict[str, Any] = {}
     cuda_graphs: CudaGraphs = CudaGraphs()
     autotuning: Autotuning = Autotuning()
+    notes: list[str] = []
+    """Sentences about the process, such as by which switch torch.compile could do nothing in it."""
 
 
 class CompileResult(_Read):

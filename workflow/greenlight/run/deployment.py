@@ -43,6 +43,7 @@ class Deployment:
         made: UTC time; commit: of the checkout.
         reasons: why nothing is to be deployed, a sentence each.
         published: by model, its implementations that are what production's own loaders run.
+        environment: variables that the configuration sets for trials, and that production needs as well.
         bundle: the folder that production takes; only after a pass.
         notes: sentences for a reader of the file, such as under which settings of a process the cache hits.
         also_off: further shell names of models to turn off, such as those of an older file.
@@ -54,6 +55,7 @@ class Deployment:
     commit: str
     reasons: Sequence[str] = ()
     published: Mapping[str, Collection[str]] = field(default_factory=dict)
+    environment: Mapping[str, str] = field(default_factory=dict)
     bundle: Path | None = None
     notes: Sequence[str] = ()
     also_off: Sequence[str] = field(default_factory=tuple)
@@ -120,6 +122,8 @@ def _switched_on(deployment: Deployment) -> Iterator[dict[str, str]]:
         return
     for model in deployment.variants:
         yield _own(shell_name(model), deployment.chosen(model))
+    if deployment.environment:
+        yield dict(deployment.environment)
     if deployment.bundle is not None:
         yield {"GREENLIGHT_DEPLOY": str(deployment.bundle.absolute())}
     known: dict[str, list[str]] = {}

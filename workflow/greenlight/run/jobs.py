@@ -147,6 +147,7 @@ class Plan(Scope):
             "horizon": shared.evaluation.horizon,
             "samples": shared.evaluation.samples,
             "memory_gib": shared.trials.memory_gib,
+            "environment": dict(shared.trials.environment),
             "versions": provenance.package_versions(provenance.TORCH_PACKAGES + plugin.distributions),
         }
 
@@ -342,7 +343,8 @@ class Plan(Scope):
         """Checks, verdict, decision."""
         known = {model: self.plugin(model).implementations_of(self.model(model)) for model in self.model_names}
         published = {model: sorted(name for name in own if own[name].published) for model, own in known.items()}
-        return self._judging("judge") | {"published": published, "before": {"diff": self._key("diff")}}
+        own = {"published": published, "environment": dict(self.settings.trials.environment)}
+        return self._judging("judge") | own | {"before": {"diff": self._key("diff")}}
 
     @once
     def report(self) -> Job:

@@ -115,7 +115,7 @@ def run_with_cache(
     try:
         _wait_for(job["device"], job["device_name"])
         memory = job["memory_gib"]
-        environment = trial_environment(own, job["threads"])
+        environment = trial_environment(own, job["threads"], job.get("environment", {}))
         if job.get("keep_trace"):
             environment["TORCH_TRACE"] = str((folder / TRACE).absolute())
         record = run_trial_shrinking(
@@ -175,9 +175,10 @@ def scratch_folder() -> Path | None:
     return folder
 
 
-def trial_environment(cache: Path, threads: int) -> dict[str, str]:
-    """What every trial has set: its compile cache, threads, and the seed of Python's hashes."""
+def trial_environment(cache: Path, threads: int, configured: Mapping[str, str]) -> dict[str, str]:
+    """What every trial has set: what is configured, its compile cache, threads, and the seed of Python's hashes."""
     return {
+        **configured,
         **cache_environment(cache),
         "OMP_NUM_THREADS": str(threads),
         "MKL_NUM_THREADS": str(threads),

@@ -18,6 +18,8 @@ from typing import Any
 
 import psutil
 
+from greenlight.trials.environment import kept
+
 PROGRESS_SECONDS = 15.0
 _POLL_SECONDS = 0.25
 
@@ -55,7 +57,7 @@ def supervise(command: list[str], log: Path, limits: Limits, environment: Mappin
             stdout=output,
             stderr=subprocess.STDOUT,
             # faulthandler from the first import on: a crash while importing torch leaves a stack as well.
-            env={**os.environ, "PYTHONFAULTHANDLER": "1", "PYTHONUNBUFFERED": "1", **environment},
+            env={**kept(os.environ), "PYTHONFAULTHANDLER": "1", "PYTHONUNBUFFERED": "1", **environment},
             pass_fds=(control_read, status_write),
             start_new_session=True,
         )

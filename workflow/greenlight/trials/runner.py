@@ -38,10 +38,11 @@ def run_trial(
 ) -> dict[str, Any]:
     """Run `python -m <module> <request.json> <result.json>` in isolation and return the trial's record.
 
-    Never raises for what the child did. The child has its own session, inherits os.environ with `environment`
-    on top, and its standard output and error go to `<folder>/output.log`, which is kept. The record is `ok`
-    only if the child exited with 0 and left a result that carries this request's id. When the runner is
-    interrupted, ends or is killed, the child and all its descendants are ended too.
+    Never raises for what the child did. The child has its own session, inherits of os.environ what
+    `greenlight.trials.environment` lists, with `environment` on top, and its standard output and error go to
+    `<folder>/output.log`, which is kept. The record is `ok` only if the child exited with 0 and left a result that
+    carries this request's id. When the runner is interrupted, ends or is killed, the child and all its descendants are
+    ended too.
 
     Args:
         module: a module whose main calls `greenlight.trials.child.serve`.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import os
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -256,12 +257,18 @@ def _counters() -> dict[str, dict[str, int]]:
     return {group: dict(values) for group, values in counters.items()}
 
 
+_OFF_SWITCHES = ("TORCHDYNAMO_DISABLE", "TORCH_COMPILE_DISABLE")
+
+
 def switched_off() -> str:
     """Why torch.compile can't do anything in this process, or an empty string."""
     from torch._dynamo import config, eval_frame
 
+    # The one is read into config.disable, the other wherever something is compiled.
+    if names := [name for name in _OFF_SWITCHES if os.environ.get(name) == "1"]:
+        return f"torch.compile is switched off by {' and '.join(f'{name}=1' for name in names)}"
     if config.disable:
-        return "torch._dynamo.config.disable is set (TORCHDYNAMO_DISABLE or TORCH_COMPILE_DISABLE)"
+        return "torch.compile is switched off by code: torch._dynamo.config.disable is set"
     stance = eval_frame._stance.stance
     return "" if stance not in ("force_eager",) else f"the stance of torch.compile is {stance}"
 

@@ -63,7 +63,9 @@ def _engaged(subject: Subject, health: list[tuple[str, Health]]) -> Check:
     idle = sorted({stage for stage, entry in health if not entry.engaged or entry.graphs == 0})
     fewest = min(entry.graphs for _, entry in health)
     if idle:
+        notes = dict.fromkeys(note for stage, entry in health if stage in idle for note in entry.notes)
         reason = f"compilation never engaged in {', '.join(idle)}: no compiled graph ran"
+        reason += f" ({'; '.join(notes)})" if notes else ""
     else:
         reason = f"compiled graphs ran in all {len(health)} processes, at least {count(fewest, 'graph')} each"
     return subject.holds("compile-engaged", not idle, reason, *_STAGES, figure=fewest, limit=1)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import gc
 import json
-import os
 import sys
 import time
 import weakref
@@ -87,10 +86,9 @@ def _device(request: Request, steps: Steps) -> dict[str, Any]:
         "versions": package_versions((*PACKAGES, *request["distributions"])) | {"python": sys.version.split()[0]},
         "cuda": torch.version.cuda,
         "environment": {
-            name: value
-            for name, value in sorted(os.environ.items())
-            if name.startswith(_STEERING) and name not in request["own_environment"]
+            name: value for name, value in sorted(request["environment"].items()) if name.startswith(_STEERING)
         },
+        "dropped": request["dropped"],
     }
     if device.startswith("cuda"):
         major, minor = torch.cuda.get_device_capability(device)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shutil
 import sys
 from collections.abc import Iterator
@@ -24,6 +25,7 @@ from greenlight.run.jobs import Plan
 from greenlight.run.locking import join_run
 from greenlight.run.planning import make_plan
 from greenlight.run.trial import trial_environment, trial_request
+from greenlight.trials.environment import kept, steering
 from greenlight.trials.gpu import device_state, wait_for_device
 from greenlight.trials.kinds import RULES
 from greenlight.trials.runner import Limits, run_trial
@@ -172,10 +174,11 @@ class Diagnosis:
             "distributions": sorted({d for name in self.plan.model_names for d in self._distributions(name)}),
             "steps": str(readings),
         }
-        environment = trial_environment(cache, settings.threads)
+        environment = trial_environment(cache, settings.threads, settings.trials.environment)
         if case.blocking:
             environment["CUDA_LAUNCH_BLOCKING"] = "1"
-        request["own_environment"] = sorted(environment)
+        request["environment"] = settings.trials.environment | kept(os.environ)
+        request["dropped"] = steering(os.environ)
         print(f"greenlight: {case.name}", file=sys.stderr, flush=True)
         record = run_trial(
             CHILD,

@@ -40,6 +40,7 @@ def judge_stage(layout: Layout, job: Job, options: argparse.Namespace) -> None:
         **made,
         reasons=verdict.reasons,
         published=job["published"],
+        environment=job["environment"],
         bundle=layout.bundle if verdict.passed else None,
         notes=process_notes(layout),
     )

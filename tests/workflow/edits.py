@@ -12,6 +12,8 @@ import sys
 import time
 from copy import deepcopy
 
+from greenlight.code import places_of
+
 WORKFLOW = "workflow/"
 PACKAGE = f"{WORKFLOW}greenlight/"
 
@@ -135,6 +137,19 @@ def install(package, version):
         folder = project.folder / "workflow" / f"{package.replace('-', '_')}-{version}.dist-info"
         folder.mkdir()
         (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: {version}\n")
+
+    return edit
+
+
+def shadow(package, file):
+    """A copy of an installed package in front of it on PYTHONPATH, with a comment more in one file."""
+
+    def edit(project):
+        (installed,) = places_of(package)
+        copy = project.folder / WORKFLOW / package
+        shutil.copytree(installed, copy, ignore=shutil.ignore_patterns("__pycache__"))
+        with (copy / file).open("a") as opened:
+            opened.write("# edited\n")
 
     return edit
 

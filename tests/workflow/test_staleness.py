@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import re
+import time
 
 import pytest
 
@@ -25,6 +26,7 @@ from tests.workflow.edits import (
     results,
     results_from_the_future,
     rewrite_same_bytes,
+    shadow,
     symbol,
     touch_everything,
     unfinished_for_snakemake,
@@ -111,6 +113,10 @@ EDITS = {
     "a file over 1 MB, older time": (change_weights("kronos", older=True), {"weights/kronos"} | KRONOS_RUNS),
     "the torch version": (install("torch", "2.99.0"), COMPILED | RUNS),
     "the version of a package of one model": (install("toto-ts", "9.9.9"), COMPILED | TOTO_RUNS),
+    "the published code of one model, edited where `import` finds it": (
+        shadow("toto", "model/attention.py"),
+        {f"predict/toto/upstream-eager/{shard}" for shard in (0, 1)} | measured("toto") | TOTO,
+    ),
     "the version of a package of the report": (install("jinja2", "9.9.9"), REPORTED),
     "the C++ compiler": (
         other_compiler,
@@ -169,6 +175,7 @@ IN_WORDS = {
     "new bytes, older time": "prepare/1\n    symbols.SIM_00002 was ",
     "the torch version": "versions.torch was '",
     "two swapped settings": "    samples was 8, is 2\n",
+    "the published code of one model, edited where `import` finds it": "file toto/model/attention.py has changed",
     "a truncated forecast": f"predict/kronos/upstream-eager/1\n    {FORECASTS} is not what the job wrote",
 }
 
@@ -225,6 +232,7 @@ def test_exactly_what_uses_it_is_stale(undone, name):
 
 def test_looking_writes_nothing(table):
     """Where nothing has changed, `snakemake -n` leaves the results as they are."""
+    time.sleep(2.5)  # what was undone just now is hashed, and noted, again
     table.stale()  # an edit of another test was undone, which is a change too
     before = {file: file.stat().st_mtime_ns for file in (table.folder / "results").rglob("*") if file.is_file()}
     table.stale()

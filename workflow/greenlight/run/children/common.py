@@ -14,7 +14,6 @@ from greenlight.api import Forecaster, LoadOptions
 from greenlight.code import check_code_run
 from greenlight.data.stored import load_series
 from greenlight.data.windows import Window, cut_windows
-from greenlight.measures.forecasts import problem_with
 from greenlight.plugins import load_forecaster
 from greenlight.variants import Variant
 from greenlight.watch.precision import in_tf32
@@ -71,11 +70,6 @@ def load(request: Request, variant: str, dtype: str | None = None, **settings: A
         check_contents(role, Path(folder), request["checkpoints"][role])
     check_code_run(request["code_run"], request["folders_of_code"])
     return in_tf32(forecaster) if chosen.precision == "tf32" and dtype is None else forecaster
-
-
-def problem_of(request: Request, output: np.ndarray, windows: list[Window]) -> str:
-    """Why what a forecaster of the request's model returned can't be a forecast, in words; empty where it can."""
-    return problem_with(output, windows, request["samples"], request["levels"])
 
 
 def windows_of(request: Request, symbol: str) -> list[Window]:

@@ -19,7 +19,8 @@ import torch
 from greenlight.api import Forecaster
 from greenlight.data.windows import practice_windows
 from greenlight.provenance import package_versions
-from greenlight.run.children.common import Request, load, pin_process, problem_of
+from greenlight.run.children.common import Request, load, pin_process
+from greenlight.run.children.outputs import problem_of
 from greenlight.trials.child import serve
 from greenlight.trials.kinds import InvalidOutput
 from greenlight.watch.health import HealthRecorder

@@ -22,10 +22,10 @@ from greenlight.run.children.common import (
     load,
     pin_process,
     practice,
-    problem_of,
     windows_of,
     worked,
 )
+from greenlight.run.children.outputs import problem_of
 from greenlight.trials.child import serve
 from greenlight.trials.kinds import InvalidOutput
 from greenlight.watch.health import HealthRecorder

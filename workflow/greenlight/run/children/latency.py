@@ -10,7 +10,8 @@ import numpy as np
 
 from greenlight.measures.latency import interleaved_pairs
 from greenlight.measures.memory import MemoryMeter, memory_slope
-from greenlight.run.children.common import Request, load, one_window_a_symbol, pin_process, problem_of, worked
+from greenlight.run.children.common import Request, load, one_window_a_symbol, pin_process, worked
+from greenlight.run.children.outputs import problem_of
 from greenlight.statistics.looks import pairs_at, rate_at
 from greenlight.statistics.sequential import settled
 from greenlight.trials.child import serve

@@ -6,7 +6,8 @@ import time
 from typing import Any
 
 from greenlight.measures.forecasts import paths_hash
-from greenlight.run.children.common import Request, load, pin_process, practice, problem_of
+from greenlight.run.children.common import Request, load, pin_process, practice
+from greenlight.run.children.outputs import problem_of
 from greenlight.trials.child import serve
 from greenlight.trials.kinds import InvalidOutput
 from greenlight.watch.health import HealthRecorder

@@ -13,7 +13,8 @@ from greenlight.data.windows import CLOSE, Window
 from greenlight.judgement.comparison import ERRORS, Arms, Limits, compare, look_at, seeds_at, undecided
 from greenlight.measures.accuracy import score_windows, window_context
 from greenlight.measures.forecasts import forecast_table
-from greenlight.run.children.common import Request, calls_of, load, pin_process, problem_of, windows_of, worked
+from greenlight.run.children.common import Request, calls_of, load, pin_process, windows_of, worked
+from greenlight.run.children.outputs import problem_of
 from greenlight.trials.child import serve
 from greenlight.trials.kinds import InvalidOutput
 from greenlight.watch.health import HealthRecorder

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from greenlight.data.windows import practice_windows
-from greenlight.run.children.common import Request, load, pin_process, problem_of
+from greenlight.run.children.common import Request, load, pin_process
+from greenlight.run.children.outputs import problem_of
 from greenlight.trials.child import serve
 from greenlight.trials.kinds import InvalidOutput
 from greenlight.watch.caches import cache_size

@@ -108,6 +108,50 @@ def test_what_bfloat16_may_round_hides_no_defect(good, tmp_path, name, check):
     assert check not in untouched
 
 
+SHARED = {
+    "toto, prices restored 0.1% too high": Edit(
+        "greenlight_forecasters/toto/inputs.py",
+        "return paths / self.units[:, None, None] + self.levels[:, None, None]",
+        "return 1.001 * (paths / self.units[:, None, None] + self.levels[:, None, None])",
+    ),
+    "toto, the oldest rows in place of the latest": Edit(
+        "greenlight_forecasters/toto/inputs.py",
+        "    quoting = Quoting(closes",
+        "    closes = np.roll(closes, 1, axis=1)\n    quoting = Quoting(closes",
+    ),
+    "kronos, Monday is 1": Edit(
+        "greenlight_forecasters/kronos/candles.py", "times.day_of_week, times.day,", "times.day_of_week + 1, times.day,"
+    ),
+    "kronos, the spread of the context a percent too wide": Edit(
+        "greenlight_forecasters/kronos/candles.py",
+        "return (normalised.astype(np.float32) * (deviation",
+        "return (normalised.astype(np.float32) * (1.01 * deviation",
+    ),
+    "kronos, a temperature of its own": Edit(
+        "greenlight_forecasters/kronos/sampling.py", "logits = logits / sampling.temperature", "logits = logits / 1.15"
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SHARED)
+def test_code_that_is_wrong_for_all_alike_stops_the_reference_and_all_that_is_held_to_it(good, tmp_path, name):
+    """In a fresh clone: there is no baseline, and the float64 truth has the same mistake."""
+    model = name.split(",")[0]
+    gate = good.copy(tmp_path, SHARED[name])
+    gate.measure(model, "upstream-eager", ("probe",))
+    verdict = gate.judge()
+
+    assert (
+        "of the shipped checkpoint are the stored ones"
+        in blocking(verdict, model, "upstream-eager")["golden-forecasts"]
+    )
+    assert (
+        "upstream-eager, which it is held to, fails golden"
+        in blocking(verdict, model, "static-eager")["pairing-anchor"]
+    )
+    assert checks_of(verdict, model, "upstream-eager")["numerics"].status == "pass"  # which sees nothing of it
+
+
 NEVER_COMPILED = ("        self._compiler = CallCompiler(mode, self._device)\n", "        self._compiler = None\n")
 
 

@@ -74,6 +74,7 @@ class Effects:
         device_leak: bytes a call on a device; None where the run has no device.
         foreign: share of the processors that others used while pairs were timed.
         distinct_paths: share of distinct sample paths.
+        golden: share of golden forecasts that are found again.
         probe_error: relative error of the probed quantities; the float32 reference has 1e-7.
         health, reproducibility: entries that differ.
         failed: stage -> trial records in place of the good ones.
@@ -93,6 +94,7 @@ class Effects:
     leak: int = 0
     device_leak: int | None = None
     foreign: float = 0.0
+    golden: float = 1.0
     probe_error: float = 1.2e-7
     distinct_paths: float = 1.0
     health: Mapping[str, Any] = field(default_factory=dict)
@@ -154,7 +156,8 @@ class Run:
                 if Variant.parse(variant).compiled:
                     jobs["compile"] = {}
                 jobs |= {f"predict/{number:04d}": {"symbols": part} for number, part in enumerate(shards)}
-                jobs |= {"probe": {"windows": 4, "looks": 3}, "score": {}}
+                golden = variant.endswith("-eager")
+                jobs |= {"probe": {"windows": 4, "looks": 3, "golden": golden}, "score": {}}
                 if variant != "upstream-eager":
                     jobs["time"] = {"trials": self.processes, "pairs": self.pairs, "control_pairs": self.control_pairs}
                 partner = partner_of(variant, options)
@@ -357,7 +360,10 @@ class _Writer:
         names = [f"SYM{number}/0" for number in range(4)]
         arrays = ({"logits": exact * (1 + error), "token": tokens}, {"logits": reference, "token": tokens})
         result = {"quantities": compare(*arrays, {"logits": exact, "token": tokens}, windows=names)}
-        return [result | {"draws": self._draws() if self.variant in DRAWN else None}]
+        worst = {"window": "SYM0/0", "step": 3, "value": 101.0, "expected": 100.0}
+        golden = {"paths": 48, "agreeing": self.effects.golden, "tolerance": 1e-3, "problem": "", "worst": worst}
+        own = {"golden": golden if asked["golden"] else None, "draws": self._draws() if self.variant in DRAWN else None}
+        return [result | own]
 
     def _time(self, asked: Any, files: dict[str, str]) -> list[Any]:
         rows = []

@@ -104,15 +104,36 @@ def test_what_vanished_since_the_accepted_run_fails_the_gate(accepted, tmp_path,
     assert any("vanished" in reason and what in reason for reason in verdict.reasons), verdict.reasons
 
 
+NEW = "upstream-max-autotune"
+WITH_NEW = {"kronos": {**KRONOS, NEW: {"coupled_with_reference": True}}}
+
+
 def test_new_symbols_and_variants_are_new_and_never_passed(accepted, tmp_path):
-    models = {"kronos": {**KRONOS, "upstream-max-autotune": {"coupled_with_reference": True}}}
-    run = Run(models=models, symbols={f"SYM{number}": 5 for number in range(7)})
+    run = Run(models=WITH_NEW, symbols={f"SYM{number}": 5 for number in range(7)})
     verdict = verdict_against(accepted, evidence_of(tmp_path / "now", run))
 
     new = check_of(verdict, "baseline-new", None)
     assert new.status == "not-measured" and "SYM6" in new.reason and "upstream-max-autotune" in new.reason
-    compared = [c for c in verdict.checks if c.variant == "upstream-max-autotune" and c.name.startswith("baseline")]
-    assert compared == []
+    compared = {c.name: c for c in verdict.checks if c.variant == NEW and c.name.startswith("baseline")}
+    assert set(compared) == {"baseline-accuracy", "baseline-symbols"}
+    assert "of upstream-eager, whose random numbers this new variant has" in compared["baseline-accuracy"].reason
+
+
+def test_a_new_variant_is_held_to_the_accepted_errors_of_its_partner(accepted, tmp_path):
+    """Code that is wrong for all alike moves the new variant as it moves the reference."""
+    error = {f"SYM{number}": 1.03 for number in range(6)}
+    effects = {("kronos", v): Effects(error=error, latency=0.7) for v in WITH_NEW["kronos"]}
+    verdict = verdict_against(accepted, evidence_of(tmp_path / "now", Run(models=WITH_NEW, effects=effects)))
+
+    assert check_of(verdict, "baseline-accuracy", NEW).blocking
+    assert verdict.decisions["kronos"].chosen is None
+
+
+def test_a_new_variant_that_nothing_accepted_is_paired_with_is_not_compared(accepted, tmp_path):
+    models = {"kronos": {**KRONOS, "static-eager": {"coupled_with_reference": False}}}
+    verdict = verdict_against(accepted, evidence_of(tmp_path / "now", Run(models=models)))
+
+    assert not [c for c in verdict.checks if c.variant == "static-eager" and c.name.startswith("baseline")]
 
 
 def changed(key, value):

@@ -7,6 +7,7 @@ read, so that the workflow can hash checkpoints while it plans.
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
 TRAINING = "training.json"
+GOLDEN = "golden.safetensors"
 MODEL = "model"
 """Role of the checkpoint that every model has."""
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
@@ -241,6 +243,24 @@ def check_contents(role: str, folder: Path, planned: Mapping[str, str]) -> None:
                 f"{folder / name} ({role}): the run was planned with {was}, found {now}: the file has changed since. "
                 "Start the run again"
             )
+
+
+def golden_digest(folder: Path, implementation: str) -> str | None:
+    """Hash of the golden forecasts beside a checkpoint; None where there are none of an implementation.
+
+    Raises:
+        UserError: a file that is damaged.
+    """
+    path = folder / GOLDEN
+    if not path.is_file():
+        return None
+    try:
+        with path.open("rb") as file:
+            header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+        stored = f"paths/{implementation}" in header
+    except (OSError, ValueError, TypeError) as error:
+        raise UserError(f"{path}: not readable as golden forecasts ({error}); restore it from git") from error
+    return known_hashes.sha256(path)[:16] if stored else None
 
 
 def trained_until(checkpoint: Path) -> dict[str, np.datetime64]:

@@ -71,6 +71,7 @@ class ExpectedJob(_Strict):
         looks: how often the pairs of a time job, the replicates of a probe, or the seeds of a replicate job may be
             looked at; see `sequential`.
         windows: windows of a probe.
+        golden: whether a probe holds the shipped checkpoint to its golden forecasts.
     """
 
     key: str | None
@@ -80,6 +81,7 @@ class ExpectedJob(_Strict):
     control_pairs: int = Field(1, ge=1)
     looks: int = Field(1, ge=1)
     windows: int = Field(1, ge=1)
+    golden: bool = False
 
 
 class ExpectedVariant(_Strict):

@@ -11,11 +11,10 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from greenlight.judgement.baseline import Baselines
-from greenlight.judgement.checks import accuracy, baseline, forecasts, health, load, numerics, running, speed
+from greenlight.judgement.checks import accuracy, anchor, baseline, forecasts, health, load, numerics, running, speed
 from greenlight.judgement.checks.base import Check, Subject
 from greenlight.judgement.decision import Decision, break_even_calls, decide, simplicity
 from greenlight.judgement.evidence import Evidence, VariantEvidence
-from greenlight.judgement.expected import ExpectedModel
 from greenlight.judgement.rules import DEFAULT_SEVERITY, Rules
 from greenlight.judgement.speed import Speed, correct, speed_of
 
@@ -147,25 +146,16 @@ def _judge_model(
         ]
         own += accuracy.reference_checks(subject, against, next((c for c in own if c.name == "numerics"), None))
         checks[variant] = own + _unjudged(subject, own)
+    anchored: dict[str, list[Check]] = {}
     for variant, entry in found.items():
         subject = Subject(entry, rules, expected)
         if variant in checks:
-            checks[variant] = _ordered([*checks[variant], *_anchor(subject, model, checks)])
+            anchored[variant] = _ordered([*checks[variant], *anchor.anchor_check(subject, model, checks)])
+    checks = anchored
     for variant, entry in found.items():
         if variant not in checks:
             checks[variant] = [_stand_in(Subject(entry, rules, expected), checks)]
     return {variant: checks[variant] for variant in found}, speeds, summaries
-
-
-def _anchor(subject: Subject, model: ExpectedModel, checks: Mapping[str, list[Check]]) -> list[Check]:
-    """`pairing-anchor`, for a variant that is paired with another than the reference."""
-    if subject.is_reference:
-        return []
-    partner = model.partner(subject.found.variant)
-    if partner is None or partner == model.reference:
-        return []
-    known = {check.name: check for check in checks[partner]} if partner in checks else None
-    return [accuracy.anchor_check(subject, known, partner)]
 
 
 def _stand_in(subject: Subject, checks: Mapping[str, list[Check]]) -> Check:

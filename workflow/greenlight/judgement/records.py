@@ -207,11 +207,35 @@ class Draws(_Read):
         return self
 
 
+class GoldenWorst(_Read):
+    """Where a forecast is farthest from the golden one: window key, step from 1, price found and price stored."""
+
+    window: str
+    step: Count
+    value: FiniteFloat
+    expected: FiniteFloat
+
+
+class GoldenResult(_Read):
+    """The shipped checkpoint's forecasts of stored windows, path by path; see `measures.golden`.
+
+    agreeing: share of the paths within `tolerance`, as a share of the spread, of the stored ones.
+    problem: why nothing could be compared, in words.
+    """
+
+    paths: Count
+    agreeing: Share
+    tolerance: NotNegative
+    problem: str
+    worst: GoldenWorst | None
+
+
 class ProbeResult(_Read):
     """`probe`: {"quantities": [...]}, the reference's own probe among the variants."""
 
     quantities: list[ProbeQuantity] = Field(min_length=1)
     draws: Draws | None = None
+    golden: GoldenResult | None = None
     health: Health | None = None
 
 

@@ -41,6 +41,7 @@ DEFAULT_SEVERITY: dict[str, Severity] = {
     # Does it compute the same?
     "numerics": "block",
     "exact-quantities": "block",
+    "golden-forecasts": "block",
     "same-seed": "block",
     "other-seed": "block",
     "other-symbol": "block",
@@ -176,6 +177,11 @@ class AccuracyRules(Strict):
     draws_difference: Positive = Field(
         0.15,
         description="The same where many paths are drawn beside the reference's for this comparison.",
+    )
+    golden_paths: Share = Field(
+        0.85,
+        description="Share of the golden forecasts' paths that must be found again, at least: on another processor a "
+        "draw near a tie may take another course, and with it those after it in its window.",
     )
     changed_paths: Share = Field(
         0.5, description="Share of a window's sample paths that another seed, or another symbol, must change, at least."

@@ -21,7 +21,7 @@ from greenlight.run.job import Job, job_name
 from greenlight.run.modules import STAGE_MODULES, code_of
 from greenlight.run.scope import Scope
 from greenlight.variants import Variant
-from greenlight.weights import checkpoint_folders, contents_of
+from greenlight.weights import MODEL, checkpoint_folders, contents_of, golden_digest
 
 # The rules that decide whether more pairs are measured.
 SLOWDOWN = ("slower", "slower_shown", "alpha")
@@ -190,9 +190,17 @@ class Plan(Scope):
             "windows_per_call": self.settings.evaluation.windows_per_call,
             "timed_windows": self.settings.timing.windows,
             "draws": self._draws(model, variant),
+            "golden": self._golden(model, variant),
             "seconds": self.settings.trials.probe_seconds,
             "before": self._before(model, variant, shard=0),
         }
+
+    def _golden(self, model: str, variant: str) -> str | None:
+        """Hash of the golden forecasts that an eager float32 variant is held to; None where there are none."""
+        chosen, folder = Variant.parse(variant), self.plugin(model).checkpoints.get(MODEL)
+        if folder is None or chosen.compiled or chosen.reduced:
+            return None
+        return golden_digest(folder, chosen.implementation)
 
     def _draws(self, model: str, variant: str) -> dict[str, Any] | None:
         """How many paths are drawn beside the reference's; None where forecasts are compared number by number.
@@ -309,6 +317,7 @@ class Plan(Scope):
                     "replicate_key": self._key("replicate", model) if model in self.partners else None,
                     "paired": list(self.partners.get(model, {})),
                     "repeats": {v: self.repeated.get((model, v), 0) for v in self.variants_of(model)},
+                    "golden": {v: self._golden(model, v) is not None for v in self.variants_of(model)},
                 }
                 for model, s in settings.models.items()
             },

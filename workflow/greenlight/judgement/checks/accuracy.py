@@ -278,28 +278,3 @@ def _band(subject: Subject, summary: Mapping[str, Any]) -> Check:
     reason = f"MAE is {_between(entry)}% of the mean price: {band}"
     figures = {"figure": entry["value"], "limit": rules.mae_percent_investigate, "details": {"band": band}}
     return subject.holds("mae-band", holds, reason, "score", **figures)
-
-
-ANCHORED_ON = (
-    "trials",
-    "evidence-predict",
-    "evidence-probe",
-    "evidence-score",
-    "numerics",
-    "exact-quantities",
-    "mae-against-reference",
-    "quantile-loss-against-reference",
-    "forecasts-against-reference",
-    "draws-as-reference",
-)
-
-
-def anchor_check(subject: Subject, checks_of_partner: Mapping[str, Check] | None, partner: str) -> Check:
-    """A variant paired with another than the reference is as good as the reference only if its partner is."""
-    if checks_of_partner is None:
-        return subject.check("pairing-anchor", "fail", f"no evidence: {partner} was not judged")
-    stopped = [check for name in ANCHORED_ON if (check := checks_of_partner.get(name)) and check.blocking]
-    reason = f"{partner}, with which it is paired, holds against the reference"
-    if stopped:
-        reason = f"{partner}, with which it is paired, fails {stopped[0].name}: {stopped[0].reason}"
-    return subject.holds("pairing-anchor", not stopped, reason, figure=len(stopped), limit=0)

@@ -120,7 +120,7 @@ def _new(
     if not new:
         return []
     more = f" and {len(new) - 5} more" if len(new) > 5 else ""
-    reason = f"new since the accepted run, compared with nothing: {', '.join(new[:5])}{more}"
+    reason = f"new since the accepted run, without accepted errors of its own: {', '.join(new[:5])}{more}"
     return [make_check(rules, "baseline-new", "not-measured", reason, figure=len(new), **about)]
 
 
@@ -152,22 +152,33 @@ def _speed_file(expected: Expected, rules: Rules, baselines: Baselines) -> list[
 
 
 def accuracy_checks(subject: Subject, baselines: Baselines) -> list[Check]:
-    """`baseline-accuracy` and `baseline-symbols` of a variant that has accepted scores."""
+    """`baseline-accuracy` and `baseline-symbols` of a variant that has accepted scores, or whose partner has."""
     found = baselines.accuracy.get(subject.found.model)
-    if not isinstance(found, AccuracyBaseline) or subject.found.variant not in found.variants:
+    if not isinstance(found, AccuracyBaseline) or incomparable(subject.expected, subject.found.model, found):
         return []
-    if incomparable(subject.expected, subject.found.model, found):
+    accepted = _accepted_as(subject, found)
+    if accepted is None:
         return []
     names = ("baseline-accuracy", "baseline-symbols")
     scores = subject.found.scores
     if scores is None:
         return subject.missing(names, "there are no scores to compare with the baseline", "score")
-    ratios = {error: _ratios(subject, found, error) for error in COMPARED}
+    ratios = {error: _ratios(subject, found, error, accepted) for error in COMPARED}
     if not ratios["mae"].symbols:
         return subject.missing(names, "no accepted window is measured", "score")
     if not all(np.isfinite(found.series).all() for found in ratios.values()):
         return subject.missing(names, "accepted windows have no score", "score")
-    return [_overall(subject, ratios), _each_symbol(subject, ratios)]
+    of = "" if accepted == subject.found.variant else f" of {accepted}, whose random numbers this new variant has"
+    return [_overall(subject, ratios, of), _each_symbol(subject, ratios, of)]
+
+
+def _accepted_as(subject: Subject, found: AccuracyBaseline) -> str | None:
+    """The variant whose accepted errors a variant is held to: its own, else those of its partner, which has the same
+    random numbers; None where neither was accepted.
+    """
+    model, variant = subject.expected.models[subject.found.model], subject.found.variant
+    names = (variant, model.partner(variant))
+    return next((name for name in names if name in found.variants), None)
 
 
 @dataclass(frozen=True)
@@ -180,10 +191,10 @@ class _Ratios:
     unit: str
 
 
-def _ratios(subject: Subject, found: AccuracyBaseline, error: str) -> _Ratios:
-    """Symbols with the same data, on the windows that both runs have."""
+def _ratios(subject: Subject, found: AccuracyBaseline, error: str, accepted: str) -> _Ratios:
+    """Symbols with the same data, on the windows that both runs have, over the errors of the variant `accepted`."""
     now, price = subject.found.scores.metrics[error], subject.found.scores.metrics["mean_price"]
-    then = found.variants[subject.found.variant][error]
+    then = found.variants[accepted][error]
     symbols, rows, start = [], [], 0
     for symbol, entry in subject.expected.symbols.items():
         if symbol in found.symbols and _same_data(subject.expected, found, symbol):
@@ -200,7 +211,7 @@ def _ratios(subject: Subject, found: AccuracyBaseline, error: str) -> _Ratios:
     return _Ratios(symbols, series, np.concatenate([log_ratio(*row) for row in rows]), "windows")
 
 
-def _overall(subject: Subject, ratios: Mapping[str, _Ratios]) -> Check:
+def _overall(subject: Subject, ratios: Mapping[str, _Ratios], of: str) -> Check:
     """Equivalence within the margin, both ways: an unexplained improvement is a change too."""
     rules, margin = subject.rules, subject.rules.baseline.margin
     order: tuple[Status, ...] = ("pass", "inconclusive", "fail")
@@ -213,7 +224,7 @@ def _overall(subject: Subject, ratios: Mapping[str, _Ratios]) -> Check:
     status = order[rank]
     interval = compared.interval
     reason = f"{ERRORS[error]} {percent(interval.estimate)} [{percent(interval.lower)}, {percent(interval.upper)}]"
-    reason += f" since the accepted run, {interval.n} {ratios[error].unit}, margin {100 * margin:g}%"
+    reason += f" since the accepted run{of}, {interval.n} {ratios[error].unit}, margin {100 * margin:g}%"
     if status == "fail":
         reason += ": worse" if interval.estimate > 0 else ": an improvement that nothing explains"
     figure = math.expm1(interval.estimate)
@@ -227,7 +238,7 @@ def _equivalence(interval: Interval, limit: float, d: np.ndarray) -> Status:
     return "fail" if shown and abs(interval.estimate) > limit / 2 else "inconclusive"
 
 
-def _each_symbol(subject: Subject, ratios: Mapping[str, _Ratios]) -> Check:
+def _each_symbol(subject: Subject, ratios: Mapping[str, _Ratios], of: str) -> Check:
     limit = subject.rules.baseline.series_margin
     changed = {
         symbol: (error, float(value))
@@ -236,11 +247,11 @@ def _each_symbol(subject: Subject, ratios: Mapping[str, _Ratios]) -> Check:
         if abs(value) > math.log1p(limit)
     }
     worst = max(float(np.abs(found.series).max()) for found in ratios.values())
-    reason = f"no symbol changed by more than {100 * limit:g}%"
+    reason = f"no symbol changed by more than {100 * limit:g}% since the accepted run{of}"
     if changed:
         named = [f"{symbol} ({ERRORS[error]} {percent(value)})" for symbol, (error, value) in changed.items()]
         more = f" and {len(named) - 5} more" if len(named) > 5 else ""
-        reason = f"changed by more than {100 * limit:g}%: {', '.join(named[:5])}{more}"
+        reason = f"changed by more than {100 * limit:g}% since the accepted run{of}: {', '.join(named[:5])}{more}"
     figures = {"figure": math.expm1(worst), "limit": limit}
     return subject.holds("baseline-symbols", not changed, reason, "score", **figures)
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 from greenlight.judgement.checks.base import Check, Status, Subject
 from greenlight.judgement.evidence import VariantEvidence
-from greenlight.judgement.records import PredictResult, ProbeQuantity, Reproducibility
+from greenlight.judgement.records import PredictResult, ProbeQuantity, ProbeResult, Reproducibility
 from greenlight.judgement.rules import NumericsRules
 from greenlight.measures.numerics import FIGURES
 
-NUMERICS_CHECKS = ("numerics", "exact-quantities")
+NUMERICS_CHECKS = ("numerics", "exact-quantities", "golden-forecasts")
 REPRODUCIBILITY_CHECKS = (
     "same-seed",
     "other-seed",
@@ -37,7 +37,8 @@ def numerics_checks(subject: Subject) -> list[Check]:
     few = next((q for q in quantities if not q.problem and q.windows < wanted), None)
     if few is not None:
         return subject.missing(NUMERICS_CHECKS, f"{few.quantity} of {few.windows} windows, expected {wanted}", "probe")
-    return [_numerics(subject, quantities), _exact(subject, [q for q in quantities if q.kind == "exact"])]
+    exact = _exact(subject, [q for q in quantities if q.kind == "exact"])
+    return [_numerics(subject, quantities), exact, _golden(subject, results)]
 
 
 def _place(quantity: ProbeQuantity) -> str:
@@ -117,6 +118,26 @@ def _exact(subject: Subject, quantities: list[ProbeQuantity]) -> Check:
     reason = f"{total} of {elements} integers differ" + (f"; {_place(worst)}" if total else "")
     holds = total <= limit
     return subject.holds("exact-quantities", holds, reason, "probe", figure=total, limit=limit)
+
+
+def _golden(subject: Subject, results: list[ProbeResult]) -> Check:
+    """`golden-forecasts`: code that is wrong for reference, truth and variant alike still moves these."""
+    name, limit = "golden-forecasts", subject.rules.accuracy.golden_paths
+    if not subject.found.expected.jobs["probe"].golden:
+        reason = "no golden forecasts ship for it" if subject.is_reference else "held to its eager variant in float32"
+        return subject.check(name, "not-measured", reason, "probe")
+    golden = results[0].golden
+    if golden is None or golden.problem or not golden.paths:
+        reason = golden.problem if golden is not None and golden.problem else "the probe did not make these forecasts"
+        return subject.check(name, "fail", f"no evidence: {reason}", "probe", limit=limit)
+    reason = f"{golden.agreeing:.0%} of {golden.paths} paths of the shipped checkpoint are the stored ones"
+    if worst := golden.worst:
+        apart = 100 * abs(worst.value - worst.expected) / (abs(worst.expected) or 1.0)
+        reason += f"; the farthest, {worst.window} at step {worst.step}, is off by {apart:.2g}% of the price"
+    if golden.agreeing < limit:
+        reason += ". If forecasts were meant to change, make them anew: python -m tools.golden"
+    holds = golden.agreeing >= limit
+    return subject.holds(name, holds, reason, "probe", figure=golden.agreeing, limit=limit)
 
 
 def reproducibility_checks(subject: Subject, reference: VariantEvidence) -> list[Check]:

@@ -10,6 +10,7 @@ from greenlight.data.windows import Window
 from greenlight.measures.numerics import compare
 from greenlight.run.children.common import Request, calls_of, load, one_window_a_symbol, pin_process
 from greenlight.run.children.draws import draw_beside
+from greenlight.run.children.golden import hold_to_golden
 from greenlight.trials.child import serve
 from greenlight.variants import Variant
 from greenlight.watch.health import HealthRecorder
@@ -56,6 +57,7 @@ def run(request: Request) -> dict[str, Any]:
             entry for size, own in found.items() for entry in compare(own, single, truth, windows=keys, batch_size=size)
         ],
         "draws": draws,
+        "golden": hold_to_golden(request) if request["golden"] else None,
         "health": recorder.record(),
     }
 

@@ -102,6 +102,7 @@ def _jobs(job: Job, model: str, variant: str) -> dict[str, Any]:
         "key": keys[f"probe/{model}/{variant}"],
         "windows": windows,
         "looks": evaluation["looks"],
+        "golden": job["models"][model]["golden"][variant],
     }
     if repeats := job["models"][model]["repeats"][variant]:
         jobs["repeat"] = {"key": keys[f"repeat/{model}/{variant}"], "trials": repeats}

@@ -1,0 +1,61 @@
+"""Golden forecasts ship, are found again, and tell code that is wrong for all alike."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from greenlight.errors import UserError
+from greenlight.measures.golden import compare_with_golden, read_golden
+from greenlight.plugins import installed_plugins, model_of
+from greenlight.run.children.golden import hold_to_golden
+from greenlight.weights import GOLDEN, MODEL, golden_digest
+
+MODELS = sorted(installed_plugins())
+
+
+def golden_file(model):
+    return model_of(model).checkpoints[MODEL] / GOLDEN
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_every_implementation_of_a_shipped_model_finds_its_golden_forecasts_again(model):
+    golden = read_golden(golden_file(model))
+    known = model_of(model).implementations
+    assert set(golden.paths) == set(known)
+    for implementation in known:
+        found = hold_to_golden({"model": model, "plugin": None, "implementation": implementation})
+        assert found["problem"] == "" and found["agreeing"] == 1.0, found
+
+
+@pytest.mark.parametrize(("change", "agrees"), [(1.0, True), (1 + 1e-7, True), (1.001, False)])
+def test_a_tenth_of_a_percent_of_price_is_seen(change, agrees):
+    golden = read_golden(golden_file("toto"))
+    stored = golden.paths["upstream"]
+    found = compare_with_golden(stored * change, stored, golden.windows, 1e-3)
+    assert (found["agreeing"] == 1.0) == agrees
+    assert found["paths"] == stored.shape[0] * stored.shape[1]
+
+
+def test_shapes_and_values_that_are_no_forecast_agree_with_nothing():
+    golden = read_golden(golden_file("toto"))
+    stored = golden.paths["upstream"]
+    for broken in (stored[:, :-1], np.where(stored == stored.max(), np.nan, stored)):
+        found = compare_with_golden(broken, stored, golden.windows, 1e-3)
+        assert found["agreeing"] == 0.0 and found["problem"]
+
+
+def test_a_damaged_file_is_named(tmp_path):
+    path = tmp_path / "golden.safetensors"
+    path.write_bytes(golden_file("toto").read_bytes()[:1000])
+    with pytest.raises(UserError, match=r"golden.safetensors.*tools.golden"):
+        read_golden(path)
+
+
+def test_the_digest_is_that_of_an_implementation_that_is_stored(tmp_path):
+    folder = golden_file("toto").parent
+    assert golden_digest(tmp_path, "upstream") is None and golden_digest(folder, "a-fork") is None
+    assert golden_digest(folder, "upstream") == golden_digest(folder, "static")
+    (tmp_path / GOLDEN).write_bytes(golden_file("toto").read_bytes()[:100])
+    with pytest.raises(UserError, match="restore it from git"):
+        golden_digest(tmp_path, "upstream")

@@ -1,0 +1,97 @@
+"""Golden forecasts: what a shipped checkpoint gave for a few stored windows, kept beside its weights.
+
+Everything that a run compares shares code: a mistake in shared code moves the reference and the float64 truth as it
+moves the variant. These forecasts were made once (`tools/golden.py`) and are in git, so they do not move.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from greenlight.data.windows import Window
+from greenlight.errors import UserError
+
+
+@dataclass(frozen=True)
+class Golden:
+    """Stored forecasts.
+
+    Attributes:
+        windows: what was forecast.
+        samples, seed, settings: with which settings of the model.
+        paths: by implementation, [windows, samples, horizon] float64, on a CPU in float32.
+    """
+
+    windows: list[Window]
+    samples: int
+    seed: int
+    settings: dict[str, Any]
+    paths: Mapping[str, np.ndarray]
+
+
+def write_golden(path: Path, golden: Golden) -> None:
+    """Write golden forecasts as safetensors."""
+    from safetensors.numpy import save_file
+
+    windows = golden.windows
+    tensors = {
+        "context": np.stack([window.context for window in windows]),
+        "future": np.stack([window.future for window in windows]),
+        "timestamps": np.stack([window.timestamps.astype("datetime64[ns]").astype(np.int64) for window in windows]),
+        **{f"paths/{name}": paths for name, paths in golden.paths.items()},
+    }
+    # safetensors writes the memory as it lies.
+    tensors = {name: np.ascontiguousarray(values) for name, values in tensors.items()}
+    about = {"symbols": [w.symbol for w in windows], "indices": [w.index for w in windows]}
+    about |= {"samples": golden.samples, "seed": golden.seed, "settings": golden.settings}
+    save_file(tensors, path, metadata={"golden": json.dumps(about, sort_keys=True)})
+
+
+def read_golden(path: Path) -> Golden:
+    """Read golden forecasts; UserError where the file is missing or damaged."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="numpy") as file:
+            about = json.loads(file.metadata()["golden"])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        times = tensors["timestamps"].astype("datetime64[ns]")
+        parts = zip(about["symbols"], about["indices"], tensors["context"], tensors["future"], times, strict=True)
+        paths = {name.removeprefix("paths/"): values for name, values in tensors.items() if name.startswith("paths/")}
+        windows = [Window(*part) for part in parts]
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise UserError(
+            f"{path}: not readable as golden forecasts ({error}); restore it from git, or make it anew with "
+            "python -m tools.golden"
+        ) from error
+    return Golden(windows, about["samples"], about["seed"], about["settings"], paths)
+
+
+def compare_with_golden(own: np.ndarray, golden: np.ndarray, windows: list[Window], tolerance: float) -> dict[str, Any]:
+    """Path by path: the share that agrees, and where the largest difference is.
+
+    Args:
+        own, golden: [windows, samples, horizon].
+        tolerance: difference at any step, as a share of the spread of the window's golden paths, within which a path
+            agrees. Rounding moves a path by about 1e-5 of it.
+
+    Returns:
+        {"paths", "agreeing": share, "problem": words or "", "worst": {"window", "step", "value", "expected"} or None}
+    """
+    if own.shape != golden.shape:
+        return {"paths": 0, "agreeing": 0.0, "problem": f"shape {own.shape}, stored {golden.shape}", "worst": None}
+    if not np.isfinite(own).all():
+        return {"paths": own[..., 0].size, "agreeing": 0.0, "problem": "forecasts are not finite", "worst": None}
+    spread = golden.std(axis=1).mean(axis=-1)[:, None, None]
+    apart = np.abs(own - golden) / spread
+    place = np.unravel_index(int(np.argmax(apart)), apart.shape)
+    worst = {"window": windows[place[0]].key, "step": int(place[2]) + 1}
+    worst |= {"value": float(own[place]), "expected": float(golden[place])}
+    agreeing = float((apart.max(axis=-1) <= tolerance).mean())
+    return {"paths": own[..., 0].size, "agreeing": agreeing, "problem": "", "worst": worst}

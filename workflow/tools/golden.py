@@ -1,0 +1,67 @@
+"""Make the golden forecasts that ship beside the checkpoints: python -m tools.golden [model ...]
+
+Only after a change that is meant to move forecasts: the file says what the code gave then, and the check
+`golden-forecasts` holds every later run to it.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from greenlight.data.reader import read_series
+from greenlight.data.repair import RepairRules
+from greenlight.data.series import series_arrays
+from greenlight.data.windows import FEATURES, Window, cut_windows
+from greenlight.measures.golden import Golden, write_golden
+from greenlight.plugins import load_forecaster, model_of
+from greenlight.run.children.golden import shipped_options
+from greenlight.weights import GOLDEN
+
+# Of different prices and steps of time; the volume of the last is made unknown.
+SYMBOLS = ("GOOG", "SIM_TINY", "SIM_HOURLY", "SIM_JUMPS")
+WINDOWS, CONTEXT, HORIZON, SAMPLES, SEED = 2, 96, 16, 8, 20260101
+SETTINGS: dict[str, dict[str, Any]] = {
+    "toto": {"samples_per_batch": 8},
+    "kronos": {"temperature": 1.1, "top_k": 0, "top_p": 0.98, "max_context": 512},
+}
+
+
+def golden_windows(folder: Path) -> list[Window]:
+    """The last windows of a few shipped symbols."""
+    windows = []
+    for symbol in SYMBOLS:
+        times, values = series_arrays(read_series(folder / f"{symbol}.csv", RepairRules()).frame)
+        if symbol == SYMBOLS[-1]:
+            values[:, FEATURES.index("volume")] = np.nan
+        windows += cut_windows(symbol, times, values, context_length=CONTEXT, horizon=HORIZON, count=WINDOWS)
+    return windows
+
+
+def main() -> None:
+    """Entry point."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("models", nargs="*", default=list(SETTINGS))
+    parser.add_argument("--prices", type=Path, default=Path("trainingdata"))
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    windows = golden_windows(arguments.prices)
+    for model in arguments.models:
+        found = model_of(model)
+        options = shipped_options(model, None, SETTINGS[model])
+        paths = {
+            name: load_forecaster(model, name, options).forecast(windows, SAMPLES, SEED)
+            for name in found.implementations
+        }
+        path = found.checkpoints["model"] / GOLDEN
+        write_golden(path, Golden(windows, SAMPLES, SEED, SETTINGS[model], paths))
+        path.chmod(0o644)
+        print(f"{path}: {', '.join(paths)}")
+
+
+if __name__ == "__main__":
+    main()

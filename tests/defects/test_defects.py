@@ -119,8 +119,8 @@ SHARED = {
         "    quoting = Quoting(closes",
         "    closes = np.roll(closes, 1, axis=1)\n    quoting = Quoting(closes",
     ),
-    "kronos, Monday is 1": Edit(
-        "greenlight_forecasters/kronos/candles.py", "times.day_of_week, times.day,", "times.day_of_week + 1, times.day,"
+    "kronos, Sunday is 0": Edit(
+        "greenlight_forecasters/kronos/candles.py", "times.day_of_week, times.day,", "(times.day_of_week + 1) % 7, times.day,"
     ),
     "kronos, the spread of the context a percent too wide": Edit(
         "greenlight_forecasters/kronos/candles.py",

@@ -120,7 +120,9 @@ SHARED = {
         "    closes = np.roll(closes, 1, axis=1)\n    quoting = Quoting(closes",
     ),
     "kronos, Sunday is 0": Edit(
-        "greenlight_forecasters/kronos/candles.py", "times.day_of_week, times.day,", "(times.day_of_week + 1) % 7, times.day,"
+        "greenlight_forecasters/kronos/candles.py",
+        "times.day_of_week, times.day,",
+        "(times.day_of_week + 1) % 7, times.day,",
     ),
     "kronos, the spread of the context a percent too wide": Edit(
         "greenlight_forecasters/kronos/candles.py",
@@ -130,7 +132,7 @@ SHARED = {
     "kronos, a temperature of its own": Edit(
         "greenlight_forecasters/kronos/sampling.py", "logits = logits / sampling.temperature", "logits = logits / 1.15"
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", SHARED)
@@ -196,7 +198,7 @@ SLOW = {
         "self.calls = getattr(self, 'calls', 0) + 1\n"
         "        time.sleep(5 * (time.perf_counter() - started) * (self.calls % 3 == 0))",
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", SLOW)

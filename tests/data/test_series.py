@@ -24,6 +24,8 @@ def series(rows: int = 5, volume: float = 7.0) -> Series:
     frame = pd.DataFrame({
         "timestamp": pd.date_range("2024-01-01", periods=rows, unit="ns"),
         "open": close, "high": close + 1, "low": close / 2, "close": close, "volume": np.full(rows, volume),
+        "amount": np.full(rows, volume) * close, "wall": pd.date_range("2024-01-01 09:00", periods=rows, unit="ns"),
+        "offset": np.full(rows, 9 * 3600.0),
     })  # fmt: skip
     return Series(frame, (), {"timestamp": "Date"}, Frequency("daily", 86_400), "X.csv", "0" * 64)
 
@@ -43,7 +45,7 @@ def test_unknown_volume_is_null_on_disk_and_nan_when_loaded(tmp_path: Path) -> N
     path = tmp_path / "series.parquet"
     write_series(path, series(volume=np.nan))
     assert pyarrow.parquet.ParquetFile(path).read()["volume"].null_count == 5
-    values = load_series(path)[1]
+    values = load_series(path).values
     assert np.isnan(values[:, VOLUME]).all() and values.dtype == np.float64
 
 
@@ -56,7 +58,7 @@ def test_the_same_series_gives_the_same_bytes(tmp_path: Path) -> None:
 def test_a_hive_folder_above_adds_no_column(tmp_path: Path) -> None:
     path = tmp_path / "model=m" / "symbol=X" / "series.parquet"
     write_series(path, series())
-    assert load_series(path)[1].shape == (5, len(FEATURES))
+    assert load_series(path).values.shape == (5, len(FEATURES))
 
 
 @pytest.mark.parametrize("keep", [0, 4, 100, -1])
@@ -80,12 +82,14 @@ def test_another_schema_is_refused(tmp_path: Path) -> None:
     ("low", 2, 0.0, "not a positive number"),
     ("high", 2, np.inf, "not a positive number"),
     ("volume", 2, -1.0, "a volume is negative"),
+    ("wall", 2, pd.Timestamp("2024-01-03 10:00"), "its wall clock is not the instant and the offset"),
+    ("amount", 2, -1.0, "an amount is negative"),
     ("timestamp", 2, pd.Timestamp("2024-01-02"), "not ascending and unique"),
     ("timestamp", 0, pd.Timestamp("2024-02-02"), "not ascending and unique"),
 ])  # fmt: skip
 def test_impossible_values_are_refused(tmp_path: Path, column: str, row: int, value: object, words: str) -> None:
     path = tmp_path / "series.parquet"
-    broken = series().frame.copy()
+    broken = series().frame.rename(columns={"offset": "offset_seconds"})
     broken.loc[row, column] = value
     # Written with NaN kept as NaN, since a null would not pass the schema.
     table = pa.table({name: pa.array(broken[name].to_numpy(), SCHEMA.field(name).type) for name in broken}, SCHEMA)
@@ -104,7 +108,8 @@ def test_no_rows_and_no_file_are_refused(tmp_path: Path) -> None:
 
 
 def test_arrays_are_what_windows_take() -> None:
-    times, values = series_arrays(series().frame)
+    times, values, wall, amount = series_arrays(series().frame)
+    assert wall.tolist() == (times + np.timedelta64(9, "h")).tolist() and amount.tolist() == [7, 14, 21, 28, 35]
     assert times.dtype == "datetime64[ns]" and values.shape == (5, 5) and values.dtype == np.float64
     assert values[:, CLOSE].tolist() == [1, 2, 3, 4, 5]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -70,12 +71,56 @@ def test_a_wrong_list_is_one_clear_message(folder: Path, wanted: object, words: 
         symbols_in(folder, wanted)
 
 
-@pytest.mark.parametrize("name", ["my data.csv", "^GSPC.csv", "a..b.csv", "<b>.csv"])
-def test_a_file_with_an_unsafe_name_is_named(folder: Path, name: str) -> None:
+@pytest.mark.parametrize("name", ["AAPL Historical Data.csv", "^GSPC.csv", "a..b.csv", "<b>.csv"])
+def test_a_file_whose_name_is_no_symbol_is_left_out_and_named(folder: Path, name: str) -> None:
     (folder / name).write_text("")
-    with pytest.raises(UserError) as error:
-        symbols_in(folder, "all")
-    assert repr(name) in str(error.value) and "rename to <SYMBOL>.csv" in str(error.value)
+    left_out: list[str] = []
+    assert list(symbols_in(folder, "all", left_out=left_out)) == ["BRK.B", "BTC-USD", "EURUSD=X", "GOOG"]
+    assert left_out == [name]
+
+
+def test_a_rule_takes_files_whose_names_are_no_symbols(folder: Path) -> None:
+    for name in ("AAPL Historical Data.csv", "^GSPC.csv"):
+        (folder / name).write_text("")
+    found = symbols_in(folder, ["AAPL", "GSPC"], "first-word")
+    assert [path.name for path in found.values()] == ["AAPL Historical Data.csv", "^GSPC.csv"]
+    found = symbols_in(folder, "all", {"^GSPC": "SPX", "AAPL Historical Data.csv": "APPLE"})
+    assert found["SPX"].name == "^GSPC.csv" and found["APPLE"].name == "AAPL Historical Data.csv"
+    with pytest.raises(UserError, match=r"data\.names: 'a/b' for '\^GSPC\.csv' can't be a symbol"):
+        symbols_in(folder, "all", {"^GSPC": "a/b"})
+    (folder / "AAPL.csv").write_text("")
+    with pytest.raises(
+        UserError, match=r"AAPL Historical Data\.csv and AAPL\.csv are the same symbol|AAPL\.csv and AAPL H"
+    ):
+        symbols_in(folder, "all", "first-word")
+
+
+def test_formats_that_hold_prices_are_found_and_notes_are_not(tmp_path: Path) -> None:
+    for name in ("A.csv.gz", "B.parquet", "C.TSV", "D.csv"):
+        (tmp_path / name).write_text("")
+    (tmp_path / "E.txt").write_text("Date,Open,High,Low,Close\n2024-01-02,1,1,1,1\n")
+    (tmp_path / "requirements.txt").write_text("numpy==2.0\npandas==3.0\n")
+    assert list(symbols_in(tmp_path, "all")) == ["A", "B", "C", "D", "E"]
+    (tmp_path / "D.csv.gz").write_text("")
+    with pytest.raises(UserError, match=r"D\.csv and D\.csv\.gz are the same symbol"):
+        symbols_in(tmp_path, "all")
+
+
+def test_pipes_devices_and_large_files_are_refused_at_once(folder: Path) -> None:
+    """Planning hashes every price file: reading a pipe would never end."""
+    os.mkfifo(folder / "PIPE.csv")
+    (folder / "ZERO.csv").symlink_to("/dev/zero")
+    (folder / "GONE.csv").symlink_to(folder / "nothing")
+    for name in ("PIPE", "ZERO"):
+        with pytest.raises(UserError, match=rf"{name}\.csv: no regular file but a pipe or a device"):
+            symbols_in(folder, [name])
+    with pytest.raises(UserError, match=r"GONE\.csv: can't be read \(No such file"):
+        symbols_in(folder, ["GONE"])
+    (folder / "GOOG.csv").write_bytes(b"x" * 2**20 * 2)
+    with pytest.raises(UserError, match=r"GOOG\.csv: 2 MiB, more than the 1 MiB allowed.*data\.largest_file_mib"):
+        symbols_in(folder, ["GOOG"], largest_mib=1)
+    (folder / "link.csv").symlink_to(folder / "GOOG.csv")
+    assert list(symbols_in(folder, ["link"])) == ["link"], "a link to a file is a file"
 
 
 def test_names_that_differ_only_in_case_are_refused(folder: Path) -> None:

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 from pydantic_core import PydanticCustomError
 
 from greenlight.api import Model, ModelSettings
+from greenlight.data.options import ReadingOptions
 from greenlight.data.repair import RepairRules
 from greenlight.errors import UserError, nearest
 from greenlight.files import json_text
@@ -28,11 +29,22 @@ class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
-class DataSettings(_Section):
+class DataSettings(ReadingOptions):
     """How price files are read."""
 
+    names: Literal["leave-out", "first-word"] | dict[str, str] = "leave-out"
+    """What is done about a price file whose name is no symbol, such as `AAPL Historical Data.csv` or `^GSPC.csv`: it is
+    left out and named, taken by its first word, or by a list of its own: `{"^GSPC": GSPC}`."""
+    symbols: dict[str, ReadingOptions] = Field(default_factory=dict)
+    """Keys for one symbol: `{BMW: {dates: day-first}}`."""
     repair: RepairRules = RepairRules()
     """What to do about each kind of problem in a price file; nothing is repaired unless a rule here says so."""
+
+    def options_for(self, symbol: str) -> ReadingOptions:
+        """How the file of a symbol is read: its own keys, then those of all."""
+        own = self.symbols.get(symbol)
+        shared = {name: getattr(self, name) for name in ReadingOptions.model_fields}
+        return ReadingOptions(**shared | ({name: getattr(own, name) for name in own.model_fields_set} if own else {}))
 
 
 class EvaluationSettings(_Section):

@@ -47,7 +47,7 @@ def training_series(folder: Path, share: float = 0.65) -> dict[str, TrainingSeri
         raise UserError(f"share of rows to train on is {share}; expected a number between 0 and 1")
     found = {}
     for symbol, path in symbols_in(folder, "all").items():
-        timestamps, values = series_arrays(read_series(path, RepairRules()).frame)
+        timestamps, values, *_ = series_arrays(read_series(path, RepairRules()).frame)
         rows = int(len(timestamps) * share)
         timestamps, values = timestamps[:rows], np.ascontiguousarray(values[:rows], dtype=np.float64)
         digest = hashlib.sha256(timestamps.astype("datetime64[ns]").astype("<i8").tobytes())

@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from greenlight.api import LoadOptions
 from greenlight.errors import UserError
 from greenlight.measures.forecasts import problem_with
-from greenlight_forecasters.kronos.candles import prepare
+from greenlight_forecasters.kronos.candles import prepare, stamps, with_amount
 from greenlight_forecasters.kronos.static import KronosStatic
 from greenlight_forecasters.kronos.upstream import KronosUpstream
 
@@ -232,3 +232,32 @@ def test_weights_that_do_not_fit_the_configuration_are_refused(golden, pair, tmp
 def test_settings_that_can_not_be_are_refused(pair, settings, words):
     with pytest.raises(UserError, match=words):
         KronosUpstream.load(LoadOptions(pair[0], settings={"tokenizer": pair[1], **settings}))
+
+
+def test_stamps_are_the_wall_clocks(build, walk):
+    """The published code reads minute, hour, weekday, day and month from the times as the file has them."""
+    window = walk("A")
+    tokyo = dataclasses.replace(window, wall=window.timestamps + np.timedelta64(9, "h"))
+    found, utc = prepare([tokyo]).stamps[0], prepare([window]).stamps[0]
+    assert np.array_equal(utc, stamps(window.timestamps))
+    assert np.array_equal(found, stamps(window.timestamps + np.timedelta64(9, "h")))
+    assert (found[:, 1] == (utc[:, 1] + 9) % 24).all() and (found[:, 3] != utc[:, 3]).any()
+    forecaster = build(KronosUpstream)
+    paths = [forecaster.forecast([each], samples=2, seed=1) for each in (window, tokyo)]
+    assert not np.array_equal(*paths), "the clock reaches the model"
+
+
+def test_the_amount_of_the_file_is_used_and_what_is_missing_is_volume_times_mean_price(walk):
+    window = walk("A")
+    rows = np.concatenate((window.context, window.future))
+    usual = rows[:, 4] * rows[:, :4].mean(axis=1)
+    given = usual * np.linspace(0.5, 2.0, len(rows))
+    given[3] = np.nan
+    found = with_amount(rows, len(window.context), given)[:, 5]
+    expected = np.where(np.isnan(given), usual, given).astype(np.float32)
+    assert np.array_equal(found, expected)
+    candles = prepare([dataclasses.replace(window, amount=given)])
+    np.testing.assert_allclose(candles.mean[0, 5], expected[: len(window.context)].mean(), rtol=1e-6)
+    unknown = rows.copy()
+    unknown[2, 4] = np.nan
+    assert not with_amount(unknown, len(window.context), given)[:, 4:].any(), "no volume: both are 0, as published"

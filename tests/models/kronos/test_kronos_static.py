@@ -186,7 +186,7 @@ def test_the_embedded_checkpoint_is_a_sane_forecaster():
     until = trained_until(CHECKPOINTS / "kronos")
     inside = []
     for symbol, path in symbols_in(data, "all").items():
-        timestamps, values = series_arrays(read_series(path, RepairRules()).frame)
+        timestamps, values, *_ = series_arrays(read_series(path, RepairRules()).frame)
         windows = cut_windows(
             symbol, timestamps, values, context_length=128, horizon=16, count=5, not_before=until[symbol]
         )

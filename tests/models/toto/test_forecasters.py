@@ -35,7 +35,7 @@ def windows():
     until = trained_until(CHECKPOINTS / "toto")
     found = {}
     for symbol, path in symbols_in(DATA, "all").items():
-        timestamps, values = series_arrays(read_series(path, RepairRules()).frame)
+        timestamps, values, *_ = series_arrays(read_series(path, RepairRules()).frame)
         found[symbol] = cut_windows(
             symbol, timestamps, values, context_length=128, horizon=16, count=5, not_before=until[symbol]
         )

@@ -1,15 +1,19 @@
 """What can be wrong with the rows of a series, each settled by its rule.
 
-Frames have the columns line, timestamp, wall (datetime64[ns]), open, high, low, close, volume (float64).
+Frames have the columns line, timestamp, wall (datetime64[ns]), open, high, low, close, volume, amount and offset
+(float64).
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pandas as pd
 
 from greenlight.data.columns import PRICES
-from greenlight.data.gaps import Frequency, Missing, find_missing, infer_frequency
+from greenlight.data.gaps import Frequency
+from greenlight.data.options import paste
 from greenlight.data.repair import Findings
 
 _VALUES = [*PRICES, "volume"]
@@ -17,15 +21,15 @@ _VALUES = [*PRICES, "volume"]
 _LARGE_MOVE = np.log(1.9)
 # Exports carry prices rounded on their own; a high below the close by less is no finding.
 _ROUNDING = 1e-6
+_DAY = 86_400
 
 
-def check_prices(frame: pd.DataFrame, findings: Findings) -> pd.DataFrame:
-    """Empty and non-positive prices, in the order of the file."""
+def check_prices(frame: pd.DataFrame, findings: Findings, blank: Sequence[str]) -> pd.DataFrame:
+    """Empty and non-positive prices, in the order of the file; `blank` names the columns that are empty somewhere."""
     empty = np.isnan(_prices(frame))
     if empty.any():
-        names = [name for name, column in zip(PRICES, empty.T, strict=True) if column.any()]
         rows = empty.any(axis=1)
-        rule = findings.settle("empty_cells", frame["line"][rows], f"empty cells in {', '.join(names)}")
+        rule = findings.settle("empty_cells", frame["line"][rows], f"empty cells in {', '.join(blank)}")
         frame = _filled(frame, findings) if rule == "forward-fill" else frame[~rows]
     low = (_prices(frame) <= 0).any(axis=1)
     if low.any():
@@ -49,7 +53,7 @@ def _filled(frame: pd.DataFrame, findings: Findings) -> pd.DataFrame:
     without = ordered[list(PRICES)].isna().any(axis=1)
     if without.any():
         text = "an empty cell that no close comes before"
-        findings.note("empty_cells", text, "refuse", ordered["line"][without])
+        findings.refuse("empty_cells", ordered["line"][without], text)
     return ordered[~without].sort_values("line", kind="stable")
 
 
@@ -67,8 +71,14 @@ def check_order(frame: pd.DataFrame, findings: Findings) -> pd.DataFrame:
     return frame.sort_values("timestamp", kind="stable").reset_index(drop=True)
 
 
-def check_duplicates(frame: pd.DataFrame, findings: Findings) -> pd.DataFrame:
-    """One row a time; rows of one time are in the order of the file."""
+def check_duplicates(
+    frame: pd.DataFrame, findings: Findings, telling_apart: Callable[[np.ndarray], str]
+) -> pd.DataFrame:
+    """One row a time; rows of one time are in the order of the file.
+
+    Args:
+        telling_apart: names the column, not used so far, that tells the rows of some lines apart; "" where none does.
+    """
     repeated = frame["timestamp"].duplicated(keep=False).to_numpy()
     if not repeated.any():
         return frame
@@ -79,11 +89,30 @@ def check_duplicates(frame: pd.DataFrame, findings: Findings) -> pd.DataFrame:
         frame = frame[~same].reset_index(drop=True)
     conflicting = frame["timestamp"].duplicated(keep=False).to_numpy()
     if conflicting.any():
+        lines = frame["line"].to_numpy()[conflicting]
         text = f"rows of the same time with different values ({_first_time(frame, conflicting)})"
-        rule = findings.settle("duplicate_times", frame["line"][conflicting], text)
+        apart, rule = telling_apart(lines), findings.rules.duplicate_times
+        if apart:
+            remedy = "Export one symbol and one time a row, or name the column of times by data.columns"
+            findings.refuse("duplicate_times", lines, text + apart, remedy)
+        elif _end_of_summer(frame, conflicting):
+            text += ", as in the hour that occurs twice when daylight saving ends"
+            zone = "Europe/Berlin" if frame["timestamp"][conflicting].iloc[0].month in (3, 10) else "America/New_York"
+            remedy = f"Export the times with their offset or in UTC, or name their zone: {paste('timezone', zone)}"
+            findings.refuse("duplicate_times", lines, text, remedy)
+        else:
+            findings.settle("duplicate_times", lines, text)
         keep = "last" if rule == "keep-last" else "first"
         frame = frame[~frame["timestamp"].duplicated(keep=keep).to_numpy()].reset_index(drop=True)
     return frame
+
+
+def _end_of_summer(frame: pd.DataFrame, conflicting: np.ndarray) -> bool:
+    """Whether all times that occur twice are in the small hours of Sundays of spring or autumn, without a zone."""
+    times = pd.DatetimeIndex(frame["timestamp"][conflicting])
+    if not np.isnan(frame["offset"].to_numpy()).all() or (times == times.normalize()).all():
+        return False
+    return bool(((times.day_of_week == 6) & (times.hour < 4) & np.isin(times.month, (3, 4, 9, 10, 11))).all())
 
 
 def _first_time(frame: pd.DataFrame, mask: np.ndarray) -> str:
@@ -129,51 +158,26 @@ def note_large_moves(frame: pd.DataFrame, findings: Findings) -> None:
     findings.note("large_move", text, "kept", frame["line"][large])
 
 
-def check_gaps(frame: pd.DataFrame, findings: Findings) -> tuple[pd.DataFrame, Frequency]:
-    """Missing rows by the series' own week, in the clock (local or UTC) that lacks fewer."""
-    utc, wall = frame["timestamp"].to_numpy(), frame["wall"].to_numpy()
-    frequency = infer_frequency(utc)
-    missing = find_missing(utc, frequency)
-    if not np.array_equal(utc, wall) and (np.diff(wall) > np.timedelta64(0)).all():
-        local = infer_frequency(wall)
-        missing_local = find_missing(wall, local)
-        fewer = frequency.step_seconds is None or len(missing_local.after) <= len(missing.after)
-        if local.step_seconds is not None and fewer:
-            frequency, missing = local, missing_local
-    if frequency.step_seconds is None:
-        text = "the distances between rows have no common step, so gaps can't be told"
-        if findings.rules.gaps == "report":
-            findings.note("irregular", text, "report")
-        else:
-            findings.note("gaps", text, "refuse")
-    if not len(missing.after):
-        return frame, frequency
-    rule = findings.settle("gaps", _lines_after(frame, missing), _gap_text(frame, missing))
-    return (_with_rows(frame, missing) if rule == "forward-fill" else frame), frequency
+def note_future(frame: pd.DataFrame, findings: Findings) -> None:
+    """Times after tomorrow; only reported."""
+    future = (frame["timestamp"] > pd.Timestamp(np.datetime64("now", "s")) + pd.Timedelta(days=2)).to_numpy()
+    if future.any():
+        text = f"rows of the future, the last of {frame['timestamp'].iloc[-1].date()}"
+        findings.note("future", text, "kept", frame["line"][future])
 
 
-def _lines_after(frame: pd.DataFrame, missing: Missing) -> np.ndarray:
-    """Line of the row before each gap."""
-    return frame["line"].to_numpy()[np.unique(missing.after)]
-
-
-def _gap_text(frame: pd.DataFrame, missing: Missing) -> str:
-    rows, counts = np.unique(missing.after, return_counts=True)
-    longest = int(rows[counts.argmax()])
-    since = frame["timestamp"].iloc[longest].isoformat(sep=" ")
-    return (
-        f"{len(missing.after)} rows missing in {len(rows)} gaps, each later than the row of the line named; "
-        f"the longest of {counts.max()} rows after {since}"
-    )
-
-
-def _with_rows(frame: pd.DataFrame, missing: Missing) -> pd.DataFrame:
-    """The frame with flat rows at the close before each gap and volume 0 (unknown where it was unknown)."""
-    added = frame.iloc[missing.after].copy()
-    added["timestamp"] += missing.offset
-    added["wall"] += missing.offset
-    for name in ("open", "high", "low"):
-        added[name] = added["close"]
-    added["volume"] *= 0.0
-    both = pd.concat([frame, added], ignore_index=True).sort_values("timestamp", kind="stable", ignore_index=True)
-    return both[~both["timestamp"].duplicated().to_numpy()].reset_index(drop=True)
+def note_last_row(frame: pd.DataFrame, frequency: Frequency, findings: Findings) -> None:
+    """A last row off the grid of the others, as of a bar that was not finished; only reported."""
+    step = frequency.step_seconds
+    if step is None or len(frame) < 4:
+        return
+    seconds = frame["wall"].to_numpy().astype("datetime64[s]").astype(np.int64)
+    distances = np.diff(seconds)
+    if step > _DAY:
+        off = distances[-1] < step * 0.75 and (distances[:-1] >= step * 0.75).mean() > 0.9
+    else:
+        phase = (seconds - seconds[0]) % min(step, 3600)
+        off = phase[-1] != 0 and not phase[:-1].any()
+    if off:
+        text = f"the last row, of {frame['wall'].iloc[-1]}, is off the grid of the others, as of a bar not finished"
+        findings.note("last_row", text, "kept", frame["line"].iloc[-1:])

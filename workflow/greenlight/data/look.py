@@ -1,6 +1,8 @@
-"""What was understood of a price file, in one screen or in one line of JSON for machines.
+"""What was understood of price files: one screen each, or with --json one line of JSON each, for machines.
 
-python -m greenlight.data.look FILE… [--json]
+python -m greenlight.data.look FILE… [--json] [--symbol NAME] [--set dates=day-first] [--set repair.gaps=forward-fill]
+
+--set takes the keys that the configuration has under `data`. The exit code is 2 where a file is refused.
 """
 
 from __future__ import annotations
@@ -12,61 +14,123 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import yaml
+from pydantic import ValidationError
+
+from greenlight.data.clock import offset_text
+from greenlight.data.options import ReadingOptions
 from greenlight.data.reader import read_series
 from greenlight.data.repair import RepairRules, lines_text
 from greenlight.data.series import Series
+from greenlight.data.symbols import symbol_of
 from greenlight.errors import UserError
 
+_VALUES = ("open", "high", "low", "close", "volume", "amount")
 
-def look(path: Path, rules: RepairRules | None = None) -> dict[str, Any]:
-    """What was understood of one file, as plain JSON: read or refused, columns, first and last row, findings."""
-    seen: dict[str, Any] = {"file": str(path), "symbol": path.stem, "status": "refused", "rows": 0, "timezone": None}
+
+def look(
+    path: Path, rules: RepairRules | None = None, options: ReadingOptions | None = None, symbol: str | None = None
+) -> dict[str, Any]:
+    """What was understood of one file, as plain JSON.
+
+    Returns:
+        file, symbol, status (`read` or `refused`), rows, timezone, columns (the file's name by canonical name), ignored
+        (names of columns), first and last (time with its offset where that is known, open, high, low, close, volume,
+        amount; null where unknown), findings, and the message where the file is refused.
+    """
+    name = symbol or symbol_of(path)
+    seen: dict[str, Any] = {"file": str(path), "symbol": name, "status": "refused", "rows": 0, "timezone": None}
     seen |= {"columns": {}, "ignored": [], "first": None, "last": None, "findings": [], "message": ""}
     try:
-        series = read_series(path, rules or RepairRules())
+        series = read_series(path, rules or RepairRules(), options=options, symbol=name)
     except UserError as error:
         return seen | {"message": str(error)}
-    findings = [finding.as_dict() for finding in series.findings]
-    first, last = (_row(series, place) for place in (0, -1))
-    read = {"status": "read", "rows": len(series.frame), "columns": series.columns, "findings": findings}
-    return seen | read | {"first": first, "last": last}
+    return seen | {
+        "status": "read",
+        "rows": len(series.frame),
+        "timezone": series.timezone,
+        "columns": series.columns,
+        "ignored": list(series.ignored),
+        "first": _row(series, 0),
+        "last": _row(series, -1),
+        "findings": [finding.as_dict() for finding in series.findings],
+    }
 
 
 def _row(series: Series, place: int) -> dict[str, Any]:
     row = series.frame.iloc[place]
-    values = {name: _plain(row[name]) for name in ("open", "high", "low", "close", "volume")}
-    return {"time": row["timestamp"].isoformat(), **values, "amount": None}
-
-
-def _plain(value: float) -> float | None:
-    return None if value != value else float(value)
+    offset = "" if row["offset"] != row["offset"] else offset_text(row["offset"])
+    values = {name: None if row[name] != row[name] else float(row[name]) for name in _VALUES}
+    return {"time": row["wall"].isoformat() + offset, **values}
 
 
 def as_text(seen: dict[str, Any]) -> str:
     """The same for people."""
     lines = [f"{seen['file']}: {seen['status']}"]
     if seen["status"] == "refused":
-        return "\n".join([*lines, f"  {seen['message']}"])
-    lines += [f"  {name:9} {column!r}" for name, column in seen["columns"].items() if column is not None]
+        return "\n".join([*lines, *(f"  {line.strip()}" for line in seen["message"].splitlines())])
+    lines[0] += f", {seen['rows']} rows of {seen['symbol']}, time zone {seen['timezone']}"
+    lines += [f"  {name:<10} {_printable(column)}" for name, column in seen["columns"].items() if column is not None]
+    ignored = ", ".join(_printable(name) for name in seen["ignored"])
+    lines += [f"  ignored    {ignored}"] if ignored else []
     for name in ("first", "last"):
-        lines.append(f"  {name:9} " + "  ".join(f"{key} {value}" for key, value in seen[name].items()))
+        values = "  ".join(f"{key} {value:g}" for key, value in seen[name].items() if isinstance(value, float))
+        lines.append(f"  {name:<10} {seen[name]['time']}  {values}")
     for finding in seen["findings"]:
-        where = f" ({lines_text(finding['lines'], finding['count'])})" if finding["lines"] else ""
-        lines.append(f"  {finding['kind']}: {finding['detail']}: {finding['action']}{where}")
+        if finding["kind"] != "ignored_columns":
+            where = f" ({lines_text(finding['lines'], finding['count'])})" if finding["lines"] else ""
+            lines.append(f"  {finding['kind']}: {_printable(finding['detail'], False)}: {finding['action']}{where}")
+    keys = ", ".join(name for name in ReadingOptions.model_fields if name != "largest_file_mib")
+    lines.append(f"  keys that change this, under data in the configuration: {keys}, repair")
     return "\n".join(lines)
+
+
+def _printable(text: str, quoted: bool = True) -> str:
+    """Text of a file without what a terminal would obey."""
+    shown = "".join(letter if letter.isprintable() else f"\\x{ord(letter):02x}" for letter in text)
+    return f"'{shown}'" if quoted else shown
+
+
+def _settings(given: Sequence[str]) -> tuple[RepairRules, ReadingOptions]:
+    rules: dict[str, Any] = {}
+    options: dict[str, Any] = {}
+    for entry in given:
+        key, equals, value = entry.partition("=")
+        key = key.removeprefix("data.")
+        if not equals:
+            raise UserError(f"--set {entry}: expected KEY=VALUE, such as dates=day-first")
+        try:
+            parsed = yaml.safe_load(value)
+        except yaml.YAMLError:
+            raise UserError(f"--set {entry}: the value is not YAML") from None
+        (rules if key.startswith("repair.") else options)[key.removeprefix("repair.")] = parsed
+    try:
+        return RepairRules(**rules), ReadingOptions(**options)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(map(str, first["loc"]))
+        raise UserError(f"--set {key}: {first['msg'].removeprefix('Value error, ')}") from None
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print what was understood of each file; 2 where one is refused."""
-    parser = argparse.ArgumentParser(prog="python -m greenlight.data.look", description=__doc__)
+    what, _, how = (__doc__ or "").partition("\n\n")
+    parser = argparse.ArgumentParser(prog="python -m greenlight.data.look", description=what, epilog=how)
     parser.add_argument("files", nargs="+", type=Path, metavar="FILE")
     parser.add_argument("--json", action="store_true", help="one line of JSON a file")
-    options = parser.parse_args(arguments)
+    parser.add_argument("--symbol", help="whose prices they should be; the file's name where it is not given")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a key of data")
+    given = parser.parse_args(arguments)
+    try:
+        rules, options = _settings(given.set)
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return 2
     refused = False
-    for file in options.files:
-        seen = look(file)
+    for file in given.files:
+        seen = look(file, rules, options, given.symbol)
         refused |= seen["status"] == "refused"
-        print(json.dumps(seen, ensure_ascii=False) if options.json else as_text(seen))
+        print(json.dumps(seen, ensure_ascii=False) if given.json else as_text(seen), flush=True)
     return 2 if refused else 0
 
 

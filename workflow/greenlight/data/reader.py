@@ -1,199 +1,214 @@
-"""Reading a CSV of prices as exports really look; problems are reported, and repaired only by rule."""
+"""Reading a file of prices as exports really look; problems are reported, and repaired only by rule."""
 
 from __future__ import annotations
 
-import hashlib
+import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from greenlight.data.checks import (
     check_duplicates,
-    check_gaps,
     check_order,
     check_prices,
     check_ranges,
+    note_future,
     note_large_moves,
+    note_last_row,
 )
-from greenlight.data.columns import PRICES
-from greenlight.data.numbers import Numbers, read_numbers
+from greenlight.data.clock import Clock, find_clock, layout_name, zone_word
+from greenlight.data.columns import PRICES, Layout, find_layout, listed
+from greenlight.data.fill import check_gaps
+from greenlight.data.header import is_symbol_name
+from greenlight.data.identity import check_symbol, check_tickers
+from greenlight.data.names import normal_name
+from greenlight.data.options import ReadingOptions, paste
 from greenlight.data.repair import Findings, RepairRules
 from greenlight.data.series import Series
+from greenlight.data.source import Source
+from greenlight.data.symbols import symbol_of
 from greenlight.data.table import Table, read_table
-from greenlight.data.times import Times, read_times
+from greenlight.data.values import examples, read_cells, scale, settle_prices, settle_volume, with_adjusted
 from greenlight.errors import UserError
+from greenlight.files import sha256_of
 
 _SHOWN = 3
+# Forms of dates that are read only where the configuration says so.
+_PATTERNS = (
+    "%y%m%d", "%a %b %d, %Y", "%A, %B %d, %Y", "%a %d %b %Y", "%d. %b. %Y", "%d. %B %Y", "%Y-%m-%d %I-%p", "%Y-%j",
+    "%Y%j", "%b %Y", "%B %Y", "%Y-%m", "%a, %d %b %Y %H:%M:%S", "%a %b %d %H:%M:%S %Y", "%d%b%Y", "%d %b %y",
+    "%b-%d-%Y",
+)  # fmt: skip
 
 
-def read_series(path: Path, rules: RepairRules, minimum_rows: int = 2) -> Series:
+def read_series(
+    path: Path,
+    rules: RepairRules,
+    minimum_rows: int = 2,
+    options: ReadingOptions | None = None,
+    symbol: str | None = None,
+) -> Series:
     """Read the prices of one symbol.
 
     Args:
-        path: a CSV; see README.md in trainingdata/ for the forms that are understood.
+        path: a CSV, packed or not, or parquet; see workflow/docs/data.md for the forms that are understood.
         rules: what to do about each problem, `data.repair` in the configuration.
         minimum_rows: rows that are needed after repair: a context, the horizons and what else is configured.
+        options: what the configuration says about the file, `data.…`.
+        symbol: whose prices they should be; the file's name where it is not given.
 
     Raises:
         UserError: the file can't be read, lacks columns, has too few rows, or has problems whose rule is
             `refuse`: all of them in one message, with line numbers and the rules to choose from.
     """
-    path = Path(path)
-    raw = _bytes(path)
+    path, options = Path(path), options or ReadingOptions()
+    symbol = symbol or symbol_of(path)
     findings = Findings(rules)
-    table = read_table(path, raw, findings)
-    frame = _frame(table, findings)
+    source = Source(path, options.largest_file_mib)
+    table = read_table(source, symbol, options, findings)
+    findings.rows = max(findings.rows, len(table.lines))
+    check_tickers(str(path), table)
+    layout = find_layout(str(path), table, symbol, options, findings)
+    clock = find_clock(str(path), table, layout, options, findings)
+    used = {*layout.used.values(), *clock.columns, *([layout.added] if layout.added is not None else [])}
+    check_symbol(str(path), table, layout, symbol, options, used)
+    ignored = [at for at, name in enumerate(table.header) if name and at not in used]
+    if ignored:
+        names = [table.header[at] for at in ignored]
+        findings.note("ignored_columns", f"columns {listed(names)}", "not used", [])
+    frame, blank, prices = _frame(path, table, layout, clock, options, findings)
     # What is refused is left out of the checks that follow, so that one message can name all problems.
-    frame = check_prices(frame, findings)
+    frame = check_prices(frame, findings, blank)
     frame = check_order(frame, findings)
-    frame = check_duplicates(frame, findings)
+    frame = check_duplicates(frame, findings, lambda lines: _telling_apart(table, lines, used))
     frame = check_ranges(frame, findings)
     note_large_moves(frame, findings)
-    frame, frequency = check_gaps(frame, findings)
-    refusal = findings.refusal()
-    if refusal:
-        raise UserError(f"{path}: the file has problems and no rule to repair them\n{refusal}")
+    note_future(frame, findings)
+    frame, frequency = check_gaps(frame, findings, clock.zone)
+    note_last_row(frame, frequency, findings)
+    if findings.refused:
+        raise UserError(f"{path}: the file has problems and no rule to repair them\n{findings.refusal()}")
     needed = max(minimum_rows, 2)
     if len(frame) < needed:
         raise UserError(
-            f"{path}: too few rows: {len(frame)} usable of {len(table.rows)} below the header, expected "
+            f"{path}: too few rows: {len(frame)} usable of {len(table.lines)} below the header, expected "
             f"{needed} or more; bring more history, or configure a shorter context length or horizon, or fewer "
             "windows"
         )
-    canonical = frame[["timestamp", *PRICES, "volume"]].reset_index(drop=True)
-    digest = hashlib.sha256(raw).hexdigest()
-    names = _names(table, rules)
-    return Series(canonical, tuple(findings.found), names, frequency, path.name, digest)
+    named = _names(table, prices, clock)
+    return Series(
+        frame.drop(columns="line").reset_index(drop=True),
+        tuple(findings.found),
+        named,
+        frequency,
+        path.name,
+        sha256_of(path),
+        clock.zone,
+        tuple(table.header[at] for at in ignored),
+    )
 
 
-def _bytes(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file; expected the CSV of a symbol") from None
-    except IsADirectoryError:
-        raise UserError(f"{path}: a folder; expected a CSV file") from None
-    except OSError as error:
-        raise UserError(f"{path}: can't be read ({error.strerror}); check its permissions") from None
+def _frame(
+    path: Path, table: Table, layout: Layout, clock: Clock, options: ReadingOptions, findings: Findings
+) -> tuple[pd.DataFrame, list[str], Layout]:
+    """(all columns of the series and line, in the order of the file; names of empty columns; what was used)."""
+    drop = _settle_times(table, clock, findings)
+    numbers = read_cells(table, layout, clock, options, findings)
+    values, blank, prices = with_adjusted(table, layout, numbers, findings)
+    scale(path, table, values, options, findings)
+    drop |= settle_prices(table, layout, numbers, findings, drop)
+    frame = pd.DataFrame({"line": table.lines, "timestamp": clock.utc})
+    unknown = np.full(len(frame), np.nan)
+    for name in (*PRICES, "volume", "amount"):
+        frame[name] = values.get(name, values["close"] if name in PRICES else unknown)
+    frame["wall"], frame["offset"] = clock.wall, clock.offset
+    settle_volume(frame, table, layout, numbers, findings, drop)
+    return frame[~drop].reset_index(drop=True), blank, prices
 
 
-def _frame(table: Table, findings: Findings) -> pd.DataFrame:
-    """Columns line, timestamp, wall, open, high, low, close, volume in the order of the file."""
-    layout = table.layout
-    times = _times(table, findings)
-    numbers = _numbers(table, findings)
-    values = _with_adjusted(table, numbers, findings)
-    lines = np.array(table.lines, dtype=np.int64)
-    frame = pd.DataFrame({"line": lines, "timestamp": times.utc, "wall": times.wall})
-    for name in (*PRICES, "volume"):
-        frame[name] = values.get(name, values["close"] if name in PRICES else np.full(len(frame), np.nan))
-    drop = np.isnat(times.utc)
-    drop |= _bad_cells(table, numbers, findings)
-    if "volume" in layout.used:
-        _settle_volume(frame, table, numbers, findings)
-    return frame[~drop].reset_index(drop=True)
-
-
-def _times(table: Table, findings: Findings) -> Times:
-    cells = table.cells(table.layout.used["timestamp"])
-    if table.layout.time_of_day is not None:
-        hours = table.cells(table.layout.time_of_day)
-        cells = [f"{day.strip()} {hour.strip().zfill(5)}" for day, hour in zip(cells, hours, strict=True)]
-    times = read_times(cells)
-    bad = np.isnat(times.utc)
-    if bad.any():
-        wanted = "with an offset, as the others have" if times.zoned else "such as 2024-01-31"
-        text = f"{_examples(cells, bad)} can't be read as a date ({times.form}); expected one {wanted}"
-        findings.settle("unparseable_dates", _lines(table, bad), text)
-    if times.zoned:
-        findings.note("time_zone", "times with an offset", "converted to UTC", [])
-    elif times.form != "ISO 8601":
-        findings.note("time_form", f"times are {times.form}", "read as UTC", [])
-    return times
-
-
-def _numbers(table: Table, findings: Findings) -> Numbers:
-    columns = {name: table.cells(index) for name, index in table.layout.used.items() if name != "timestamp"}
-    if findings.rules.adjusted_prices == "use":
-        columns |= {f"adjusted {name}": table.cells(index) for name, index in table.layout.adjusted.items()}
-    numbers = read_numbers(columns)
-    if numbers.notation:
-        findings.note("number_form", f"numbers with {numbers.notation}", "read", [])
-    return numbers
-
-
-def _with_adjusted(table: Table, numbers: Numbers, findings: Findings) -> dict[str, np.ndarray]:
-    """The values to use by canonical column, plain or adjusted by rule."""
-    layout = table.layout
-    if not layout.adjusted:
-        if findings.rules.adjusted_prices == "use":
-            findings.note("adjusted_prices", "no adjusted columns", "the plain columns are used", [])
-        return numbers.values
-    names = ", ".join(repr(layout.header[index]) for index in layout.adjusted.values())
-    if findings.rules.adjusted_prices == "ignore":
-        text = f"columns {names} beside the plain ones"
-        findings.note("adjusted_prices", text, "ignore: the plain columns are used", [])
-        return numbers.values
-    values = dict(numbers.values)
-    if all(price in layout.adjusted for price in PRICES):
-        values |= {name: numbers.values[f"adjusted {name}"] for name in layout.adjusted}
-        findings.note("adjusted_prices", f"columns {names}", "use: in place of the plain ones", [])
-    elif "close" in layout.adjusted:
-        with np.errstate(divide="ignore", invalid="ignore"):
-            factor = numbers.values["adjusted close"] / numbers.values["close"]
-        values |= {price: values[price] * factor for price in PRICES if price in values}
-        findings.note("adjusted_prices", f"column {names}", "use: all prices scaled by it over the close", [])
-    else:
-        findings.note("adjusted_prices", f"only {names}, no adjusted close", "the plain columns are used", [])
-    return values
-
-
-def _names(table: Table, rules: RepairRules) -> dict[str, str | None]:
-    """The file's names of the columns that were used."""
-    layout = table.layout
-    names = layout.names()
-    if rules.adjusted_prices == "use" and all(price in layout.adjusted for price in PRICES):
-        names |= {name: layout.header[index] for name, index in layout.adjusted.items()}
-    return names
-
-
-def _bad_cells(table: Table, numbers: Numbers, findings: Findings) -> np.ndarray:
-    """Mask of rows with a price that is not a number; they go, or the file is refused."""
-    prices = [name for name in numbers.values if name != "volume"]
-    bad = np.logical_or.reduce([numbers.bad[name] for name in prices])
-    if bad.any():
-        first = next(name for name in prices if numbers.bad[name].any())
-        index = _column(table, first)
-        examples = _examples(table.cells(index), numbers.bad[first])
-        text = f"{examples} in column {table.layout.header[index]!r}; expected a plain number, such as 1234.5"
-        findings.settle("non_numeric_cells", _lines(table, bad), text)
+def _settle_times(table: Table, clock: Clock, findings: Findings) -> np.ndarray:
+    """Mask of rows whose time was not understood."""
+    bad, cells = np.isnat(clock.wall), table.columns[clock.columns[0]]
+    if not bad.any():
+        return bad
+    times = clock.times
+    shown = examples(cells, bad & times.bad if (bad & times.bad).any() else bad)
+    lines = table.lines[bad]
+    if times.doubt:
+        text = f"{shown} can't be read as a date ({times.form}: {times.doubt})"
+        findings.refuse("unparseable_dates", lines, text, f"P{paste('dates', 'day-first')[1:]}, or month-first")
+        return bad
+    word = zone_word(_first_cells(cells, bad))
+    if word:
+        zone = word if "/" in word else "America/New_York"
+        text = f"{shown} can't be read as a date (the zone {word!r} is not known for sure)"
+        remedy = f"Name the zone: {paste('timezone', zone)}"
+        findings.settle("unparseable_dates", lines, text, remedy)
+        return bad
+    wanted = "with an offset, as the others have" if times.zoned else "such as 2024-01-31"
+    text = f"{shown} can't be read as a date ({times.form}); expected one {wanted}"
+    if bad.sum() * 10 > len(bad):
+        text += _pattern_for(_first_cells(cells, bad))
+    repeated = np.isin(cells.take(pa.array(np.flatnonzero(bad))).to_pylist(), [table.header[clock.columns[0]]])
+    if repeated.any():
+        text += " (the header is repeated there)"
+    if len(clock.columns) > 1 and not times.bad[bad].any():
+        text = f"times of day in {layout_name(table, clock.columns[1])!r} can't be read, or do not exist on that day"
+    elif clock.zone not in ("unknown", "UTC") and not times.bad[bad].any():
+        text = f"{shown}: a time that does not exist in {clock.zone}, or that occurs twice there"
+    findings.settle("unparseable_dates", lines, text)
     return bad
 
 
-def _column(table: Table, name: str) -> int:
-    """Index of the column `open`, or of `adjusted open`."""
-    adjusted = name.removeprefix("adjusted ")
-    return table.layout.used[name] if adjusted == name else table.layout.adjusted[adjusted]
+def _pattern_for(cells: Sequence[str]) -> str:
+    """The pattern that would read some cells, as a key; "" where none of the usual ones does."""
+    if all(re.fullmatch(r"[\d.]+[eE]\+?\d+", cell) for cell in cells):
+        return "; Unix times in scientific notation may have lost digits: export them as whole numbers"
+    for pattern in _PATTERNS:
+        if pd.to_datetime(pd.Series(cells), format=pattern, errors="coerce").notna().all():
+            return f"; to read them as {pattern}, {paste('dates', repr(pattern))}"
+    return ""
 
 
-def _settle_volume(frame: pd.DataFrame, table: Table, numbers: Numbers, findings: Findings) -> None:
-    negative = frame["volume"].to_numpy() < 0
-    bad = numbers.bad["volume"] | negative
-    if bad.any():
-        text = f"volume {_examples(table.cells(table.layout.used['volume']), bad)}; expected a number from 0 up"
-        findings.settle("invalid_volume", _lines(table, bad), text)
-        frame.loc[bad, "volume"] = np.nan
-    if numbers.empty["volume"].any():
-        findings.note("volume", "empty volumes", "unknown", _lines(table, numbers.empty["volume"]))
+def _telling_apart(table: Table, lines: np.ndarray, used: set[int]) -> str:
+    """The column that tells rows of one time apart, as a sentence; "" where there is none."""
+    rows = pa.array(np.flatnonzero(np.isin(table.lines, lines)))
+    best: tuple[int, int] | None = None
+    for at, name in enumerate(table.header):
+        if at in used:
+            continue
+        cells = table.columns[at].take(rows)
+        count = len(pc.unique(cells))
+        text = pa.types.is_string(cells.type) and not pc.all(pc.match_substring_regex(cells, r"^[\d.,%+-]*$")).as_py()
+        rank = (
+            3
+            if is_symbol_name(name)
+            else 2
+            if "time" in normal_name(name) or "hour" in normal_name(name)
+            else int(text)
+        )
+        if count > 1 and rank and (best is None or rank > best[0]):
+            best = (rank, at)
+    return f"; the column {layout_name(table, best[1])!r} tells them apart" if best else ""
 
 
-def _lines(table: Table, mask: np.ndarray) -> np.ndarray:
-    return np.array(table.lines)[mask]
+def _names(table: Table, layout: Layout, clock: Clock) -> dict[str, str | None]:
+    """The file's names of the columns that were used; None where there is none."""
+    names: dict[str, str | None] = {
+        "timestamp": " + ".join(layout_name(table, at) for at in clock.columns) if any(table.header) else None
+    }
+    if not any(table.header[at] for at in clock.columns):
+        names["timestamp"] = "(nameless)" if any(table.header) else layout_name(table, clock.columns[0])
+    for name in (*PRICES, "volume", "amount"):
+        names[name] = layout_name(table, layout.used[name]) if name in layout.used else None
+    if layout.added is not None:
+        names["volume"] = f"{names['volume']} + {layout_name(table, layout.added)}"
+    return names
 
 
-def _examples(cells: list[str], mask: np.ndarray) -> str:
-    """The first few different cells under a mask."""
-    found = list(dict.fromkeys(cells[row][:40] for row in np.flatnonzero(mask)))
-    more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
-    return ", ".join(repr(cell) for cell in found[:_SHOWN]) + more
+def _first_cells(cells: pa.Array, mask: np.ndarray) -> Sequence[str]:
+    return [str(cell) for cell in cells.take(pa.array(np.flatnonzero(mask)[:_SHOWN])).to_pylist()]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, get_args
@@ -9,6 +10,9 @@ from typing import Any, Literal, get_args
 from pydantic import BaseModel, ConfigDict, Field
 
 LINES_SHOWN = 20
+# Rules that lose rows; and so few rows that a tenth of them says nothing.
+_LOSING = ("drop-row", "keep-first", "keep-last")
+_FEW = 5
 
 
 class RepairRules(BaseModel):
@@ -94,34 +98,55 @@ class Findings:
 
     Attributes:
         rules: the rules in force.
+        rows: rows below the header; no rule is offered that would drop or merge more than a tenth of them.
         found: findings in the order in which they were made.
+        refused: what refuses the file, a line each.
     """
 
     rules: RepairRules
+    rows: int = 0
     found: list[Finding] = field(default_factory=list)
+    refused: list[str] = field(default_factory=list)
 
-    def note(self, kind: str, detail: str, action: str, lines: Iterable[int] = ()) -> None:
+    def note(self, kind: str, detail: str, action: str, lines: Iterable[int] = ()) -> Finding:
         """Record something that no rule is asked about."""
-        listed = sorted(int(line) for line in lines)
-        self.found.append(Finding(kind, len(listed), listed[:LINES_SHOWN], detail, action))
+        listed = list(lines)
+        first = [int(line) for line in heapq.nsmallest(LINES_SHOWN, listed)]
+        finding = Finding(kind, len(listed), first, detail, action)
+        self.found.append(finding)
+        return finding
 
-    def settle(self, kind: str, lines: Iterable[int], detail: str) -> str:
-        """Record a problem and return the rule for it; a refusal is raised later, with all the others."""
+    def settle(self, kind: str, lines: Iterable[int], detail: str, remedy: str = "") -> str:
+        """Record a problem and return the rule for it; a refusal is raised later, with all the others.
+
+        Args:
+            remedy: what mends it, where it is not the rule of its kind.
+        """
         rule = getattr(self.rules, kind)
-        self.note(kind, detail, rule, lines)
+        if rule == "refuse":
+            self.refuse(kind, lines, detail, remedy)
+        else:
+            self.note(kind, detail, rule, lines)
         return rule
+
+    def refuse(self, kind: str, lines: Iterable[int], detail: str, remedy: str = "") -> None:
+        """Record a problem that refuses the file, whatever the rule of its kind is."""
+        finding = self.note(kind, detail, "refuse", lines)
+        where = f"{lines_text(finding.lines, finding.count)}: " if finding.lines else ""
+        self.refused.append(f"{where}{detail}. {remedy or self._rules_for(finding)}")
 
     def refusal(self) -> str | None:
         """The refused problems as text, one a line, or None where there are none."""
-        refused = [finding for finding in self.found if finding.action == "refuse"]
-        return "\n".join(f"  {self._refusal_line(finding)}" for finding in refused) or None
+        return "\n".join(f"  {line}" for line in self.refused) or None
 
-    def _refusal_line(self, finding: Finding) -> str:
+    def _rules_for(self, finding: Finding) -> str:
         known = get_args(RepairRules.model_fields[finding.kind].annotation)
         choices = [rule for rule in known if rule not in ("refuse", getattr(self.rules, finding.kind))]
-        where = f"{lines_text(finding.lines, finding.count)}: " if finding.lines else ""
-        rule = f"set data.repair.{finding.kind} to {' or '.join(choices)}"
-        return f"{where}{finding.detail}. Mend the file, or {rule}"
+        if finding.count > max(self.rows / 10, _FEW):
+            choices = [rule for rule in choices if rule not in _LOSING]
+        if not choices:
+            return f"Mend the file; these are {finding.count} of {self.rows} rows, too many to drop"
+        return f"Mend the file, or set data.repair.{finding.kind} to {' or '.join(choices)}"
 
 
 def lines_text(lines: list[int], count: int) -> str:

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from greenlight.data.gaps import Frequency
 from greenlight.data.repair import Finding
-from greenlight.data.stored import SCHEMA
+from greenlight.data.stored import SCHEMA, Prices
 from greenlight.data.windows import FEATURES
 from greenlight.files import write_parquet
 
@@ -22,13 +22,17 @@ class Series:
     """The prices of one symbol as read from its file.
 
     Attributes:
-        frame: timestamp (datetime64[ns], UTC without zone, ascending, unique), open, high, low, close, volume
-            (float64; volume NaN where unknown, prices never).
+        frame: timestamp (datetime64[ns], UTC without zone, ascending, unique; as written where the zone is unknown),
+            open, high, low, close, volume, amount (float64; volume and amount NaN where unknown, prices never), wall
+            (datetime64[ns], the clock that the file has) and offset (float64, seconds that it is ahead of UTC; NaN
+            where the zone is unknown).
         findings: what was found in the file and what was done about it.
         columns: the file's name of each canonical column; None where it has none.
         frequency: how often there are rows.
         source: name of the file.
         source_sha256: SHA-256 of the file's bytes.
+        timezone: in words: a name, an offset, several, UTC or `unknown`.
+        ignored: the file's names of the columns that were not used.
     """
 
     frame: pd.DataFrame
@@ -37,12 +41,15 @@ class Series:
     frequency: Frequency
     source: str
     source_sha256: str
+    timezone: str = "unknown"
+    ignored: tuple[str, ...] = ()
 
 
-def series_arrays(frame: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
-    """What `cut_windows` takes: timestamps [rows] datetime64[ns], values [rows, 5] float64 as in FEATURES."""
-    values = frame[list(FEATURES)].to_numpy(dtype=np.float64)
-    return frame["timestamp"].to_numpy().astype("datetime64[ns]"), values
+def series_arrays(frame: pd.DataFrame) -> Prices:
+    """What `cut_windows` takes."""
+    times, wall = (frame[name].to_numpy().astype("datetime64[ns]") for name in ("timestamp", "wall"))
+    values, amount = (frame[names].to_numpy(dtype=np.float64) for names in (list(FEATURES), "amount"))
+    return Prices(times, values, wall, amount)
 
 
 def series_report(series: Series) -> dict[str, Any]:
@@ -54,9 +61,12 @@ def series_report(series: Series) -> dict[str, Any]:
         "rows": len(series.frame),
         "first": _iso(times.iloc[0]),
         "last": _iso(times.iloc[-1]),
+        "timezone": series.timezone,
         "frequency": series.frequency.as_dict(),
         "columns": series.columns,
+        "ignored": list(series.ignored),
         "volume_known": bool(series.frame["volume"].notna().any()),
+        "amount_known": bool(series.frame["amount"].notna().any()),
         "first_close": float(series.frame["close"].iloc[0]),
         "last_close": float(series.frame["close"].iloc[-1]),
         "findings": [finding.as_dict() for finding in series.findings],
@@ -69,5 +79,6 @@ def _iso(time: pd.Timestamp) -> str:
 
 def write_series(path: Path, series: Series) -> None:
     """Write a series atomically as parquet with the canonical schema; its metadata has the source's hash."""
-    table = pa.Table.from_pandas(series.frame, schema=SCHEMA, preserve_index=False)
+    frame = series.frame.rename(columns={"offset": "offset_seconds"})
+    table = pa.Table.from_pandas(frame, schema=SCHEMA, preserve_index=False)
     write_parquet(path, table.replace_schema_metadata({"source_sha256": series.source_sha256}), durable=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -13,18 +14,36 @@ from greenlight.files import read_parquet
 SCHEMA = pa.schema(
     [pa.field("timestamp", pa.timestamp("ns"), nullable=False)]
     + [pa.field(name, pa.float64(), nullable=name == "volume") for name in FEATURES]
+    + [
+        pa.field("amount", pa.float64()),
+        pa.field("wall", pa.timestamp("ns"), nullable=False),
+        pa.field("offset_seconds", pa.float64()),
+    ]
 )
 
 
-def load_series(path: Path) -> tuple[np.ndarray, np.ndarray]:
+class Prices(NamedTuple):
+    """A canonical series as arrays.
+
+    Attributes:
+        timestamps: [rows] datetime64[ns], the instants in UTC, ascending.
+        values: [rows, 5] float64 as in FEATURES; unknown volume is NaN.
+        wall: [rows] datetime64[ns], the clock that the file has, for models with a calendar.
+        amount: [rows] float64, money that was turned over; NaN where unknown.
+    """
+
+    timestamps: np.ndarray
+    values: np.ndarray
+    wall: np.ndarray
+    amount: np.ndarray
+
+
+def load_series(path: Path) -> Prices:
     """Read a canonical series and check it: what `cut_windows` takes.
 
-    Returns:
-        timestamps [rows] datetime64[ns], values [rows, 5] float64 as in FEATURES; unknown volume is NaN.
-
     Raises:
-        ValueError: not parquet, truncated, of another schema, empty, times not ascending, or a price that is
-            not a positive number. It names the file.
+        ValueError: not parquet, truncated, of another schema, empty, times not ascending, a wall clock that is not the
+            instant and the offset, or a price that is not a positive number. It names the file.
         FileNotFoundError: there is no such file.
     """
     if not Path(path).exists():
@@ -36,12 +55,18 @@ def load_series(path: Path) -> tuple[np.ndarray, np.ndarray]:
     if not table.schema.remove_metadata().equals(SCHEMA):
         found = ", ".join(f"{field.name}: {field.type}" for field in table.schema)
         raise ValueError(f"{path}: not a canonical series; its columns are {found}; remove it and run again")
-    times = table.column("timestamp").to_numpy()
+    times, wall = (table.column(name).to_numpy() for name in ("timestamp", "wall"))
     values = np.stack([table.column(name).to_numpy() for name in FEATURES], axis=1)
+    amount, offset = (table.column(name).to_numpy() for name in ("amount", "offset_seconds"))
     problem = _problem(times, values)
+    ahead = np.nan_to_num(offset).astype("timedelta64[s]")
+    if problem is None and not np.array_equal(times + ahead, wall):
+        problem = "its wall clock is not the instant and the offset"
+    if problem is None and ((amount < 0) | np.isinf(amount)).any():
+        problem = "an amount is negative or infinite"
     if problem:
         raise ValueError(f"{path}: not a canonical series; {problem}; remove it and run again")
-    return times, values
+    return Prices(times, values, wall, amount)
 
 
 def _problem(times: np.ndarray, values: np.ndarray) -> str | None:

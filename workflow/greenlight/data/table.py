@@ -1,153 +1,269 @@
-"""From the bytes of a CSV to rows of cells with their line numbers."""
+"""From a price file to columns of cells with their line numbers."""
 
 from __future__ import annotations
 
-import codecs
 import csv
-import io
+import itertools
+import json
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from greenlight.data.columns import Layout, find_layout, normal_name
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet
+
+from greenlight.data.header import WITHIN, Header, delimiter_of, find_header, headerless
+from greenlight.data.names import known
+from greenlight.data.options import ReadingOptions, paste
 from greenlight.data.repair import Findings
+from greenlight.data.source import Source, find_encoding
 from greenlight.errors import UserError
 
-_DELIMITERS = (",", ";", "\t")
-_HEADER_WITHIN = 6
-_HEADER_CHARACTERS = 20_000
-_MAGIC = {
-    b"\x1f\x8b": "gzip",
-    b"PK\x03\x04": "a zip or Excel file",
-    b"PAR1": "parquet",
-    b"\xd0\xcf\x11\xe0": "an Excel file",
-}
+_SAMPLE = 60
+_ROWS_AT_ONCE = 20_000
+_FOOTER_LINES = 5
+_FOOTER = re.compile(r"[^\W\d][^,;]*\s.*|[*#©].*")
+_MARKUP = re.compile(r"(?is)\s*(?:\ufeff)?<(?:!doctype|html|\?xml)")
 
 
 @dataclass(frozen=True)
 class Table:
-    """The rows of a CSV.
+    """The rows of a price file.
 
     Attributes:
-        layout: which column is what.
-        lines: the line number of each row in the file, 1-based.
-        rows: the cells of each row; at least as many as the layout needs.
+        header: name of each column; "" for one without.
+        columns: [rows] cells of each column: text without spaces around it, or values with a type from parquet.
+        lines: line number of each row in the file, 1-based (of a parquet file: number of the row).
+        header_line: line of the names, 0 where the file has no header.
+        delimiter: between the cells; "" in parquet.
+        tickers: symbols that the header's lines name.
     """
 
-    layout: Layout
-    lines: list[int]
-    rows: list[list[str]]
+    header: list[str]
+    columns: list[pa.Array]
+    lines: np.ndarray
+    header_line: int
+    delimiter: str = ","
+    tickers: tuple[str, ...] = ()
 
-    def cells(self, column: int) -> list[str]:
-        """The cells of one column."""
-        return [row[column] for row in self.rows]
 
-
-def read_table(path: Path, raw: bytes, findings: Findings) -> Table:
-    """Split the bytes of a file into rows below its header.
+def read_table(source: Source, symbol: str, options: ReadingOptions, findings: Findings) -> Table:
+    """Split a file into columns below its header.
 
     Raises:
-        UserError: not text, no rows, no header, or columns missing that no rule stands in for.
+        UserError: not text, no rows, or no header where one is needed.
     """
-    text = _decoded(path, raw)
+    if source.parquet:
+        return _read_parquet(source)
+    encoding = find_encoding(source, options.encoding, _names_in)
+    if encoding not in ("utf-8-sig", "utf-8", "utf-16") and options.encoding == "auto":
+        findings.note("encoding", f"text in {encoding}, by the names in its header", "read", [])
+    first = list(itertools.islice(source.lines(encoding), _SAMPLE))
+    text = "".join(first)
     if not text.strip():
-        raise UserError(f"{path}: the file is empty; expected a header and rows of prices")
-    delimiter = _delimiter(text)
-    records = _records(path, text, delimiter)
-    start, header, extra = _header(records, path, findings)
-    lines = [line for line, _ in records[start:]]
-    rows = [row for _, row in records[start:]]
-    header, rows = _aligned(header, rows)
-    layout = find_layout(path, header, rows, findings, first_line=records[start - 1][0])
-    if extra:
-        findings.note("header", extra, "read", [])
-    lines, rows = _without_ragged(lines, rows, len(header), findings)
-    return Table(layout, lines, rows)
+        raise UserError(f"{source.path}: the file is empty; expected a header and rows of prices")
+    if _MARKUP.match(text):
+        raise UserError(f"{source.path}: an HTML page saved as CSV; open the address in a browser to see what it says")
+    if text.lstrip()[:1] in "{[":
+        raise UserError(f"{source.path}: JSON, not CSV; export a table")
+    lines = [line for line in text.splitlines() if line.strip()]
+    delimiter = delimiter_of(lines, lambda line, mark: next(csv.reader([line], delimiter=mark), []))
+    sample = list(itertools.islice(_records(source.path, iter(first), delimiter), _SAMPLE))
+    header = _header(source.path, sample, symbol, options)
+    if header.preamble:
+        findings.note("preamble", "lines before the header", "skipped", header.preamble)
+    if header.lines > 1:
+        findings.note("header", f"{header.lines} lines of header", "read", [])
+    names, nameless, spare = _aligned(header.names, [row for _, row in sample[header.skipped :]])
+    width = len(names) + spare
+    columns, numbers, ragged = _columns(source, encoding, delimiter, header, width)
+    if spare:
+        columns = columns[:-1]
+    del nameless
+    columns, numbers = _without_footer(columns, numbers, ragged, findings)
+    findings.rows = len(numbers) + len(ragged)
+    if ragged:
+        findings.settle("ragged_rows", [line for line, _ in ragged], _ragged_text(width, ragged, names, delimiter))
+    return Table(names, columns, numbers, header.line, delimiter, header.tickers)
 
 
-def _decoded(path: Path, raw: bytes) -> str:
-    for magic, name in _MAGIC.items():
-        if raw.startswith(magic):
-            raise UserError(f"{path}: not text but {name}; export it as CSV")
-    encoding = "utf-8-sig"
-    if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        encoding = "utf-16"
+def _names_in(text: str) -> set[str]:
+    """The known names of columns in the first lines of a text."""
+    cells = re.split("[\r\n\t;|,]", "\n".join(text.splitlines()[:WITHIN]))
+    return {cell for cell in (cell.strip().strip('"') for cell in cells) if cell and known(cell)}
+
+
+def _records(path: Path, lines: Iterator[str], delimiter: str) -> Iterator[tuple[int, list[str]]]:
+    """(line number, cells) of each record that is not blank."""
+    reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=True)
     try:
-        text = raw.decode(encoding)
-    except UnicodeDecodeError as error:
-        line = raw.count(b"\n", 0, error.start) + 1
+        for row in reader:
+            if "".join(row).strip():
+                yield reader.line_num, row
+    except csv.Error as error:
+        raise _not_csv(path, reader.line_num, error) from None
+
+
+def _not_csv(path: Path, line: int, error: Exception) -> UserError:
+    return UserError(f"{path}: line {line} is not CSV ({error}); mend the quotes there")
+
+
+def _header(path: Path, sample: list[tuple[int, list[str]]], symbol: str, options: ReadingOptions) -> Header:
+    if sample and sample[0][1][0].strip().lower().startswith("sep="):
+        rest = _header(path, sample[1:], symbol, options)
+        return Header(rest.names, rest.skipped + 1, rest.preamble, rest.line, rest.lines, rest.tickers)
+    if isinstance(options.header, int):
+        for place, (line, row) in enumerate(sample):
+            if line == options.header:
+                return Header([cell.strip() for cell in row], place + 1, [at for at, _ in sample[:place]], line)
         raise UserError(
-            f"{path}: line {line} is not {encoding.upper().removesuffix('-SIG')} text "
-            f"(byte 0x{raw[error.start]:02x}); save the file as CSV in UTF-8"
-        ) from None
-    if "\0" in text:
-        raise UserError(f"{path}: not text but binary (a zero byte in it); export it as CSV")
+            f"{path}: data.header is {options.header}, and line {options.header} has no text or is far down"
+        )
+    if options.header == "none":
+        found = Header([""] * len(sample[0][1]), 0) if sample else None
+    else:
+        found = find_header(sample, symbol) if sample else None
+    if found is None:
+        # A further look tells where the header may be, but what stands above it is for a person to judge.
+        later = find_header(sample[WITHIN:], symbol) if len(sample) > WITHIN else None
+        hint = ""
+        if later and later.line:
+            hint = (
+                f". Line {later.line} looks like one: {paste('header', str(later.line))}, or remove the lines above it"
+            )
+        elif headerless(sample[1:]):
+            hint = f", or {paste('header', 'none')} with data.columns"
+        shown = ", ".join(repr(cell.strip()[:40]) for cell in sample[0][1][:12]) if sample else "nothing"
+        raise UserError(
+            f"{path}: line {sample[0][0] if sample else 1} has no column of dates (such as Date, timestamp or ds) and "
+            f"no column of closing prices (Close); found columns {shown}. Expected a header such as "
+            f"Date,Open,High,Low,Close,Volume{hint}"
+        )
+    return found
+
+
+def _aligned(names: list[str], rows: list[list[str]]) -> tuple[list[str], bool, int]:
+    """(names, whether a first one without a name was added, how many empty cells each row has at its end)."""
+    if rows and all(len(row) == len(names) + 1 for row in rows):
+        if not any(row[-1].strip() for row in rows):
+            return names, False, 1
+        return ["", *names], True, 0
+    return names, False, 0
+
+
+def _columns(
+    source: Source, encoding: str, delimiter: str, header: Header, width: int
+) -> tuple[list[pa.Array], np.ndarray, list[tuple[int, list[str]]]]:
+    """(columns, line numbers, the rows of another width with their lines); whole chunks at once where they are even."""
+    reader = csv.reader(source.lines(encoding), delimiter=delimiter, skipinitialspace=True)
+    parts: list[list[pa.Array]] = []
+    lines: list[np.ndarray] = []
+    ragged: list[tuple[int, list[str]]] = []
+    skip = header.skipped
+    try:
+        while skip:
+            skip -= bool("".join(next(reader)).strip())
+        while True:
+            before = reader.line_num
+            rows = list(itertools.islice(reader, _ROWS_AT_ONCE))
+            if not rows:
+                break
+            numbers = np.arange(before + 1, before + 1 + len(rows))
+            if reader.line_num != numbers[-1]:
+                numbers = _line_numbers(rows, before)
+            if set(map(len, rows)) != {width} or "" in map(str.strip, map("".join, rows)):
+                kept = []
+                for at, row in enumerate(rows):
+                    if len(row) == width and "".join(row).strip():
+                        kept.append(at)
+                    elif "".join(row).strip():
+                        ragged.append((int(numbers[at]), row))
+                rows, numbers = [rows[at] for at in kept], numbers[kept]
+            if rows:
+                parts.append([pa.array(column, pa.string()) for column in zip(*rows, strict=True)])
+                lines.append(numbers)
+    except csv.Error as error:
+        raise _not_csv(source.path, reader.line_num, error) from None
+    except StopIteration:
+        pass
+    except pa.ArrowException as error:
+        raise UserError(f"{source.path}: its text can't be kept ({error}); save the file as CSV in UTF-8") from None
+    columns = [pa.array([], pa.string())] * width
+    if parts:
+        columns = [pc.utf8_trim_whitespace(pa.concat_arrays(column)) for column in zip(*parts, strict=True)]
+    return columns, np.concatenate(lines) if lines else np.zeros(0, dtype=np.int64), ragged
+
+
+def _line_numbers(rows: list[list[str]], before: int) -> np.ndarray:
+    """Line of the end of each row, where quoted cells have line ends of their own."""
+    ends = [1 + sum(len(re.findall("\r\n|\r|\n", cell)) for cell in row) for row in rows]
+    return before + np.cumsum(ends)
+
+
+def _without_footer(
+    columns: list[pa.Array], lines: np.ndarray, ragged: list[tuple[int, list[str]]], findings: Findings
+) -> tuple[list[pa.Array], np.ndarray]:
+    """The table without the words that some sites put below it; a cut row has no words and stays."""
+    removed = []
+    while len(removed) < _FOOTER_LINES:
+        last = int(lines[-1]) if len(lines) else 0
+        if ragged and ragged[-1][0] > last:
+            cells = [cell.strip() for cell in ragged[-1][1]]
+            if len(cells) > 1 and any(cells[1:]) and not _FOOTER.fullmatch(" ".join(cells)):
+                break
+            if not _FOOTER.fullmatch(cells[0]) or len([cell for cell in cells if re.fullmatch(r"[\d.]+", cell)]) > 1:
+                break
+            removed.append(ragged.pop()[0])
+        elif last and _FOOTER.fullmatch(columns[0][-1].as_py()) and not any(c[-1].as_py() for c in columns[1:]):
+            removed.append(last)
+            columns, lines = [column[:-1] for column in columns], lines[:-1]
+        else:
+            break
+    if removed:
+        findings.note("footer", "words below the rows", "skipped", removed)
+    return columns, lines
+
+
+def _ragged_text(width: int, ragged: list[tuple[int, list[str]]], names: list[str], delimiter: str) -> str:
+    text = f"rows that have not {width} cells as the header has"
+    numbers = len(names) - 1
+    if delimiter == "," and len(ragged) > 5 and all(width < len(row) <= width + numbers for _, row in ragged):
+        text += " (decimal commas in a file whose cells are set apart by commas: export it with semicolons)"
     return text
 
 
-def _delimiter(text: str) -> str:
-    """The delimiter under which the first lines look most like a header of prices."""
-    first = text[:_HEADER_CHARACTERS].splitlines()[:_HEADER_WITHIN]
-    if first[0].strip().lower().startswith("sep=") and first[0].strip()[4:] in _DELIMITERS:
-        return first[0].strip()[4:]
-
-    def score(delimiter: str) -> tuple[int, int]:
-        heads = [next(csv.reader([line], delimiter=delimiter), []) for line in first]
-        return max(_known(head) for head in heads), max(len(head) for head in heads)
-
-    return max(_DELIMITERS, key=score)
-
-
-def _records(path: Path, text: str, delimiter: str) -> list[tuple[int, list[str]]]:
-    """(line number, cells) of each record that is not blank."""
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+def _read_parquet(source: Source) -> Table:
     try:
-        return [(reader.line_num, row) for row in reader if "".join(row).strip()]
-    except csv.Error as error:
-        raise UserError(f"{path}: line {reader.line_num} is not CSV ({error}); mend the quotes there") from None
+        with source.open() as stream:
+            file = pyarrow.parquet.ParquetFile(stream)
+            size = sum(file.metadata.row_group(at).total_byte_size for at in range(file.metadata.num_row_groups))
+            if size > source.largest_mib * 2**20:
+                raise source.too_large(f"{size / 2**20:.0f} MiB of columns")
+            table = file.read()
+    except (pa.ArrowException, OSError) as error:
+        raise UserError(f"{source.path}: not readable as parquet ({error}); write it again") from None
+    if not table.num_columns or not table.num_rows:
+        raise UserError(f"{source.path}: the file is empty; expected rows of prices")
+    index = json.loads((table.schema.metadata or {}).get(b"pandas", b"{}")).get("index_columns", [])
+    names = ["" if re.fullmatch(r"__index_level_\d+__", name) or name is None else name for name in table.column_names]
+    if index and all(isinstance(name, str) for name in index):
+        order = [table.column_names.index(name) for name in index if name in table.column_names]
+        order += [at for at in range(table.num_columns) if at not in order]
+    else:
+        order = list(range(table.num_columns))
+    columns = [_flat(table.column(at)) for at in order]
+    return Table([names[at] for at in order], columns, np.arange(1, table.num_rows + 1), 1, "")
 
 
-def _known(header: list[str]) -> int:
-    """How many names of prices a header has."""
-    names = {normal_name(cell).split(" ")[-1] for cell in header}
-    return len(names & {"open", "high", "low", "close"})
-
-
-def _header(records: list[tuple[int, list[str]]], path: Path, findings: Findings) -> tuple[int, list[str], str]:
-    """(index of the first row, header, what was special about it)."""
-    scores = [_known(row) for _, row in records[:_HEADER_WITHIN]]
-    at = scores.index(max(scores))
-    if at:
-        lines = [line for line, _ in records[:at]]
-        findings.note("preamble", "lines before the header", "skipped", lines)
-    header = [cell.strip() for cell in records[at][1]]
-    below = [[cell.strip() for cell in row] for _, row in records[at + 1 : at + 3]]
-    if header[0].lower() == "price" and len(below) == 2 and below[0][0].lower() == "ticker":
-        tickers = sorted({cell for cell in below[0][1:] if cell})
-        if len(tickers) > 1:
-            raise UserError(
-                f"{path}: line {records[at + 1][0]} names several tickers ({', '.join(tickers[:5])}); "
-                "expected one symbol a file: export each to its own"
-            )
-        if not "".join(below[1][1:]):
-            return at + 3, [below[1][0], *header[1:]], "three header lines (names, ticker, index)"
-    return at + 1, header, ""
-
-
-def _aligned(header: list[str], rows: list[list[str]]) -> tuple[list[str], list[list[str]]]:
-    """Header and rows of one width where every row has one cell more than the header."""
-    if rows and all(len(row) == len(header) + 1 for row in rows):
-        if not any(row[-1].strip() for row in rows):
-            return header, [row[:-1] for row in rows]
-        return ["", *header], rows
-    return header, rows
-
-
-def _without_ragged(
-    lines: list[int], rows: list[list[str]], width: int, findings: Findings
-) -> tuple[list[int], list[list[str]]]:
-    ragged = [line for line, row in zip(lines, rows, strict=True) if len(row) != width]
-    if not ragged:
-        return lines, rows
-    findings.settle("ragged_rows", ragged, f"rows that have not {width} cells as the header has")
-    kept = [(line, row) for line, row in zip(lines, rows, strict=True) if len(row) == width]
-    return [line for line, _ in kept], [row for _, row in kept]
+def _flat(column: pa.ChunkedArray) -> pa.Array:
+    """One array; text of any kind as plain text, decimals as floats."""
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    if pa.types.is_large_string(column.type) or pa.types.is_string(column.type) or pa.types.is_string_view(column.type):
+        column = pc.utf8_trim_whitespace(column.cast(pa.string()).fill_null(""))
+    elif pa.types.is_decimal(column.type):
+        column = column.cast(pa.float64())
+    return column.combine_chunks() if column.num_chunks != 1 else column.chunk(0)

@@ -1,23 +1,57 @@
-"""Times as exports write them."""
+"""Times as exports write them, read form by form: 2024-01-31 and 2023-12-05 are one form, and a column has few.
+
+A form is a cell with 9 for each digit. Each is understood once; its cells are then cut by position as a whole.
+"""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
-_ISO_DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
-_INTEGER = re.compile(r"(\d+)(?:\.0*)?")
-_OFFSET = re.compile(r"(?<=[T ])\d\d(?::?\d\d(?::?\d\d(?:\.\d+)?)?)?\s*(?:Z|[+-]\d\d(?::?\d\d)?)$")
-_OFFSET_ITSELF = re.compile(r"\s*(?:Z|[+-]\d\d(?::?\d\d)?)$")
-_ZONE_WORD = re.compile(r"\s*(UTC|GMT)$")
-_YEAR_FIRST = re.compile(r"(\d{4})[-/.](\d{1,2})[-/.](\d{1,2})(?!\d)(.*)")
-_YEAR_LAST = re.compile(r"(\d{1,2})([-/.])(\d{1,2})\2(\d{4})(?!\d)(.*)")
-_WORDED = ("%b %d, %Y", "%B %d, %Y", "%d-%b-%Y", "%d %b %Y", "%d %B %Y", "%b %d %Y")
-_EPOCH_UNITS = {9: ("s", 10**9), 10: ("s", 10**9), 13: ("ms", 10**6), 15: ("us", 10**3), 16: ("us", 10**3)}
-_EPOCH_UNITS |= {18: ("ns", 1), 19: ("ns", 1)}
+from greenlight.data.epochs import read_integers
+
+_MOST_FORMS = 3000
+_FULL = [
+    "january",
+    "february",
+    "march",
+    "april",
+    "may",
+    "june",
+    "july",
+    "august",
+    "september",
+    "october",
+    "november",
+    "december",
+]
+_MONTHS = {name[:3]: number for number, name in enumerate(_FULL, 1)} | {"sept": 9}
+_MONTHS |= {name: number for number, name in enumerate(_FULL, 1)}
+_WORD = "|".join(sorted(_MONTHS, key=len, reverse=True))
+_DATES = {
+    "year-month-day": r"(?P<y>9999)(?P<s>[-/.])(?P<m>99?)(?P=s)(?P<d>99?)",
+    "last": r"(?P<a>99?)(?P<s>[-/.])(?P<b>99?)(?P=s)(?P<y>9999|99)",
+    "compact": r"(?P<y>9999)(?P<m>99)(?P<d>99)",
+    "month in words": rf"(?P<w>(?i:{_WORD}))\.? (?P<d>99?),? (?P<y>9999)",
+    "day and month in words": rf"(?P<d>99?)(?P<s>[- ])(?P<w>(?i:{_WORD}))(?P=s)(?P<y>9999|99)",
+}
+_SEPARATOR = r"(?:[Tt:]|,? ?- ?|,? )"
+_CLOCK = r"(?P<H>99?)(?::(?P<M>99)(?::(?P<S>99)(?:[.,](?P<f>9{1,9}))?)?)?(?: ?(?P<p>(?i:[ap]\.?m\.?)))?"
+_CLOCK_COMPACT = r"(?P<H>99)(?P<M>99)(?:(?P<S>99)(?:[.,]?(?P<f>9{1,9}))?)?"
+_ZONE = r" ?(?:(?P<z>Z|z|UTC|GMT)?(?:(?P<o>[+-])(?P<oh>99)(?::?(?P<om>99))?)?)"
+_WITH_DATE = [
+    (name, re.compile(f"{date}(?:{_SEPARATOR}(?:{clock}){_ZONE})?"))
+    for name, date in _DATES.items()
+    for clock in ((_CLOCK, _CLOCK_COMPACT) if name == "compact" else (_CLOCK,))
+]
+_OF_DAY = [re.compile(f"{_CLOCK}{_ZONE}"), re.compile(r"(?P<H>99)(?P<M>99)(?:(?P<S>99)(?:[.,](?P<f>9{1,9}))?)?")]
+_NO_TIME = np.datetime64("NaT", "ns")
 
 
 @dataclass(frozen=True)
@@ -25,125 +59,269 @@ class Times:
     """A column of times.
 
     Attributes:
-        utc: [rows] datetime64[ns], NaT where unparseable.
-        wall: [rows] datetime64[ns], the local time that was written; equal to `utc` where no offset was.
-        form: how they are written, such as `ISO 8601`, `Unix milliseconds`, `month/day/year`.
-        zoned: whether the cells have offsets.
+        wall: [rows] datetime64[ns], as written; NaT where it was not understood.
+        offset: [rows] float64, seconds that the clock is ahead of UTC; NaN where no zone was written.
+        form: how they are written, such as `ISO 8601`, `Unix times in ms`, `month/day/year`.
+        doubt: what leaves the order of day and month open, or "".
+        of_day: whether the times have a time of day.
     """
 
-    utc: np.ndarray
     wall: np.ndarray
+    offset: np.ndarray
     form: str
-    zoned: bool
+    doubt: str = ""
+    of_day: bool = False
+
+    @property
+    def bad(self) -> np.ndarray:
+        """Mask of the cells that were not understood."""
+        return np.isnat(self.wall)
+
+    @property
+    def zoned(self) -> bool:
+        """Whether offsets are written."""
+        return bool((~np.isnan(self.offset)).any())
 
 
-def read_times(cells: list[str]) -> Times:
-    """Read a column of times; a time without an offset is taken for UTC.
+def read_times(cells: pa.Array, dates: str = "auto") -> Times:
+    """Read a column of times.
 
-    Understood are ISO 8601, year/month/day, Unix times of one unit (s, ms, us or ns by their length), compact
-    dates (20240131), month/day/year or day/month/year where the column as a whole leaves no doubt which, and
-    English dates in words. Where some cells have an offset and others none, the latter are unparseable.
+    Understood are ISO 8601, year/month/day, month/day/year or day/month/year where the column as a whole leaves no
+    doubt which, compact dates and times (20240131 093000, 202401310930), English dates in words, Unix times from
+    seconds to nanoseconds. Where some cells have an offset and others none, the latter are not understood.
+
+    Args:
+        cells: text without spaces around it, or times and numbers with a type.
+        dates: `data.dates`.
     """
-    cells = [cell.strip() for cell in cells]
-    if cells and _ISO_DAY.fullmatch(cells[0]) and set(map(len, cells)) == {10}:
-        # Plain dates, by far the most frequent form, are read faster by NumPy.
-        try:
-            times = _plausible(np.array(cells, dtype="datetime64[D]").astype("datetime64[ns]"))
-            return Times(times, times, "ISO 8601", False)
-        except ValueError:
-            pass
-    filled = [cell for cell in cells if cell]
-    if filled and sum(_INTEGER.fullmatch(cell) is not None for cell in filled) * 2 > len(filled):
-        return _integers(cells)
-    form = "ISO 8601"
-    if not all(_ISO_DAY.match(cell) for cell in filled):
-        cells, form = _to_iso(cells)
-    if any(cell.endswith(("UTC", "GMT")) for cell in cells):
-        cells = [_ZONE_WORD.sub("Z", cell) for cell in cells]
-    return _iso(cells, form)
+    if not pa.types.is_string(cells.type):
+        return _typed(cells)
+    cells = pc.replace_substring_regex(cells, r"\s+", " ")
+    if "%" in dates:
+        wall = np.array(pd.to_datetime(cells.to_pandas(), format=dates, errors="coerce"), dtype="datetime64[ns]")
+        return Times(_plausible(wall), np.full(len(wall), np.nan), f"dates as {dates}", of_day=_of_day(wall))
+    integers = pc.match_substring_regex(cells, r"^-?\d+(\.0*)?$").to_numpy(zero_copy_only=False)
+    if integers.sum() * 2 > np.count_nonzero(pc.not_equal(cells, "").to_numpy(zero_copy_only=False)):
+        wall, epoch, form = read_integers(cells, integers)
+        known = ~np.isnat(wall)
+        return Times(wall, np.where(known & epoch, 0.0, np.nan), form, of_day=_of_day(wall))
+    return _by_form(cells, dates)
 
 
-def _iso(cells: list[str], form: str) -> Times:
-    # One pass over the text tells whether offsets are possible at all: most files have plain dates.
-    zoned = [False] * len(cells)
-    if any(len(cell) > 12 for cell in cells):
-        zoned = [_OFFSET.search(cell) is not None for cell in cells]
-    utc = _parsed(cells)
-    if not any(zoned):
-        return Times(utc, utc, form, False)
-    wall = _parsed([_strip_offset(cell) for cell in cells])
-    without = ~np.array(zoned, dtype=bool)
-    utc[without], wall[without] = np.datetime64("NaT"), np.datetime64("NaT")
-    return Times(utc, wall, f"{form} with offset", True)
+def _typed(cells: pa.Array) -> Times:
+    if pa.types.is_timestamp(cells.type):
+        zone = cells.type.tz
+        utc = np.array(pc.cast(cells, pa.timestamp("ns"), safe=False).to_numpy(zero_copy_only=False), "datetime64[ns]")
+        if zone is None:
+            return Times(utc, np.full(len(utc), np.nan), "timestamps", of_day=_of_day(utc))
+        local = pd.DatetimeIndex(utc).tz_localize("UTC").tz_convert(zone).tz_localize(None)
+        wall = local.to_numpy().astype("datetime64[ns]")
+        return Times(wall, (wall - utc) / np.timedelta64(1, "s"), f"timestamps of {zone}", of_day=_of_day(wall))
+    if pa.types.is_date(cells.type):
+        wall = np.array(pc.cast(cells, pa.timestamp("ns")).to_numpy(zero_copy_only=False), dtype="datetime64[ns]")
+        return Times(wall, np.full(len(wall), np.nan), "dates")
+    try:
+        whole = pc.cast(cells, pa.int64())
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        nothing = np.full(len(cells), _NO_TIME)
+        return Times(nothing, np.full(len(cells), np.nan), f"values of type {cells.type}")
+    return read_times(pc.cast(whole, pa.string()).fill_null(""))
 
 
-def _strip_offset(cell: str) -> str:
-    return _OFFSET_ITSELF.sub("", cell)
+def _by_form(cells: pa.Array, dates: str) -> Times:
+    groups = by_form(cells)
+    understood = [(rows, text, *_match(form)) for form, rows, text in groups if form]
+    parts = [(rows, text, name, found) for rows, text, name, found in understood if found]
+    names = {name for _, _, name, _ in parts}
+    order, doubt = _order([(text, found) for _, text, name, found in parts if name == "last"], dates)
+    if "last" in names and len(names) > 1 and dates == "auto":
+        doubt = "dates such as 02/01/2024 beside dates of another form"
+    wall, offset = np.full(len(cells), _NO_TIME), np.full(len(cells), np.nan)
+    words = [found["z"] or found["o"] for _, _, _, found in parts]
+    for rows, text, name, found in parts:
+        if name != "last" or not doubt:
+            wall[rows], offset[rows] = _times_of(text, found, order if name == "last" else "")
+    if any(words):
+        wall[np.isnan(offset)] = _NO_TIME
+    form = order if "last" in names and not doubt else ""
+    if doubt:
+        form = "month/day/year or day/month/year, undecidable"
+    elif not form:
+        form = _name_of(parts)
+    wall = _plausible(wall)
+    offset[np.isnat(wall)] = np.nan
+    return Times(wall, offset, f"{form} with offset" if any(words) else form, doubt, _of_day(wall))
 
 
-def _parsed(cells: list[str]) -> np.ndarray:
-    parsed = pd.to_datetime(pd.Series(cells, dtype="str"), format="ISO8601", utc=True, errors="coerce")
-    # A year alone, or a bare number, would be read as a date: a day is the least that is asked for.
-    times = parsed.dt.tz_localize(None).to_numpy().astype("datetime64[ns]").copy()
-    short = np.array([len(cell) < 10 for cell in cells], dtype=bool)
-    times[short] = np.datetime64("NaT")
-    return _plausible(times)
+def by_form(cells: pa.Array) -> list[tuple[str, np.ndarray, np.ndarray]]:
+    """(form, rows, characters [rows of the form, length] uint8) of each form of ASCII cells."""
+    encoded = pc.replace_substring_regex(cells, r"\d", "9").dictionary_encode()
+    forms = encoded.dictionary.to_pylist()
+    which = encoded.indices.to_numpy(zero_copy_only=False)
+    if len(forms) > _MOST_FORMS:
+        return []
+    order = np.argsort(which, kind="stable")
+    bounds = np.searchsorted(which[order], np.arange(len(forms) + 1))
+    groups = []
+    for place, form in enumerate(forms):
+        if form and form.isascii():
+            rows = order[bounds[place] : bounds[place + 1]]
+            whole = len(rows) == len(cells)
+            own = cells if whole else cells.take(pa.array(rows))
+            groups.append((form, rows, _characters(own, len(form))))
+    return groups
+
+
+def _characters(cells: pa.Array, width: int) -> np.ndarray:
+    """[cells, width] the bytes of ASCII cells of one length."""
+    data = cells.buffers()[2]
+    start = np.frombuffer(cells.buffers()[1], dtype=np.int32, count=cells.offset + 1)[cells.offset]
+    return np.frombuffer(data, dtype=np.uint8, count=len(cells) * width, offset=int(start)).reshape(len(cells), width)
+
+
+def _match(form: str) -> tuple[str, re.Match[str] | None]:
+    for name, pattern in _WITH_DATE:
+        if found := pattern.fullmatch(form):
+            return name, found
+    return "", None
+
+
+def _name_of(parts: list[tuple[np.ndarray, np.ndarray, str, re.Match[str]]]) -> str:
+    named = {
+        "ISO 8601" if name == "year-month-day" and found["s"] == "-" else
+        "year month day without separators" if name == "compact" else "other dates"
+        for _, _, name, found in parts
+    }  # fmt: skip
+    return named.pop() if len(named) == 1 else "dates of several forms" if named else "no known form of dates"
+
+
+def _field(text: np.ndarray, found: re.Match[str], name: str) -> np.ndarray:
+    """[cells] int64, the digits of one field; zeros where the form has none."""
+    first, last = found.span(name)
+    value = np.zeros(len(text), dtype=np.int64)
+    for place in range(first, last if first >= 0 else first):
+        value = value * 10 + (text[:, place] - 48)
+    return value
+
+
+def _order(parts: Iterable[tuple[np.ndarray, re.Match[str]]], dates: str) -> tuple[str, str]:
+    """(order of day and month where the year is last, what leaves it open)."""
+    if dates in ("day-first", "month-first"):
+        return ("day/month/year" if dates == "day-first" else "month/day/year"), ""
+    firsts, seconds, years, short, dotted = [], [], [], False, True
+    for text, found in parts:
+        firsts.append(_field(text, found, "a"))
+        seconds.append(_field(text, found, "b"))
+        years.append(_field(text, found, "y"))
+        short |= len(found["y"]) == 2
+        dotted &= found["s"] == "."
+    if not firsts:
+        return "", ""
+    first, second, last = (np.concatenate(each) for each in (firsts, seconds, years))
+    day_first, month_first = (first > 12).any(), (second > 12).any()
+    if dotted and not short and not month_first:
+        return "day/month/year", ""  # nobody writes months first with points
+    if day_first == month_first:
+        return "", "day and month may be either"
+    if short and day_first and second.max() <= 12 and last.max() <= 31 and len(np.unique(first)) <= 2:
+        # 24/01/02 to 24/03/25: the first may be the year.
+        return "", "day, month and year may be in more than one order"
+    return ("day/month/year" if day_first else "month/day/year"), ""
+
+
+def _times_of(text: np.ndarray, found: re.Match[str], order: str) -> tuple[np.ndarray, np.ndarray]:
+    """(wall times, offsets) of the cells of one form."""
+    groups = found.groupdict()
+    year = _field(text, found, "y")
+    if len(groups["y"]) == 2:
+        year = year + np.where(year <= _this_year() % 100 + 1, 2000, 1900)
+    if order:
+        day, month = ("a", "b") if order == "day/month/year" else ("b", "a")
+        day, month = _field(text, found, day), _field(text, found, month)
+    else:
+        day = _field(text, found, "d")
+        word = groups.get("w")
+        month = np.full(len(text), _MONTHS[word.lower()]) if word else _field(text, found, "m")
+    seconds, good = _clock(text, found)
+    date, real = _date(year, month, day)
+    wall = date.astype("datetime64[ns]") + seconds
+    wall[~(good & real)] = _NO_TIME
+    return wall, _offset(text, found)
+
+
+def _this_year() -> int:
+    return int(np.datetime64("now", "Y").astype(int)) + 1970
+
+
+def _date(year: np.ndarray, month: np.ndarray, day: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(dates, mask of those that exist)."""
+    real = (month >= 1) & (month <= 12) & (day >= 1)
+    months = ((year - 1970) * 12 + np.where(real, month, 1) - 1).astype("datetime64[M]")
+    date = months.astype("datetime64[D]") + np.maximum(day - 1, 0)
+    return date, real & (date.astype("datetime64[M]") == months)
+
+
+def _clock(text: np.ndarray, found: re.Match[str]) -> tuple[np.ndarray, np.ndarray]:
+    """(timedelta64[ns] since midnight, mask of those that exist)."""
+    hour, minute, second = (_field(text, found, name) for name in "HMS")
+    half = (found["p"] if "p" in found.re.groupindex else "") or ""
+    good = (hour < 24) & (minute < 60) & (second < 60)
+    if half:
+        good &= (hour >= 1) & (hour <= 12)
+        hour = hour % 12 + (12 if half.lower().startswith("p") else 0)
+    width = len(found["f"] or "")
+    fraction = _field(text, found, "f") * 10 ** (9 - width)
+    total = ((hour * 60 + minute) * 60 + second) * 10**9 + fraction
+    return total.astype("timedelta64[ns]"), good
+
+
+def _offset(text: np.ndarray, found: re.Match[str]) -> np.ndarray:
+    if not (found["z"] or found["o"]):
+        return np.full(len(text), np.nan)
+    seconds = _field(text, found, "oh") * 3600 + _field(text, found, "om") * 60
+    return (-seconds if found["o"] == "-" else seconds).astype(float)
+
+
+def read_times_of_day(cells: pa.Array) -> np.ndarray | None:
+    """[rows] timedelta64[ns] since midnight of 09:30, 9:30 AM, 093000, 0930 or 930; None where they are anything else.
+
+    Cells that are empty or no time are NaT; more than a tenth of them, and it is no column of times of day.
+    """
+    if pa.types.is_time(cells.type):
+        return np.array(pc.cast(pc.cast(cells, pa.time64("ns")), pa.int64()), dtype="timedelta64[ns]")
+    if pa.types.is_integer(cells.type):
+        cells = pc.cast(cells, pa.string()).fill_null("")
+    if not pa.types.is_string(cells.type):
+        return None
+    cells = pc.replace_substring_regex(cells, r"\s+", " ")
+    digits = pc.match_substring_regex(cells, r"^\d{1,6}(\.0)?$")
+    if pc.all(digits).as_py():
+        cells = pc.replace_substring_regex(cells, r"\.0$", "")
+        longest = pc.max(pc.utf8_length(cells)).as_py() or 0
+        if longest <= 2:
+            # 9 and 10 are hours; 0 alone is midnight.
+            cells = pc.binary_join_element_wise(cells, "00", "")
+            longest = 4
+        cells = pc.utf8_lpad(cells, 4 if longest <= 4 else 6, "0")
+    result = np.full(len(cells), np.timedelta64("NaT", "ns"))
+    for form, rows, text in by_form(cells):
+        for pattern in _OF_DAY:
+            found = pattern.fullmatch(form)
+            if found and (":" in form or len(form) >= 4 or (found.groupdict().get("p"))):
+                since, good = _clock(text, found)
+                since[~good] = np.timedelta64("NaT")
+                result[rows] = since
+                break
+    return result if np.isnat(result).sum() * 10 <= len(result) else None
+
+
+def _of_day(wall: np.ndarray) -> bool:
+    known = wall[~np.isnat(wall)]
+    return bool((known != known.astype("datetime64[D]")).any())
 
 
 def _plausible(times: np.ndarray) -> np.ndarray:
-    """Times outside 1800 to 2200 are taken for unparseable."""
+    """Times outside 1800 to 2200 are taken for not understood."""
     outside = (times < np.datetime64("1800-01-01")) | (times >= np.datetime64("2200-01-01"))
-    times[outside] = np.datetime64("NaT")
+    times[outside] = _NO_TIME
     return times
-
-
-def _to_iso(cells: list[str]) -> tuple[list[str], str]:
-    """Rewrite other forms of dates as ISO 8601; what does not fit stays and is found unparseable."""
-    matches = [_YEAR_LAST.fullmatch(cell) for cell in cells]
-    parts = [(int(match[1]), int(match[3])) for match in matches if match]
-    month_first = any(second > 12 for _, second in parts)
-    day_first = any(first > 12 for first, _ in parts)
-    doubtful = bool(parts) and month_first == day_first
-    result = []
-    for cell, match in zip(cells, matches, strict=True):
-        year_first = _YEAR_FIRST.fullmatch(cell)
-        if year_first:
-            result.append(f"{year_first[1]}-{int(year_first[2]):02d}-{int(year_first[3]):02d}{year_first[4]}")
-        elif match and not doubtful:
-            month, day = (match[1], match[3]) if month_first else (match[3], match[1])
-            result.append(f"{match[4]}-{int(month):02d}-{int(day):02d}{match[5]}")
-        else:
-            result.append("ambiguous" if match else _worded(cell))
-    if doubtful:
-        form = "month/day/year or day/month/year, undecidable"
-    elif parts:
-        form = "month/day/year" if month_first else "day/month/year"
-    else:
-        form = "other dates"
-    return result, form
-
-
-def _worded(cell: str) -> str:
-    for form in _WORDED:
-        parsed = pd.to_datetime(cell, format=form, errors="coerce")
-        if not pd.isna(parsed):
-            return parsed.strftime("%Y-%m-%d")
-    return cell
-
-
-def _integers(cells: list[str]) -> Times:
-    """Unix times of one unit, or compact dates."""
-    matches = [_INTEGER.fullmatch(cell) for cell in cells]
-    longest = max(len(match[1]) for match in matches if match)
-    if longest == 8:
-        compact = [
-            f"{cell[:4]}-{cell[4:6]}-{cell[6:8]}" if match else "" for cell, match in zip(cells, matches, strict=True)
-        ]
-        return _iso(compact, "year month day without separators")
-    unit, factor = _EPOCH_UNITS.get(longest, ("", 0))
-    times = np.full(len(cells), np.datetime64("NaT"), dtype="datetime64[ns]")
-    for row, match in enumerate(matches):
-        # A shorter number than the others by more than a digit would be of another unit.
-        if unit and match and len(match[1]) >= longest - 1 and int(match[1]) * factor < 2**63:
-            times[row] = np.datetime64(int(match[1]) * factor, "ns")
-    return Times(times, times, f"Unix times in {unit}" if unit else f"integers of {longest} digits", False)

@@ -22,6 +22,9 @@ class Window:
         context: [context length, 5] float64, the FEATURES in the symbol's own unit; unknown volume is NaN.
         future: [horizon, 5] float64, the rows that follow; its close is the target.
         timestamps: [context length + horizon] datetime64[ns], UTC.
+        wall: [context length + horizon] datetime64[ns], the clock of the exchange, for models with a calendar; None
+            where it is the timestamps'.
+        amount: [context length + horizon] float64, money that was turned over, NaN where unknown; None: unknown.
     """
 
     symbol: str
@@ -29,6 +32,13 @@ class Window:
     context: np.ndarray
     future: np.ndarray
     timestamps: np.ndarray
+    wall: np.ndarray | None = None
+    amount: np.ndarray | None = None
+
+    @property
+    def calendar(self) -> np.ndarray:
+        """[context length + horizon] datetime64[ns], the times by which a model knows hours, days and months."""
+        return self.timestamps if self.wall is None else self.wall
 
     @property
     def key(self) -> str:
@@ -65,12 +75,15 @@ def cut_windows(
     horizon: int,
     count: int,
     not_before: np.datetime64 | None = None,
+    wall: np.ndarray | None = None,
+    amount: np.ndarray | None = None,
 ) -> list[Window]:
     """The last `count` windows of a series whose targets do not overlap, oldest first.
 
     Args:
         timestamps: [rows] datetime64[ns], ascending.
         values: [rows, 5] float64 in the order of FEATURES.
+        wall, amount: [rows] as in Window.
         not_before: targets must begin after this time (rows up to it were trained on).
 
     Returns:
@@ -83,7 +96,10 @@ def cut_windows(
         if start < context_length or (not_before is not None and timestamps[start] <= not_before):
             continue
         first, last = start - context_length, start + horizon
-        windows.append(Window(symbol, len(windows), values[first:start], values[start:last], timestamps[first:last]))
+        own = [None if each is None else each[first:last] for each in (wall, amount)]
+        windows.append(
+            Window(symbol, len(windows), values[first:start], values[start:last], timestamps[first:last], *own)
+        )
     return windows
 
 

@@ -85,10 +85,14 @@ class Plan(Scope):
     @once
     def prepare(self, shard: int) -> Job:
         """Reading the price files of a shard."""
-        evaluation = self.settings.evaluation
+        evaluation, data = self.settings.evaluation, self.settings.data
         return self._start("prepare", shard=shard) | {
             "symbols": {symbol: self.data_hashes[symbol] for symbol in self.shards[shard]},
             "repair": self.settings.data.repair.model_dump(mode="json"),
+            "options": {
+                symbol: data.options_for(symbol).model_dump(mode="json", exclude_defaults=True)
+                for symbol in self.shards[shard]
+            },
             "minimum_rows": evaluation.context_length + evaluation.horizon,
             "versions": provenance.package_versions(provenance.DATA_PACKAGES),
         }

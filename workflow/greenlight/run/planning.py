@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -53,7 +54,11 @@ def make_plan(
     layout = Layout(Path(settings.results_folder))
     check_writable(layout.root)
     wanted = "all" if settings.symbols == "all" else list(settings.symbols)
-    symbols = symbols_in(Path(settings.data_folder), wanted)
+    left_out: list[str] = []
+    data = settings.data
+    symbols = symbols_in(Path(settings.data_folder), wanted, data.names, data.largest_file_mib, left_out)
+    if left_out and not for_a_job:
+        print(_left_out(settings.data_folder, left_out), file=sys.stderr)
     inherited = os.environ.get(PLANNED_DEVICE) if for_a_job else None
     try:
         device, name = json.loads(inherited) if inherited else planned_device(settings.device)
@@ -116,3 +121,11 @@ def withdraw_after(error: UserError, config: Mapping[str, Any], files: Sequence[
     except (UserError, OSError):
         return ""
     return f"{layout.deploy} says now that nothing is decided, until a run finishes"
+
+
+def _left_out(folder: str, names: Sequence[str]) -> str:
+    shown = ", ".join(map(repr, names[:10])) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
+    return (
+        f"{folder}: left out, since their names are no symbols: {shown}. Rename them to <SYMBOL>.csv, or set "
+        f"data.names: `data: {{names: first-word}}`, or `data: {{names: {{{json.dumps(names[0])}: SYMBOL}}}}`"
+    )

@@ -41,8 +41,9 @@ class Candles:
 def prepare(windows: Sequence[Window]) -> Candles:
     """Normalise windows by mean and standard deviation of their whole context, in float32 as published.
 
-    The amount of a candle is its volume times the mean of its four prices. A window whose context has an
-    unknown volume anywhere is treated as the published code treats a missing column: volume and amount are 0.
+    The amount of a candle is the window's own or, where that is unknown, its volume times the mean of its four
+    prices. A window whose context has an unknown volume anywhere is treated as the published code treats a missing
+    column: volume and amount are 0. Stamps are the wall clock's, as the published code reads them from a file.
 
     Raises:
         UserError: a price that is not finite.
@@ -61,7 +62,7 @@ def prepare(windows: Sequence[Window]) -> Candles:
     return Candles(
         np.stack(values),
         np.stack(futures),
-        np.stack([stamps(window.timestamps) for window in windows]),
+        np.stack([stamps(window.calendar) for window in windows]),
         np.stack(means),
         np.stack(deviations),
     )
@@ -76,15 +77,21 @@ def stamps(timestamps: np.ndarray) -> np.ndarray:
     return np.stack((minute % 60, minute // 60 % 24, (day + 3) % 7, of_month, month % 12 + 1), axis=-1)
 
 
-def with_amount(values: np.ndarray, known_until: int) -> np.ndarray:
-    """[rows, 5] prices and volume to [rows, 6] float32 with the amount: volume times the mean of the prices.
+def with_amount(values: np.ndarray, known_until: int, given: np.ndarray | None = None) -> np.ndarray:
+    """[rows, 5] prices and volume to [rows, 6] float32 with the amount: the given one, else volume times mean price.
 
-    Volume and amount are 0 where the volume of the first `known_until` rows is unknown anywhere.
+    Volume and amount, also a given one, are 0 where the volume of the first `known_until` rows is unknown anywhere.
+
+    Args:
+        given: [rows] amounts, NaN where unknown; None where the file has none.
     """
     rows = np.array(values, dtype=np.float64)
-    if not np.isfinite(rows[:known_until, _VOLUME]).all():
+    known = bool(np.isfinite(rows[:known_until, _VOLUME]).all())
+    if not known:
         rows[:, _VOLUME] = 0.0
     amount = rows[:, _VOLUME] * rows[:, :_PRICES].mean(axis=1)
+    if given is not None and known:
+        amount = np.where(np.isnan(given), amount, given)
     # Column by column in memory, as a data frame's values are: float32 sums depend on the order.
     return np.asfortranarray(np.column_stack((rows, amount)), dtype=np.float32)
 
@@ -97,7 +104,7 @@ def _checked(window: Window) -> np.ndarray:
             f"window {window.key}: a price in its context is not a finite number, first at "
             f"{window.timestamps[faulty.argmax()]}; mend or drop that row"
         )
-    return with_amount(np.concatenate((window.context, window.future)), window.context_length)
+    return with_amount(np.concatenate((window.context, window.future)), window.context_length, window.amount)
 
 
 def _normalise(rows: np.ndarray, mean: np.ndarray, deviation: np.ndarray) -> np.ndarray:

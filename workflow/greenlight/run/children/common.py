@@ -74,12 +74,14 @@ def load(request: Request, variant: str, dtype: str | None = None, **settings: A
 
 def windows_of(request: Request, symbol: str) -> list[Window]:
     """The evaluation windows of a symbol."""
-    timestamps, values = load_series(Path(request["series"][symbol]))
+    prices = load_series(Path(request["series"][symbol]))
     until = request["not_before"].get(symbol)
     return cut_windows(
         symbol,
-        timestamps,
-        values,
+        prices.timestamps,
+        prices.values,
+        wall=prices.wall,
+        amount=prices.amount,
         context_length=request["context_length"],
         horizon=request["horizon"],
         count=request["windows"],

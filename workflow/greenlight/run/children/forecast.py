@@ -173,10 +173,14 @@ def _affine(
 
 
 def _in_unit(window: Window, factor: float, shift: float) -> Window:
-    """The window with its prices times `factor` plus `shift`; volumes stay."""
+    """The window with its prices times `factor` plus `shift`; volumes stay, amounts follow the prices."""
     prices = np.array([name != "volume" for name in FEATURES])
     factors, shifts = np.where(prices, factor, 1.0), np.where(prices, shift, 0.0)
-    return replace(window, context=window.context * factors + shifts)
+    amount = window.amount
+    if amount is not None:
+        volume = np.concatenate((window.context, window.future))[:, FEATURES.index("volume")]
+        amount = amount * factor + (volume * shift if shift else 0.0)
+    return replace(window, context=window.context * factors + shifts, amount=amount)
 
 
 if __name__ == "__main__":

@@ -44,7 +44,7 @@ def expect(layout: Layout, job: Job, options: argparse.Namespace) -> None:
 def _symbol(layout: Layout, job: Job, symbol: str, trained_until: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
     """Number of windows and data hash of a symbol."""
     evaluation = job["evaluation"]
-    timestamps, values = load_series(layout.series(symbol))
+    timestamps, values, *_ = load_series(layout.series(symbol))
     counts = {}
     for model in job["models"]:
         until = trained_until[model].get(symbol)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from greenlight.data.options import ReadingOptions
 from greenlight.data.reader import read_series
 from greenlight.data.repair import RepairRules
 from greenlight.data.series import series_report, write_series
@@ -16,13 +17,14 @@ from greenlight.run.command import run_stage
 from greenlight.run.job import Job
 
 
-def prepare(layout: Layout, job: Job, options: argparse.Namespace) -> None:
+def prepare(layout: Layout, job: Job, arguments: argparse.Namespace) -> None:
     """Read every file of the shard; all mistakes of all files are told in one message."""
     rules = RepairRules.model_validate(job["repair"])
     mistakes = []
-    for symbol, file in zip(sorted(job["symbols"]), options.files, strict=True):
+    for symbol, file in zip(sorted(job["symbols"]), arguments.files, strict=True):
         try:
-            series = read_series(Path(file), rules, job["minimum_rows"])
+            options = ReadingOptions.model_validate(job["options"][symbol])
+            series = read_series(Path(file), rules, job["minimum_rows"], options, symbol)
         except UserError as error:
             mistakes.append(str(error))
             continue

@@ -42,6 +42,15 @@ def test_quantiles_are_a_forecast(windows):
     assert problem_with(quantiles(), windows, 16, LEVELS) == ""
 
 
+def test_quantiles_of_a_model_whose_quantiles_may_cross(windows):
+    crossed = quantiles()
+    crossed[0, [0, 1], 1] = crossed[0, [1, 0], 1]
+    assert "cross at 1 places" in problem_with(crossed, windows, 16, LEVELS)
+    assert problem_with(crossed, windows, 16, LEVELS, crossing=True) == ""
+    crossed[1] = crossed[1, ::-1]
+    assert problem_with(crossed, windows, 16, LEVELS, True) == "window PRACTICE1/0: its quantiles descend"
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [

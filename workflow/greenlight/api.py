@@ -94,10 +94,13 @@ class Forecast:
         levels: levels of the quantiles, ascending, DECILES among them; empty for sample paths.
         random: whether a forecast depends on random numbers. Checks that ask for another seed are not applicable to a
             model whose forecasts do not.
+        crossing: whether quantiles may cross, as those of a model that predicts each by itself do. Where they must not,
+            a forecast whose quantiles cross is a failed one.
     """
 
     levels: tuple[float, ...] = ()
     random: bool = True
+    crossing: bool = False
 
     def __post_init__(self) -> None:
         if not self.levels:

@@ -195,7 +195,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, default=Path("trainingdata"), help="folder with one CSV a symbol")
     parser.add_argument("--output", type=Path, default=CHECKPOINTS / "chronos-2", help="folder of the checkpoint")
-    parser.add_argument("--steps", type=int, default=2000)
+    parser.add_argument("--steps", type=int, default=3000)
     parser.add_argument("--seed", type=int, default=20261128)
     parser.add_argument("--share", type=float, default=0.65, help="share of each symbol's rows to train on")
     arguments = parser.parse_args()

@@ -90,17 +90,24 @@ def _weights(levels: Sequence[float]) -> np.ndarray:
     return weights
 
 
-def problem_with(samples: np.ndarray, windows: Sequence[Window], count: int, levels: Sequence[float] = ()) -> str:
+def problem_with(
+    samples: np.ndarray,
+    windows: Sequence[Window],
+    count: int,
+    levels: Sequence[float] = (),
+    crossing: bool = False,
+) -> str:
     """Why sampled paths or quantiles can't be a forecast, in words; empty where they can.
 
     Args:
         samples: what a forecaster returned for `windows`.
         count: sample paths that were asked for.
         levels: of the quantiles; empty for sample paths.
+        crossing: whether quantiles may cross at single steps.
 
     Found are a wrong shape or number format, values that are not finite, all values equal although the contexts are
     not, sample paths that are all the same although the context varies (one draw used for every sample), and quantiles
-    that cross.
+    that cross: any that do, or where that may be, a window whose first decile is above its last one on average.
     """
     rows = "levels" if levels else "samples"
     count = len(levels) or count
@@ -123,6 +130,10 @@ def problem_with(samples: np.ndarray, windows: Sequence[Window], count: int, lev
     if same:
         what = "quantiles" if levels else "sample paths"
         return f"all {count} {what} are equal in {len(same)} of {len(windows)} windows, first {same[0]}"
+    if levels and crossing:
+        low, high = (list(levels).index(level) for level in (QUANTILES[0], QUANTILES[-1]))
+        turned = np.flatnonzero((samples[:, high] - samples[:, low]).mean(axis=-1) < 0)
+        return f"window {windows[turned[0]].key}: its quantiles descend" if turned.size else ""
     if levels and (crossed := np.argwhere(np.diff(samples, axis=1) < 0)).size:
         window, level, step = (int(i) for i in crossed[0])
         return (

@@ -141,6 +141,7 @@ class Plan(Scope):
             "truth": dict(plugin.truth),
             "levels": list(plugin.forecast.levels),
             "random": plugin.forecast.random,
+            "crossing": plugin.forecast.crossing,
             "checkpoints": self._checkpoints(model),
             "settings": settings.own(),
             "seed": shared.seed,

@@ -73,10 +73,9 @@ class Pass(nn.Module):
         cos, sin = network.cos[positions], network.sin[positions]
         among_tokens = _bias(seen, network.dtype)[:, None, None]
         among_rows = self._among_rows(seen) if room.grouped else None
-        for number, block in enumerate(network.blocks):
-            last = number == len(network.blocks) - 1
+        for block in network.blocks:
             # Of the last layer only the patches to forecast are looked at.
-            hidden = block.over_time(hidden, future if last else room.tokens, among_tokens, cos, sin)
+            hidden = block.over_time(hidden, future, among_tokens, cos, sin)
             bias = None if among_rows is None else among_rows[-hidden.shape[1] :]
             hidden = block.feed_forward(block.among_rows(hidden, bias))
         self.quantiles.copy_(network.head(network.norm(hidden)))
@@ -183,7 +182,8 @@ class Chronos2Engine:
             )
         longest = max(one.shape[-1] for one in contexts)
         filled = [
-            functional.pad(one.to(self._dtype), (longest - one.shape[-1], 0), value=torch.nan) for one in contexts
+            one if one.shape[-1] == longest else functional.pad(one, (longest - one.shape[-1], 0), value=torch.nan)
+            for one in contexts
         ]
         sizes = [len(one) for one in contexts]
         return list(self._rows(torch.cat(filled), sizes, horizon).split(sizes))

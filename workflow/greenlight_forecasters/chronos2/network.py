@@ -50,19 +50,25 @@ class Block(nn.Module):
     """One layer: attention over time, attention among the rows of a group at each token, feed-forward.
 
     Attributes:
+        time_all, time_query, time_keys_values: queries, keys and values as one product; in the last layer, where only
+            some tokens ask, as two.
         alone: the values and the output of the attention among rows as one product, for rows that attend to
             themselves only: their attention is 1.
     """
 
-    def __init__(self, dimensions: Dimensions) -> None:
+    def __init__(self, dimensions: Dimensions, last: bool) -> None:
         super().__init__()
+        self.last = last
         width, inner = dimensions.d_model, dimensions.num_heads * dimensions.d_kv
         self.heads = dimensions.num_heads
         self.time_norm, self.group_norm, self.forward_norm = (
             Norm(width, dimensions.layer_norm_epsilon) for _ in range(3)
         )
-        self.time_query = nn.Linear(width, inner, bias=False)
-        self.time_keys_values = nn.Linear(width, 2 * inner, bias=False)
+        if last:
+            self.time_query = nn.Linear(width, inner, bias=False)
+            self.time_keys_values = nn.Linear(width, 2 * inner, bias=False)
+        else:
+            self.time_all = nn.Linear(width, 3 * inner, bias=False)
         self.time_output = nn.Linear(inner, width, bias=False)
         self.group_all = nn.Linear(width, 3 * inner, bias=False)
         self.group_output = nn.Linear(inner, width, bias=False)
@@ -71,7 +77,7 @@ class Block(nn.Module):
         self.down = nn.Linear(dimensions.d_ff, width, bias=False)
 
     def over_time(self, hidden: Tensor, asking: int, bias: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-        """The last `asking` tokens after attention to all tokens, [R, asking, width].
+        """The tokens after attention to all tokens: [R, T, width], of the last layer the last `asking` of them.
 
         Args:
             hidden: [R, T, width].
@@ -79,12 +85,16 @@ class Block(nn.Module):
             cos, sin: [T, d].
         """
         normed = self.time_norm(hidden)
-        queries = self.time_query(normed[:, -asking:]).unflatten(-1, (self.heads, -1)).transpose(1, 2)
-        keys, values = self.time_keys_values(normed).unflatten(-1, (2, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        queries = rotate(queries, cos[-asking:], sin[-asking:])
-        keys = rotate(keys, cos, sin)
+        if self.last:
+            hidden, own_cos, own_sin = hidden[:, -asking:], cos[-asking:], sin[-asking:]
+            products = self.time_query(normed[:, -asking:]), *self.time_keys_values(normed).chunk(2, dim=-1)
+        else:
+            own_cos, own_sin = cos, sin
+            products = self.time_all(normed).chunk(3, dim=-1)
+        queries, keys, values = (one.unflatten(-1, (self.heads, -1)).transpose(1, 2) for one in products)
+        queries, keys = rotate(queries, own_cos, own_sin), rotate(keys, cos, sin)
         attended = functional.scaled_dot_product_attention(queries, keys, values, attn_mask=bias, scale=1.0)
-        return hidden[:, -asking:] + self.time_output(attended.transpose(1, 2).flatten(-2))
+        return hidden + self.time_output(attended.transpose(1, 2).flatten(-2))
 
     def among_rows(self, hidden: Tensor, bias: Tensor | None) -> Tensor:
         """hidden [R, tokens, width] after attention among the rows of each group at the same token.
@@ -119,7 +129,8 @@ class Network(nn.Module):
         width, patch = dimensions.d_model, dimensions.patch
         self.register = nn.Parameter(torch.zeros(width))
         self.embedding = Residual(3 * patch, dimensions.d_ff, width)
-        self.blocks = nn.ModuleList(Block(dimensions) for _ in range(dimensions.num_layers))
+        last = dimensions.num_layers - 1
+        self.blocks = nn.ModuleList(Block(dimensions, number == last) for number in range(dimensions.num_layers))
         self.norm = Norm(width, dimensions.layer_norm_epsilon)
         self.head = Residual(width, dimensions.d_ff, len(dimensions.quantiles) * patch)
 
@@ -151,7 +162,8 @@ class Network(nn.Module):
         state |= _residual("embedding", "input_patch_embedding", tensors)
         state |= _residual("head", "output_patch_embedding", tensors)
         for index in range(dimensions.num_layers):
-            state |= _block(f"blocks.{index}", f"encoder.block.{index}.layer", tensors)
+            last = index == dimensions.num_layers - 1
+            state |= _block(f"blocks.{index}", f"encoder.block.{index}.layer", tensors, last)
         network.load_state_dict(state)
         return network.to(device).requires_grad_(False).eval()._with_tables()
 
@@ -201,14 +213,12 @@ def _residual(name: str, published: str, tensors: Mapping[str, Tensor]) -> dict[
     return state
 
 
-def _block(name: str, published: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _block(name: str, published: str, tensors: Mapping[str, Tensor], last: bool) -> dict[str, Tensor]:
     time, group = (
         {key: tensors[f"{published}.{layer}.self_attention.{key}.weight"] for key in "qkvo"} for layer in (0, 1)
     )
     weights = {
         "time_norm": tensors[f"{published}.0.layer_norm.weight"],
-        "time_query": time["q"],
-        "time_keys_values": torch.cat([time["k"], time["v"]]),
         "time_output": time["o"],
         "group_norm": tensors[f"{published}.1.layer_norm.weight"],
         "group_all": torch.cat([group["q"], group["k"], group["v"]]),
@@ -218,4 +228,8 @@ def _block(name: str, published: str, tensors: Mapping[str, Tensor]) -> dict[str
         "up": tensors[f"{published}.2.mlp.wi.weight"],
         "down": tensors[f"{published}.2.mlp.wo.weight"],
     }
+    if last:
+        weights |= {"time_query": time["q"], "time_keys_values": torch.cat([time["k"], time["v"]])}
+    else:
+        weights["time_all"] = torch.cat([time["q"], time["k"], time["v"]])
     return {f"{name}.{key}.weight": weight for key, weight in weights.items()}

@@ -11,4 +11,4 @@ from greenlight.run.children.common import Request
 
 def problem_of(request: Request, output: np.ndarray, windows: list[Window]) -> str:
     """Why what a forecaster of the request's model returned can't be a forecast, in words; empty where it can."""
-    return problem_with(output, windows, request["samples"], request["levels"])
+    return problem_with(output, windows, request["samples"], request["levels"], request["crossing"])

@@ -23,7 +23,7 @@ from greenlight.report.findings import (
     not_measured,
     same_modes,
 )
-from greenlight.report.reading import Reader, at, trials_of
+from greenlight.report.reading import Reader, at, code_rows, trials_of
 from greenlight.report.symbols import SymbolRow, SymbolScores, extremes, symbol_rows, symbol_scores
 from greenlight.report.variants import Comparison, VariantRow, comparisons, gate_word, variant_row
 from greenlight.variants import Variant
@@ -152,7 +152,8 @@ class Facts:
         changes: the checks against the baselines; baselines: what differs, number by number.
         blocking, warnings, undecided: the checks that stop a variant, those that warn, and those that are inconclusive
             and stop nothing.
-        provenance: (label, value) pairs; versions, weights: the same for packages and checkpoints.
+        provenance: (label, value) pairs; versions, weights: the same for packages, and for checkpoints
+            and other people's code.
         problems: what could not be read.
     """
 
@@ -219,7 +220,7 @@ def gather(layout: Layout) -> Facts:
         unmeasured=tuple(not_measured(judged, expected, _cuda_graphs(records))),
         provenance=tuple(_provenance(expected, jobs, data, _results_of(records, "time"))),
         versions=tuple(_versions(jobs)),
-        weights=tuple(weights),
+        weights=(*weights, *code_rows(_flat(records))),
         problems=tuple(reader.problems),
     )
 
@@ -352,7 +353,7 @@ def _weights(reader: Reader, layout: Layout, models: list[str]) -> list[tuple[st
         for role, value in sorted(at(record, "hashes", kind=dict, default={}).items()):
             own = at(sources, role, kind=list, default=[])
             told = "@".join(str(part) for part in own if part)
-            found.append((f"{model} {role}", f"{told}, SHA-256 {str(value)[:16]}" if told else str(value)[:16]))
+            found.append((f"Weights of {model} {role}", f"{told}, SHA-256 {str(value)[:16]}" if told else str(value)[:16]))
     return found
 
 

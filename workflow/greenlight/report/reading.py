@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -86,3 +86,15 @@ def trials_of(record: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     for trial in at(record, "trials", kind=list, default=[]):
         if isinstance(trial, dict):
             yield trial
+
+
+def code_rows(records: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
+    """(implementation and package, where it lies and its hash) of other people's code that forecasts were made with."""
+    found: dict[tuple[str, str], None] = {}
+    for record in records:
+        job = at(record, "job", kind=dict, default={})
+        for trial in trials_of(record) if job.get("stage") == "predict" else ():
+            for name, run in at(trial, "code_run", kind=dict, default={}).items():
+                told = f"{at(run, 'path', default='')}, SHA-256 of its files {at(run, 'hash', default='')}"
+                found[f"Code of {job.get('model')} {job.get('implementation')}: {name}", told] = None
+    yield from found

@@ -353,7 +353,8 @@ def _weights(reader: Reader, layout: Layout, models: list[str]) -> list[tuple[st
         for role, value in sorted(at(record, "hashes", kind=dict, default={}).items()):
             own = at(sources, role, kind=list, default=[])
             told = "@".join(str(part) for part in own if part)
-            found.append((f"Weights of {model} {role}", f"{told}, SHA-256 {str(value)[:16]}" if told else str(value)[:16]))
+            told = f"{told}, SHA-256 {str(value)[:16]}" if told else str(value)[:16]
+            found.append((f"Weights of {model} {role}", told))
     return found
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 
@@ -30,6 +30,10 @@ class Candles:
     stamps: np.ndarray
     mean: np.ndarray
     deviation: np.ndarray
+
+    def __getitem__(self, rows: slice) -> Candles:
+        """Some of the windows."""
+        return Candles(*(getattr(self, field.name)[rows] for field in fields(self)))
 
     def restore(self, normalised: np.ndarray, feature: int) -> np.ndarray:
         """Normalised values of one feature [windows, ...] in the symbols' own unit, float64."""

@@ -131,15 +131,26 @@ class Filter(nn.Module):
 
     def __init__(self, sampling: Sampling, device: torch.device, dtype: torch.dtype) -> None:
         super().__init__()
+        for name in ("temperature", "limit"):
+            self.register_buffer(name, torch.zeros((), device=device, dtype=dtype))
+        self.register_buffer("by_count", torch.zeros((), device=device, dtype=torch.bool))
+        self.digit_bits = 1 if device.type == "cuda" else 2
+        self.sampling: Sampling | None = None
+        self.use(sampling)
+
+    def use(self, sampling: Sampling) -> None:
+        """Draw like this from now on; nothing is compiled for it."""
+        if sampling == self.sampling:
+            return
         limit = math.inf
         if sampling.top_k > 0:
             limit = sampling.top_k - 0.5
         elif sampling.top_p < 1:
             limit = sampling.top_p
-        for name, value in (("temperature", sampling.temperature), ("limit", limit)):
-            self.register_buffer(name, torch.tensor(value, device=device, dtype=dtype))
-        self.register_buffer("by_count", torch.tensor(sampling.top_k > 0, device=device))
-        self.digit_bits = 1 if device.type == "cuda" else 2
+        self.temperature.fill_(sampling.temperature)
+        self.limit.fill_(limit)
+        self.by_count.fill_(sampling.top_k > 0)
+        self.sampling = sampling
 
     def forward(self, logits: Tensor) -> Tensor:
         """[..., classes] to the distribution [..., classes] that a token is drawn from."""

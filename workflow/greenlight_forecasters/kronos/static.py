@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -19,7 +19,7 @@ from greenlight_forecasters.kronos.config import CLOSE
 from greenlight_forecasters.kronos.decoder import REPLAYED, Shape, StaticDecoder
 from greenlight_forecasters.kronos.forecaster import KronosForecaster, as_array, probed
 from greenlight_forecasters.kronos.joined import JoinedNetwork
-from greenlight_forecasters.kronos.sampling import fill_noise
+from greenlight_forecasters.kronos.sampling import Sampling, fill_noise
 from greenlight_forecasters.kronos.static_tokenizer import PathDecoder
 
 Tokens = tuple[Tensor, ...]
@@ -28,6 +28,10 @@ _PREFIX_STEP = 64
 _SUFFIX_STEP = 32
 # Sliding windows at once where kernels are launched; a CPU's caches hold no more than one (docs/kronos.md).
 _SERIES_PER_BATCH = 16
+# Rows of context that there is room for where a context was longer than one before it.
+_ROOM_TO_GROW = 256
+# Shapes whose buffers and programs are kept.
+_KEPT = 8
 
 
 @dataclass(frozen=True)
@@ -67,9 +71,12 @@ class KronosStatic(KronosForecaster):
     It may be called from many threads, whose calls then wait for each other, and in any state of torch (`CallGuard`).
 
     Windows run in batches of at most `windows_per_batch`; where the context slides, in batches of at most
-    `series_per_batch` series. Each shape (windows, series, samples, and context and horizon rounded up) is a
-    graph of its own; the buffers of the latest are kept. Memory beyond the weights is the cache:
+    `series_per_batch` series. Each shape (windows, series, samples, and context and horizon rounded up) has graphs
+    of its own; the latest are kept. Memory beyond the weights is the cache of each:
     2 * (layers + 1) * width values for each prefix slot of a series and each suffix slot of a sample.
+
+    Attributes:
+        admit: asked, with the shape in words, whether code for a new shape is compiled; eager code runs otherwise.
     """
 
     implementation: ClassVar[str] = "static"
@@ -84,6 +91,8 @@ class KronosStatic(KronosForecaster):
         self.guard = CallGuard(self.device, {"network": self.network, **tokenizers})
         self.decoder: StaticDecoder | None = None
         self.programs: dict[str, Callable[[], None]] = {}
+        self._kept: dict[Shape, tuple[StaticDecoder, dict[str, Callable[[], None]]]] = {}
+        self.admit: Callable[[str], bool] = lambda shape: True
         self.samples = 1
 
     @classmethod
@@ -96,7 +105,7 @@ class KronosStatic(KronosForecaster):
         """Have prefill and decode steps compiled, each as one graph."""
         with self.guard.rebuilding():
             self.mode = mode
-            self.decoder = None
+            self._kept.clear()
 
     def changes(self) -> dict[str, str]:
         """See `Forecaster.changes`."""
@@ -108,20 +117,12 @@ class KronosStatic(KronosForecaster):
 
         A sample is NaN throughout where a logit that it was drawn from, or the tokenizer's output, was not finite.
         """
-        context, horizon = self.check(windows)
-        first = max(0, context + horizon - self.settings.max_context)
+        self.check(windows)
         self.samples = samples
         paths = []
         for batch in self._batches(windows):
-            candles = prepare(batch)
             known, drawn = self.sample(batch, samples, seed)
-            seen = tuple(tokens[:, first:] for tokens in known)
-            usable = self.decoder.usable[: len(batch), :, None]
-            values = self.path_decoder(seen, drawn)[..., CLOSE].to(torch.float32)
-            values = values.masked_fill(~usable, torch.nan)
-            paths.append(candles.restore(values.cpu().numpy(), CLOSE))
-            if not np.isfinite(paths[-1]).all():
-                self.decoder.clear()
+            paths.append(prepare(batch).restore(self._decoded(known, drawn)[..., CLOSE], CLOSE))
         return np.concatenate(paths)
 
     @guarded
@@ -132,14 +133,50 @@ class KronosStatic(KronosForecaster):
             s1 and s2 of the contexts [windows, context length], and the drawn ones [windows, samples, horizon].
         """
         context, horizon = self.check(windows)
-        candles = prepare(windows)
         plan = Plan.make(context, horizon, self.settings.max_context)
         decoder = self._decoder_for(len(windows), plan, samples)
+        decoder.filter.use(self.sampling)
+        fill_noise(decoder.noise[: len(windows), :horizon], windows, seed)
+        return self._draw(decoder, plan, prepare(windows))
+
+    @guarded
+    def paths(self, candles: Candles, noise: Tensor, samples: int, sampling: Sampling) -> np.ndarray:
+        """Sampled candles, normalised: [windows, samples, horizon, 6] float32, the FEATURES; NaN as in `forecast`.
+
+        Args:
+            candles: of which the truth is not read.
+            noise: [windows, horizon, noise_size] exponential random numbers, as `fill_noise` makes them.
+            sampling: how tokens are drawn in this call.
+        """
+        windows, horizon = noise.shape[:2]
+        plan = Plan.make(candles.values.shape[1], horizon, self.settings.max_context)
+        paths = []
+        for first in range(0, windows, self.settings.windows_per_batch):
+            rows = slice(first, first + self.settings.windows_per_batch)
+            decoder = self._decoder_for(len(noise[rows]), plan, samples)
+            decoder.filter.use(sampling)
+            decoder.noise[: len(noise[rows]), :horizon] = noise[rows]
+            paths.append(self._decoded(*self._draw(decoder, plan, candles[rows])))
+        return np.concatenate(paths)
+
+    def _draw(self, decoder: StaticDecoder, plan: Plan, candles: Candles) -> tuple[Tokens, Tokens]:
+        """See `sample`; the noise lies in the decoder."""
         known, usable = self.encode(candles)
         decoder.begin(usable, forced=False)
-        fill_noise(decoder.noise[: len(windows), :horizon], windows, seed)
         self._loop(decoder, plan, candles, known)
-        return known, tuple(part[: len(windows), :, 1 : horizon + 1].clone() for part in (decoder.s1, decoder.s2))
+        windows = len(candles.values)
+        return known, tuple(part[:windows, :, 1 : plan.horizon + 1].clone() for part in (decoder.s1, decoder.s2))
+
+    def _decoded(self, known: Tokens, drawn: Tokens) -> np.ndarray:
+        """Normalised candles of what the decoder at hand has drawn, [windows, samples, horizon, 6] float32."""
+        windows, context, horizon = len(known[0]), known[0].shape[1], drawn[0].shape[2]
+        first = max(0, context + horizon - self.settings.max_context)
+        seen = tuple(tokens[:, first:] for tokens in known)
+        values = self.path_decoder(seen, drawn).to(torch.float32)
+        values = values.masked_fill(~self.decoder.usable[:windows, :, None, None], torch.nan).cpu().numpy()
+        if not np.isfinite(values).all():
+            self.decoder.clear()
+        return values
 
     @guarded
     def probe(self, windows: Sequence[Window]) -> dict[str, np.ndarray]:
@@ -189,26 +226,43 @@ class KronosStatic(KronosForecaster):
             yield windows[first : first + self.settings.windows_per_batch]
 
     def _decoder_for(self, windows: int, plan: Plan, samples: int) -> StaticDecoder:
-        """The decoder at hand where it has room, else a new one, compiled where a mode is set."""
+        """A decoder with room, which then is the one at hand; a new one is compiled where a mode is set.
+
+        The latest are kept. Where a context is longer than one before it, the new one has room for more.
+        """
         shape = self._shape(windows, plan, samples)
-        if self.decoder is None or not self.decoder.shape.holds(shape):
-            with self.guard.rebuilding():
-                # On a GPU where CUDA graphs launch the kernels.
-                self.weights.sum_few_rows(self.device.type == "cuda" and self.mode not in (None, "default"))
-                self.decoder = StaticDecoder(self.weights, shape, self.sampling)
-            self.programs = {name: getattr(self.decoder, name) for name in PROGRAMS}
-            if self.mode is not None:
-                compiler = CallCompiler(self.mode, self.device)
-                self.programs = {name: compiler.compile(program) for name, program in self.programs.items()}
+        fitting = [known for known in self._kept if known.holds(shape)]
+        if fitting:
+            shape = min(fitting, key=lambda known: (known.prefix, known.suffix))
+        else:
+            if any(replace(known, prefix=shape.prefix).holds(shape) for known in self._kept):
+                longest = max(self.settings.max_context, shape.prefix)
+                shape = replace(shape, prefix=min(shape.prefix + _ROOM_TO_GROW, _round_up(longest, _PREFIX_STEP)))
+            self._kept[shape] = self._new(shape)
+            while len(self._kept) > _KEPT:
+                with self.guard.rebuilding():
+                    self._kept.pop(next(iter(self._kept)))
+        self.decoder, self.programs = self._kept[shape] = self._kept.pop(shape)
         return self.decoder
+
+    def _new(self, shape: Shape) -> tuple[StaticDecoder, dict[str, Callable[[], None]]]:
+        """A decoder and its programs."""
+        # On a GPU where CUDA graphs launch the kernels.
+        self.weights.sum_few_rows(self.device.type == "cuda" and self.mode not in (None, "default"))
+        decoder = StaticDecoder(self.weights, shape, self.sampling)
+        programs = {name: getattr(decoder, name) for name in PROGRAMS}
+        if self.mode is not None and self.admit(str(shape)):
+            compiler = CallCompiler(self.mode, self.device)
+            programs = {name: compiler.compile(program) for name, program in programs.items()}
+        return decoder, programs
 
     def _shape(self, windows: int, plan: Plan, samples: int) -> Shape:
         at_once = self.settings.series_per_batch or (1 if self.device.type == "cpu" else _SERIES_PER_BATCH)
-        slides = _even_parts(plan.slides, at_once)
         prefix = max(plan.length, self.settings.capacity or 0)
         return Shape(
             windows=1 << (windows - 1).bit_length(),
-            slides=slides,
+            # A context that comes to slide soon has a slide for each step: one shape for all that lies between.
+            slides=_even_parts(plan.horizon, at_once) if plan.slides > 1 else 1,
             samples=samples,
             prefix=_round_up(prefix, _PREFIX_STEP),
             suffix=_round_up(plan.horizon, _SUFFIX_STEP),

@@ -69,7 +69,9 @@ class Decode(Buffers):
         self.allocate("position", 1, dtype=torch.int64, device=device)
         self.allocate_running("running_", *batch, device=device)
         self.allocate_mixture("next_", *batch, like=self.patch, parameters=(patch, dimensions.k_components))
-        positions = range(prefill.shape.patches, prefill.shape.patches + shape.steps)
+        # Where the context may be shorter, the tables begin at 0, and are read from its end on.
+        first = 0 if prefill.shape.masked else prefill.shape.patches
+        positions = range(first, prefill.shape.patches + shape.steps)
         tables = rotary_tables(positions, dimensions.head_dim, dtype)
         for name, table in zip(("query_cos", "query_sin", "key_cos", "key_sin"), tables, strict=True):
             self.register_buffer(name, table.to(device), persistent=False)
@@ -110,12 +112,16 @@ class Decode(Buffers):
         """Attention of each path's newest patch to the prefix and to its own suffix, [W, V, C, width]."""
         queries, keys, values = layer.queries_keys_values(hidden)
         tables = (self.query_cos, self.query_sin, self.key_cos, self.key_sin)
-        query_cos, query_sin, key_cos, key_sin = (table.index_select(0, self.position) for table in tables)
+        masked = self.prefill.shape.masked
+        row = self.position + self.prefill.used if masked else self.position
+        query_cos, query_sin, key_cos, key_sin = (table.index_select(0, row) for table in tables)
         queries = rotate(queries, query_cos, query_sin) * queries.shape[-1] ** -0.5
         suffix.keys.index_copy_(0, self.position, rotate(keys, key_cos, key_sin)[None])
         suffix.values.index_copy_(0, self.position, values[None])
         # [W, V, h, C, n] and [W, V, h, C, steps]: the prefix is one matrix for all paths, the suffix is each path's.
         to_prefix = queries.transpose(2, 3) @ prefix.keys.transpose(-1, -2)
+        if masked:
+            to_prefix = to_prefix.masked_fill(~self.prefill.seen(), -torch.inf)
         to_suffix = (queries * suffix.keys).sum(-1).permute(1, 2, 4, 3, 0)
         ahead = torch.arange(self.shape.steps, device=hidden.device) > self.position
         to_suffix = to_suffix.masked_fill(ahead, -torch.inf)

@@ -9,6 +9,7 @@ paths.mean(2), paths.quantile(0.9, dim=2)
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -27,6 +28,8 @@ from greenlight_forecasters.toto.static.prefill import Buffers, ContextShape, Pr
 
 # Room for the keys and values of the paths that are decoded at once; more paths are decoded in chunks.
 _SUFFIX_BYTES = {"cpu": 256 << 20, "cuda": 8 << 30}
+# Rows of context that there is room for where a context was longer than one before it.
+_ROOM_TO_GROW = 256
 # Decode steps that there is room for from the start, so that all shorter horizons run the same graphs.
 LEAST_STEPS = 11
 
@@ -220,17 +223,15 @@ class TotoEngine:
         series, observed, groups = self._checked(series, horizon, observed, groups)
         count, variates, length = series.shape
         windows = min(1 << (count - 1).bit_length(), self._windows_per_batch)
-        shape = ContextShape(windows, variates, length // self.dimensions.patch_size)
+        shape = self._context_shape(windows, variates, length // self.dimensions.patch_size)
         if shape not in self._prefills:
             self._prefills[shape] = self._wrapped(Prefill(self.network, shape, self._dtype), ("run",))
         prefill = self._prefills[shape]
         finite = []
         for first in range(0, count, windows):
             rows = range(first, min(first + windows, count))
-            # A batch that is not full keeps whatever the rest of the buffers holds: windows do not see each other.
-            prefill.series[: len(rows)] = series[rows.start : rows.stop]
-            prefill.observed[: len(rows)] = True if observed is None else observed[rows.start : rows.stop]
-            prefill.groups[: len(rows)] = 0 if groups is None else groups[rows.start : rows.stop]
+            part = slice(rows.start, rows.stop)
+            prefill.load(*(None if values is None else values[part] for values in (series, observed, groups)))
             prefill.run()
             finite.append(prefill.finite[: len(rows)].all())
             yield prefill, rows
@@ -240,6 +241,19 @@ class TotoEngine:
                 "the series hold values that are not finite numbers, which poison every forecast even where they "
                 "are marked as missing; put a number in their place and False into `observed`"
             )
+
+    def _context_shape(self, windows: int, variates: int, patches: int) -> ContextShape:
+        """The shape that runs a context: of its length, or of one with room where contexts grow from call to call."""
+        exact = ContextShape(windows, variates, patches)
+        alike = [shape for shape in self._prefills if (shape.windows, shape.variates) == (windows, variates)]
+        if exact in alike:
+            return exact
+        with_room = [shape for shape in alike if shape.masked and shape.patches >= patches]
+        if with_room:
+            return min(with_room, key=lambda shape: shape.patches)
+        if not any(shape.patches < patches for shape in alike):
+            return exact
+        return replace(exact, patches=patches + -(-_ROOM_TO_GROW // self.dimensions.patch_size), masked=True)
 
     def _decode(self, prefill: Prefill, horizon: int, samples: int | None) -> Decode:
         """What decodes this many samples after a prefill, None for the mean; allocated when it is first asked for."""

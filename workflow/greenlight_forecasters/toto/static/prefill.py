@@ -24,11 +24,17 @@ from greenlight_forecasters.toto.static.network import Layer, Network, rotary_ta
 
 @dataclass(frozen=True)
 class ContextShape:
-    """What a prefill is allocated and compiled for: windows and variates of a batch, and patches of context."""
+    """What a prefill is allocated and compiled for: windows and variates of a batch, and patches of context.
+
+    Attributes:
+        masked: whether a context may be shorter. The rest then lies after it, where causal attention does not look,
+            and is masked where something else does; `used` of the prefill says how long it is.
+    """
 
     windows: int
     variates: int
     patches: int
+    masked: bool = False
 
 
 class Buffers(nn.Module):
@@ -74,8 +80,8 @@ class PrefixCache(nn.Module):
 class Prefill(Buffers):
     """The context's keys, values and scaler sums, and the distribution of the first patch after it.
 
-    Reads the buffers `series`, `observed` [W, V, n * p] and `groups` [W, V]; writes the rest, among it `finite` [W]:
-    whether all numbers of a window are.
+    Reads the buffers `series`, `observed` [W, V, n * p], `groups` [W, V] and, where its shape is masked, `used` [1]:
+    patches of the context. Writes the rest, among it `finite` [W]: whether all numbers of a window are.
     """
 
     def __init__(self, network: Network, shape: ContextShape, dtype: torch.dtype) -> None:
@@ -89,6 +95,8 @@ class Prefill(Buffers):
         self.allocate("series", *batch, length, dtype=dtype, device=device)
         self.allocate("observed", *batch, length, dtype=torch.bool, device=device)
         self.allocate("groups", *batch, dtype=torch.int64, device=device)
+        self.allocate("used", 1, dtype=torch.int64, device=device)
+        self.used.fill_(shape.patches)
         self.allocate("finite", shape.windows, dtype=torch.bool, device=device)
         self.allocate("bounds", 2, *batch, 1, dtype=torch.float64, device=device)
         self.allocate_running("running_", *batch, 1, device=device)
@@ -105,6 +113,20 @@ class Prefill(Buffers):
             }
         )
 
+    def load(self, series: Tensor, observed: Tensor | None, groups: Tensor | None) -> None:
+        """Fill the inputs of the first windows: [windows, V, length] twice, and [windows, V].
+
+        A batch that is not full keeps whatever the rest of the buffers holds: windows do not see each other.
+        """
+        windows, length = len(series), series.shape[-1]
+        self.series[:windows, :, :length] = series
+        self.observed[:windows, :, :length] = True if observed is None else observed
+        self.groups[:windows] = 0 if groups is None else groups
+        if self.shape.masked:
+            self.series[:windows, :, length:] = 0.0
+            self.observed[:windows, :, length:] = False
+            self.used.fill_(length // self.network.dimensions.patch_size)
+
     def run(self) -> None:
         """Fill the caches and the distribution of the first patch."""
         patch = self.network.dimensions.patch_size
@@ -116,16 +138,31 @@ class Prefill(Buffers):
         for index, layer in enumerate(self.network.layers):
             if index > self._last_over_time:
                 # Nothing looks at earlier patches any more.
-                hidden = hidden[:, :, -1:]
+                hidden = self._last(hidden, 2)
             if layer.over_time:
-                attended = self._over_time(layer, self.caches[str(index)], hidden, index == self._last_over_time)
-                hidden = hidden[:, :, -attended.shape[2] :] + attended
+                last_only = index == self._last_over_time
+                attended = self._over_time(layer, self.caches[str(index)], hidden, last_only)
+                hidden = (self._last(hidden, 2) if last_only else hidden) + attended
             else:
                 hidden = hidden + over_variates(layer, hidden, self.groups)
             hidden = hidden + layer.feed_forward(hidden)
+        if self._last_over_time < 0:
+            hidden = self._last(hidden, 2)
         outputs = self.network.output(hidden[:, :, -1:]).to(self.series.dtype)
         components = self.network.dimensions.k_components
-        self.store("first_", mixture(outputs, loc[..., -1:], scale[..., -1:], components))
+        self.store("first_", mixture(outputs, self._last(loc, -1), self._last(scale, -1), components))
+
+    def _last(self, values: Tensor, dim: int) -> Tensor:
+        """What belongs to the last patch of the context, of values that have one for each patch, or for it alone."""
+        if values.shape[dim] == 1:
+            return values
+        if self.shape.masked:
+            return values.index_select(dim, self.used - 1)
+        return values.narrow(dim, values.shape[dim] - 1, 1)
+
+    def seen(self) -> Tensor:
+        """Which patches of a masked shape are of the context, [n] bool."""
+        return torch.arange(self.shape.patches, device=self.used.device) < self.used
 
     def _over_time(self, layer: Layer, cache: PrefixCache, hidden: Tensor, last_only: bool) -> Tensor:
         """Causal attention among the patches of the context, [W, V, n or 1, width]; fills the cache.
@@ -134,13 +171,18 @@ class Prefill(Buffers):
         """
         queries, keys, values = layer.queries_keys_values(hidden)
         keys = rotate(keys, self.key_cos[:, None], self.key_sin[:, None])
-        asking = slice(-1, None) if last_only else slice(None)
-        queries = rotate(queries[:, :, asking], self.query_cos[asking, None], self.query_sin[asking, None])
+        query_cos, query_sin = self.query_cos, self.query_sin
+        if last_only:
+            queries, query_cos, query_sin = (
+                self._last(part, dim) for part, dim in ((queries, 2), (query_cos, 0), (query_sin, 0))
+            )
+        queries = rotate(queries, query_cos[:, None], query_sin[:, None])
         queries, keys, values = (part.transpose(2, 3) for part in (queries, keys, values))
         cache.keys.copy_(keys)
         cache.values.copy_(values)
+        mask = self.seen()[None] if last_only and self.shape.masked else None
         attended = functional.scaled_dot_product_attention(
-            queries.flatten(0, 1), keys.flatten(0, 1), values.flatten(0, 1), is_causal=not last_only
+            queries.flatten(0, 1), keys.flatten(0, 1), values.flatten(0, 1), attn_mask=mask, is_causal=not last_only
         )
         return layer.output(attended.transpose(1, 2).flatten(-2).unflatten(0, hidden.shape[:2]))
 

@@ -97,6 +97,11 @@ class CallGuard:
             finally:
                 self._depth -= 1
 
+    def watch(self, modules: Mapping[str, nn.Module]) -> None:
+        """Watch further modules, of which the engine's weights are copies."""
+        with self._lock:
+            self._weights.add(modules)
+
     @contextlib.contextmanager
     def rebuilding(self) -> Iterator[None]:
         """Buffers may be given up within: no call runs, and the device has done all that it was given."""
@@ -167,6 +172,11 @@ class _Weights:
         self._modules: list[nn.Module] = []
         self._children: list[tuple[str, dict[str, Any], str, nn.Module]] = []
         self._tensors: list[tuple[str, dict[str, Any], str, Tensor, int | None, int]] = []
+        self._stand_ins: list[tuple[str, Tensor]] = []
+        self.add(modules)
+
+    def add(self, modules: Mapping[str, nn.Module]) -> None:
+        """What these modules hold now."""
         for root, whole in modules.items():
             for path, module in whole.named_modules(prefix=root):
                 self._modules.append(module)

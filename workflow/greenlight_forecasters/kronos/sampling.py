@@ -86,6 +86,21 @@ def fill_noise(noise: Tensor, windows: Sequence[Window], seed: int) -> None:
         list(pool.map(fill, pairs))
 
 
+def fill_sequential(noise: Tensor, samples: int, classes: tuple[int, int]) -> None:
+    """Fill [windows, steps, noise_size] from torch's own generator of the device, as the published loop consumes it.
+
+    There all samples of all windows are rows of one batch, drawn by torch.multinomial step by step: the coarse tokens,
+    then the fine ones.
+    """
+    index = noise.device.index or 0
+    generator = torch.cuda.default_generators[index] if noise.is_cuda else torch.default_generator
+    for step in noise.unbind(1):
+        for part, count in zip(step.split([samples * count for count in classes], dim=-1), classes, strict=True):
+            own = torch.empty(part.shape[0] * samples, count, dtype=torch.float32, device=noise.device)
+            _fill_exponential(own, generator)
+            part.copy_(own.view(part.shape))
+
+
 def _fill_exponential(row: Tensor, generator: torch.Generator) -> None:
     """`row.exponential_(generator=generator)`, on a CPU in a third of the time: logarithms of many numbers at once."""
     if row.device.type != "cpu" or not _exponential_is_of_uniform():

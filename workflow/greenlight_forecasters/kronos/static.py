@@ -92,6 +92,7 @@ class KronosStatic(KronosForecaster):
         self.decoder: StaticDecoder | None = None
         self.programs: dict[str, Callable[[], None]] = {}
         self._kept: dict[Shape, tuple[StaticDecoder, dict[str, Callable[[], None]]]] = {}
+        self._eager: set[Shape] = set()
         self.admit: Callable[[str], bool] = lambda shape: True
         self.samples = 1
 
@@ -254,7 +255,16 @@ class KronosStatic(KronosForecaster):
         if self.mode is not None and self.admit(str(shape)):
             compiler = CallCompiler(self.mode, self.device)
             programs = {name: compiler.compile(program) for name, program in programs.items()}
+        elif self.mode is not None:
+            self._eager.add(shape)
         return decoder, programs
+
+    def forget_uncompiled(self) -> None:
+        """Give up the shapes that were not admitted, so that their next call asks again."""
+        with self.guard.rebuilding():
+            for shape in self._eager:
+                self._kept.pop(shape, None)
+            self._eager.clear()
 
     def _shape(self, windows: int, plan: Plan, samples: int) -> Shape:
         at_once = self.settings.series_per_batch or (1 if self.device.type == "cpu" else _SERIES_PER_BATCH)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -99,10 +100,15 @@ def read_dimensions(config: dict[str, Any], where: str) -> Dimensions:
 
 def read_tensors(folder: Path) -> dict[str, torch.Tensor]:
     """All tensors of a checkpoint under the plain names (`mlp.0`, `mlp.2`), without computed buffers."""
-    tensors = {}
-    for name, tensor in read_weights(folder).items():
+    return plain_names(read_weights(folder))
+
+
+def plain_names(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Tensors under the plain names, without computed buffers."""
+    named = {}
+    for name, tensor in tensors.items():
         for fused, plain in _PLAIN_NAMES.items():
             name = name.replace(fused, plain)
         if not name.endswith(COMPUTED):
-            tensors[name] = tensor
-    return tensors
+            named[name] = tensor
+    return named

@@ -8,7 +8,7 @@ paths.mean(2), paths.quantile(0.9, dim=2)
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -39,6 +39,10 @@ class TotoEngine:
 
     It may be called from many threads, whose calls then wait for each other, and in any state of torch (`CallGuard`).
 
+    Attributes:
+        admit: asked, with the shape in words, whether code for a new shape is compiled; eager code runs otherwise.
+
+
     Results of a window depend on its series, its seed and the weights, not on the batch that it runs in (but for
     the rounding of matrix products of another size).
     """
@@ -68,6 +72,7 @@ class TotoEngine:
         self._device = network.device
         self._windows_per_batch = windows_per_batch
         self._samples_per_batch = samples_per_batch
+        self.admit: Callable[[str], bool] = lambda shape: True
         self._mode: str | None = None
         self._compiler: CallCompiler | None = None
         self._prefills: dict[ContextShape, Prefill] = {}
@@ -137,6 +142,7 @@ class TotoEngine:
         *,
         observed: Tensor | None = None,
         groups: Tensor | None = None,
+        samples_per_batch: int | None = None,
     ) -> Tensor:
         """Sample paths, [windows, variates, samples, horizon] on the engine's device.
 
@@ -147,6 +153,8 @@ class TotoEngine:
             observed: [windows, variates, length] bool, False where a value is missing; the series must hold some
                 finite number there, which takes no part in scaling, but is seen by the model, as published.
             groups: [windows, variates] integers; variates of the same group attend to each other. Default: all do.
+            samples_per_batch: most paths of a window that are decoded at once, if that is fewer than the engine's own
+                setting. It changes no result.
 
         Raises:
             ValueError: shapes that do not fit, or values that are not finite (the published code would answer
@@ -158,7 +166,7 @@ class TotoEngine:
             raise ValueError(f"samples is {samples}; expected 1 or more")
         results = []
         for prefill, rows in self._prefilled(series, horizon, observed, groups):
-            decode = self._decode(prefill, horizon, samples)
+            decode = self._decode(prefill, horizon, min(samples, samples_per_batch or samples))
             numbers = self._uniforms([seeds[row] for row in rows], series.shape[1], horizon, samples)
             chunks = numbers.split(decode.shape.paths, dim=-2)
             results.append(_joined([self._paths(decode, len(rows), horizon, one) for one in chunks], dim=2))
@@ -270,11 +278,22 @@ class TotoEngine:
         return self._decodes[key]
 
     def _wrapped(self, module: Buffers, methods: tuple[str, ...]) -> Buffers:
-        """The module with its methods replaced by compiled ones, where compilation is asked for."""
-        if self._compiler is not None:
+        """The module with its methods replaced by compiled ones, where compilation is asked for and admitted."""
+        admitted = self._compiler is not None and self.admit(str(module.shape))
+        module.uncompiled = self._compiler is not None and not admitted
+        if admitted:
             for name in methods:
                 setattr(module, name, self._compiler.compile(getattr(module, name)))
         return module
+
+    def forget_uncompiled(self) -> None:
+        """Give up the shapes that were not admitted, so that their next call asks again."""
+        with self.guard.rebuilding():
+            gone = {shape for shape, prefill in self._prefills.items() if prefill.uncompiled}
+            self._prefills = {shape: prefill for shape, prefill in self._prefills.items() if shape not in gone}
+            self._decodes = {
+                key: decode for key, decode in self._decodes.items() if key[0] not in gone and not decode.uncompiled
+            }
 
     def _paths_at_once(self, rows: int, steps: int, samples: int) -> int:
         """The sample count rounded up to a power of two, as far as the setting and the room for caches allow."""

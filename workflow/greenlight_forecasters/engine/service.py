@@ -1,0 +1,118 @@
+"""What predictors share: calls of shapes that were not warmed, and products in float32 beside models in TF32."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+
+from greenlight.api import UserError
+from greenlight_forecasters.engine.calls import CallGuard
+
+POLICIES = ("compile", "eager", "refuse")
+PRECISIONS = ("float32", "tf32")
+
+
+class NotWarmed(UserWarning):
+    """A call had a shape that was not warmed: it took long, or ran eagerly."""
+
+
+class Service:
+    """How a predictor calls its engine.
+
+    Args:
+        engine: has a `guard` (`CallGuard`), asks `admit` for each new shape, and can `forget_uncompiled`.
+        policy: what a call of a shape that was not warmed does where code is compiled: `compile` it within the call,
+            run it `eager`, or `refuse` it.
+        precision: what products of float32 matrices are computed in on a GPU, whatever the process is set to.
+    """
+
+    def __init__(self, engine: Any, device: torch.device, policy: str = "compile", precision: str = "float32") -> None:
+        for value, known, name in ((policy, POLICIES, "policy"), (precision, PRECISIONS, "precision")):
+            if value not in known:
+                raise UserError(f"{name} is {value!r}; expected one of {', '.join(known)}")
+        self.policy, self._precision, self._device = policy, precision, device
+        self._engine = engine
+        self._guard: CallGuard = engine.guard
+        self._warming = False
+        self._new: list[str] = []
+        engine.admit = self._admit
+
+    @contextlib.contextmanager
+    def call(self) -> Iterator[None]:
+        """One call of the engine; afterwards a warning says what was not warmed."""
+        with contextlib.ExitStack() as stack:
+            if self._device.type == "cuda":
+                stack.enter_context(_products(self._precision == "tf32"))
+            stack.enter_context(self._guard.call())
+            self._new, before = [], time.perf_counter()
+            yield
+            seconds, new = time.perf_counter() - before, self._new
+        if new:
+            how = "compiled within the call" if self.policy == "compile" else "not compiled, as policy='eager' asks"
+            warnings.warn(
+                f"a call took {seconds:.1f} s: its shape was not warmed, and was {how} ({'; '.join(new)}). Call "
+                "warm_up with the shapes of production beforehand",
+                NotWarmed,
+                stacklevel=4,
+            )
+
+    @contextlib.contextmanager
+    def warming(self) -> Iterator[None]:
+        """Calls within compile new shapes and say nothing."""
+        with self._guard.call():
+            self._engine.forget_uncompiled()
+            self._warming = True
+            try:
+                yield
+            finally:
+                self._warming = False
+
+    def _admit(self, shape: str) -> bool:
+        if self._warming:
+            return True
+        if self.policy == "refuse":
+            raise UserError(
+                f"a call of a shape that was not warmed ({shape}) is refused, as policy='refuse' asks; call warm_up "
+                "with this shape first, or choose policy='compile' or 'eager'"
+            )
+        self._new.append(shape)
+        return self.policy == "compile"
+
+
+class _Switch:
+    """torch's switch for TF32, which all threads share: turned by the first of several calls, back after the last."""
+
+    def __init__(self) -> None:
+        self.idle = threading.Condition()
+        self.inside, self.tf32, self.before = 0, False, False
+
+
+_SWITCH = _Switch()
+
+
+@contextlib.contextmanager
+def _products(tf32: bool) -> Iterator[None]:
+    """Products of float32 matrices on GPUs in TF32 or not; calls that ask for the other wait for each other."""
+    switch, matmul = _SWITCH, torch.backends.cuda.matmul
+    with switch.idle:
+        switch.idle.wait_for(lambda: switch.inside == 0 or switch.tf32 == tf32)
+        if switch.inside == 0:
+            switch.tf32, switch.before = tf32, matmul.allow_tf32
+            if switch.before != tf32:
+                matmul.allow_tf32 = tf32
+        switch.inside += 1
+    try:
+        yield
+    finally:
+        with switch.idle:
+            switch.inside -= 1
+            if switch.inside == 0:
+                if matmul.allow_tf32 != switch.before:
+                    matmul.allow_tf32 = switch.before
+                switch.idle.notify_all()

@@ -50,8 +50,8 @@ def _kind(predictor: Any) -> str:
     if hasattr(predictor, "forecast") and hasattr(model, "patch_embed") and hasattr(model, "unembed"):
         return "toto"
     raise UserError(
-        f"accelerate: a {type(predictor).__module__}.{type(predictor).__qualname__} is nothing that can be accelerated; "
-        "expected a loaded KronosPredictor (model, tokenizer) or TotoForecaster (model: TotoBackbone)"
+        f"accelerate: a {type(predictor).__module__}.{type(predictor).__qualname__} is nothing that can be accelerated;"
+        " expected a loaded KronosPredictor (model, tokenizer) or TotoForecaster (model: TotoBackbone)"
     )
 
 

@@ -26,7 +26,12 @@ WORKFLOW = Path(__file__).parents[2] / "workflow"
 # A tiny evaluation says nothing about how good a model is: what a defect changes is what is looked at.
 LENIENT = {
     "speed": {"foreign_load": 1.0},  # tests run beside each other
-    "accuracy": {"coverage": [0.0, 1.0], "naive_ratio": 10.0, "mae_percent_investigate": 100.0, "draws_difference": 0.3}
+    "accuracy": {
+        "coverage": [0.0, 1.0],
+        "naive_ratio": 10.0,
+        "mae_percent_investigate": 100.0,
+        "draws_difference": 0.3,
+    },
 }
 
 

@@ -7,7 +7,8 @@ import hashlib
 import json
 import math
 import os
-import tempfile
+import secrets
+import stat
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import pyarrow
+
+
+MOST_JSON_BYTES = 512 * 2**20
+"""Larger than any record, ledger entry or plan; a file beyond it is none of ours."""
 
 
 @contextlib.contextmanager
@@ -29,12 +34,11 @@ def atomic_path(path: Path, durable: bool = True) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name[:60]}.", suffix=".partial", dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
+    temporary = path.with_name(f".{path.name[:60]}.{secrets.token_hex(8)}.partial")
+    # A new file, never one that a link points to; with the permissions that umask leaves.
+    os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
     try:
         yield temporary
-        temporary.chmod(0o644)
         if durable:
             with temporary.open("rb") as written:
                 os.fsync(written.fileno())
@@ -78,11 +82,20 @@ def _plain(value: Any) -> Any:
 
 
 def read_json(path: Path) -> Any:
-    """Read a JSON file; raises ValueError that names the file when it is not JSON."""
-    try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: not readable as JSON ({error})") from error
+    """Read a JSON file; raises ValueError that names the file when it is not JSON, no regular file, or a huge one."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # opening a pipe does not wait
+    with open(descriptor, encoding="utf-8") as file:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode):
+            raise ValueError(f"{path}: not readable as JSON (no regular file)")
+        if found.st_size > MOST_JSON_BYTES:
+            raise ValueError(
+                f"{path}: not readable as JSON ({found.st_size} bytes, at most {MOST_JSON_BYTES} are read)"
+            )
+        try:
+            return json.loads(file.read())
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f"{path}: not readable as JSON ({error})") from error
 
 
 def write_parquet(path: Path, table: pyarrow.Table, durable: bool = True) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import secrets
 import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -45,8 +45,8 @@ def archive_run(layout: Layout, when: str, key: str, commit: str, limit: int = L
     verdict = _verdict(layout.verdict)
     commit = at(verdict, "provenance", "commit", kind=str, default=commit)
     word = gate_word(verdict) if verdict else "unknown"
-    temporary = Path(tempfile.mkdtemp(prefix=".", suffix=_PARTIAL, dir=layout.archive))
-    temporary.chmod(0o755)
+    temporary = layout.archive / f".{secrets.token_hex(8)}{_PARTIAL}"
+    temporary.mkdir()
     kept, left_out = _copy(layout, temporary, limit)
     manifest = {"format": 1, "time": when, "commit": commit, "verdict": word, "key": key}
     write_json(temporary / MANIFEST, seal(json.loads(json_text({**manifest, "files": kept, "left_out": left_out}))))

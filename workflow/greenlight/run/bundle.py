@@ -39,8 +39,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import secrets
 import shutil
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -114,10 +114,10 @@ def _replacing(folder: Path) -> Iterator[Path]:
     folder.parent.mkdir(parents=True, exist_ok=True)
     for left in folder.parent.glob(f".{folder.name}.*{_PARTIAL}"):
         shutil.rmtree(left, ignore_errors=True)
-    made = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=_PARTIAL, dir=folder.parent))
+    made = folder.with_name(f".{folder.name}.{secrets.token_hex(8)}{_PARTIAL}")
+    made.mkdir()
     old = made.with_name(f"{made.name.removesuffix(_PARTIAL)}.old{_PARTIAL}")
     try:
-        made.chmod(0o755)
         yield made
         if folder.is_symlink():
             folder.unlink()

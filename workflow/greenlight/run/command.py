@@ -14,6 +14,7 @@ from greenlight.errors import UserError
 from greenlight.files import write_text
 from greenlight.layout import Layout
 from greenlight.provenance import load_parsed_code, moment
+from greenlight.run.boundary import check_paths
 from greenlight.run.job import Job
 from greenlight.run.ledger import enter, forget
 from greenlight.run.locking import join_run
@@ -41,6 +42,7 @@ def run_stage(description: str, stage: Callable[[Layout, Job, argparse.Namespace
     try:
         plan = planned(layout, name)
         job = plan["job"]
+        check_paths(layout.root, [layout.entry(name), *outputs_of(layout, job)])
         forget(layout, name)
         load_parsed_code(layout.parsed_code)
         check_code(plan)

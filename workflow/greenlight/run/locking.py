@@ -21,6 +21,7 @@ from typing import IO
 
 from greenlight.errors import UserError
 from greenlight.layout import Layout
+from greenlight.run.boundary import open_lock
 
 # What a run's jobs are told of it: its name, its process, and where that process number counts.
 RUN = "GREENLIGHT_RUN"
@@ -68,7 +69,7 @@ def run_at_work(layout: Layout) -> bool:
     """Whether another process holds the results folder for a run."""
     if not _run_file(layout).is_file():
         return False
-    with _open(_run_file(layout)) as file:
+    with os.fdopen(open_lock(_run_file(layout), write=False), encoding="utf-8") as file:
         try:
             _lock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -169,6 +170,4 @@ def _say(text: str) -> None:
 
 
 def _open(path: Path) -> IO[str]:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-    return os.fdopen(descriptor, "r+", encoding="utf-8")
+    return os.fdopen(open_lock(path), "r+", encoding="utf-8")

@@ -15,6 +15,7 @@ from greenlight.errors import UserError
 from greenlight.files import known_hashes
 from greenlight.layout import Layout
 from greenlight.provenance import load_parsed_code, save_parsed_code, utc_now
+from greenlight.run.boundary import check_results
 from greenlight.run.jobs import Plan
 from greenlight.run.locking import run_at_work
 from greenlight.run.staleness import PACKAGE
@@ -52,7 +53,9 @@ def make_plan(
         check_package(checkout)
     settings = load_settings(config, files)
     layout = Layout(Path(settings.results_folder))
-    check_writable(layout.root)
+    check_results(layout.root)
+    if not for_a_job:
+        check_writable(layout.root)
     wanted = "all" if settings.symbols == "all" else list(settings.symbols)
     left_out: list[str] = []
     data = settings.data

@@ -16,6 +16,7 @@ from greenlight.errors import UserError
 from greenlight.files import read_json
 from greenlight.layout import Layout
 from greenlight.provenance import processor_name
+from greenlight.run.boundary import check_paths
 from greenlight.run.job import Job
 from greenlight.run.records import provenance_of
 from greenlight.trials.gpu import check_device_name, wait_for_device
@@ -95,6 +96,7 @@ def run_with_cache(
             with.
     """
     folder = layout.trial(job["stage"], job["model"], job["variant"], name)
+    check_paths(layout.root, [folder / "output.log", folder / "cache", folder / TRACE, *([cache] if cache else [])])
     scratch = scratch_folder()
     if scratch is not None:
         own = Path(tempfile.mkdtemp(prefix="greenlight-", dir=scratch))

@@ -7,6 +7,7 @@ import argparse
 from greenlight.files import write_json
 from greenlight.layout import Layout
 from greenlight.provenance import digest, utc_now
+from greenlight.run.boundary import check_paths
 from greenlight.run.command import run_stage
 from greenlight.run.job import Job
 from greenlight.watch.caches import clear_cache
@@ -14,6 +15,7 @@ from greenlight.watch.caches import clear_cache
 
 def clear(layout: Layout, job: Job, options: argparse.Namespace) -> None:
     """Empty the variant's compile cache and record what was removed."""
+    check_paths(layout.root, [layout.cache(options.model, options.variant)])
     removed = clear_cache(layout.cache(options.model, options.variant))
     record = {"key": digest(job), "job": job, "cleared": utc_now(), **removed}
     write_json(layout.cleared(options.model, options.variant), record)

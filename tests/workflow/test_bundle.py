@@ -17,7 +17,8 @@ from greenlight.judgement.seal import broken_seal
 from greenlight.layout import Layout
 from greenlight.run.bundle import write_bundle
 from greenlight.run.withdrawal import withdraw
-from greenlight.weights import CHECKPOINTS, weights_hash
+from greenlight.weights import weights_hash
+from greenlight_forecasters import CHECKPOINTS
 from tests.workflow.project import SMALL, copy_of
 
 pytestmark = pytest.mark.slow

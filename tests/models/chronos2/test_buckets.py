@@ -58,6 +58,7 @@ def test_a_sweep_compiles_one_graph_a_bucket(folder):
             contexts[:, :, :3] = torch.nan
             found = engine.quantiles(contexts, horizon)
             assert torch.allclose(found, eager.quantiles(contexts, horizon), rtol=1e-5)
+        assert "4 series, contexts to 256 rows, horizons to 48" in engine.changes()["masked-buckets"]
         # 8 or 16 patches of context, 3 of horizon, 1 or 4 series
         assert len(engine.buckets) == len(observer.lowerings) == len(observer.attempts) == 4
         assert not observer.breaks and observer.counter("stats")["unique_graphs"] == 4

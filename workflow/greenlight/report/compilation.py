@@ -28,6 +28,7 @@ class Compilation:
         places: graph breaks, eager frames, recompiles and recompile limits, a line each; more: how many are not listed.
         predicted: whether CUDA graphs could engage, from the graphs compiled here; obstacles: what forbids or splits.
         found: what CUDA graphs did in the run, in words; empty where the device has none.
+        changes: what of torch the implementation changes or goes round, a sentence each.
         trace: tlparse's pages of the kept trace, relative to the results folder; trace_note: why there are none.
     """
 
@@ -41,6 +42,7 @@ class Compilation:
     predicted: str
     obstacles: tuple[str, ...]
     found: str
+    changes: tuple[str, ...]
     trace: str
     trace_note: str
 
@@ -76,6 +78,7 @@ def compilations(
             predicted=_predicted(readiness or {}),
             obstacles=tuple(_obstacles(readiness or {})),
             found=_cuda_graphs(at(warm, "cuda_graphs", kind=dict, default={})),
+            changes=tuple(str(text) for text in at(result, "changes", kind=dict, default={}).values()),
             trace=at(traces.get((model, variant)), "pages", kind=str, default=""),
             trace_note=at(traces.get((model, variant)), "note", kind=str, default=""),
         )

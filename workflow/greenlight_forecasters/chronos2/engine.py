@@ -149,8 +149,14 @@ class Chronos2Engine:
             self._passes.clear()
 
     def changes(self) -> dict[str, str]:
-        """What of torch this engine changes or goes round, by a short name; see `engine.options.changes`."""
-        return changes(self._mode, str(self._device))
+        """What of torch this engine changes or goes round, by a short name, and the shapes that it runs calls in.
+
+        See `engine.options.changes`.
+        """
+        shapes = "; ".join(bucket.describe(self.dimensions.patch) for bucket in self._passes) or "none yet"
+        return changes(self._mode, str(self._device)) | {
+            "masked-buckets": f"calls are filled up to few shapes and what is filled up is masked; used so far: {shapes}"
+        }
 
     @guarded
     def quantiles(self, contexts: Tensor, horizon: int) -> Tensor:

@@ -20,7 +20,8 @@ def accelerate(predictor: Any, *, mode: str | None = None, policy: str = "compil
     """An object with the interface of a loaded published predictor and its weights, which are copied.
 
     Args:
-        predictor: a `KronosPredictor` or a `TotoForecaster`, from an installed package, a clone or a vendored folder.
+        predictor: a `KronosPredictor`, a `TotoForecaster` or a `Chronos2Pipeline`, from an installed package, a clone
+            or a vendored folder.
         mode: one of torch.compile's, or `eager`; None is `reduce-overhead` on a GPU and `default` on a CPU.
         policy: what a call of a shape that was not warmed does: `compile` it within the call, and say so once; run it
             `eager`, and say so once; or `refuse` it.
@@ -36,6 +37,10 @@ def accelerate(predictor: Any, *, mode: str | None = None, policy: str = "compil
         from greenlight_forecasters.kronos.predictor import StaticKronosPredictor
 
         return StaticKronosPredictor.of_published(predictor, mode, policy=policy, precision=precision)
+    if kind == "chronos-2":
+        from greenlight_forecasters.chronos2.predictor import StaticChronos2Pipeline
+
+        return StaticChronos2Pipeline.of_published(predictor, mode, policy=policy, precision=precision)
     from greenlight_forecasters.toto.predictor import StaticTotoForecaster
 
     return StaticTotoForecaster.of_published(predictor, mode, policy=policy, precision=precision)
@@ -49,9 +54,12 @@ def _kind(predictor: Any) -> str:
         return "kronos"
     if hasattr(predictor, "forecast") and hasattr(model, "patch_embed") and hasattr(model, "unembed"):
         return "toto"
+    if hasattr(predictor, "predict_quantiles") and hasattr(model, "chronos_config") and hasattr(model, "encode"):
+        return "chronos-2"
     raise UserError(
         f"accelerate: a {type(predictor).__module__}.{type(predictor).__qualname__} is nothing that can be accelerated;"
-        " expected a loaded KronosPredictor (model, tokenizer) or TotoForecaster (model: TotoBackbone)"
+        " expected a loaded KronosPredictor (model, tokenizer), TotoForecaster (model: TotoBackbone) or "
+        "Chronos2Pipeline (model: Chronos2Model)"
     )
 
 

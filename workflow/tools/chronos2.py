@@ -29,7 +29,7 @@ from greenlight.watch.health import HealthRecorder
 from greenlight_forecasters.chronos2.checkpoint import dimensions_of
 from greenlight_forecasters.chronos2.engine import Chronos2Engine
 from greenlight_forecasters.chronos2.network import Network
-from greenlight_forecasters.chronos2.predictor import Chronos2Predictor
+from greenlight_forecasters.chronos2.predictor import StaticChronos2Pipeline
 from greenlight_forecasters.chronos2.published import Chronos2Pipeline, build
 from tools.train_chronos2 import CONFIGURATION
 
@@ -92,7 +92,7 @@ def runner(variant: Variant, arguments: argparse.Namespace) -> tuple[Runner, Chr
         engine = Chronos2Engine(network, sum(tensor.numel() for tensor in tensors.values()))
         if variant.compiled:
             engine.compile(variant.mode)
-        pipeline: Any = Chronos2Predictor(engine)
+        pipeline: Any = StaticChronos2Pipeline(engine)
     else:
         pipeline = Chronos2Pipeline(model.to(arguments.device))
         if variant.compiled:

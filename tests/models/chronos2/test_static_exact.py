@@ -8,7 +8,6 @@ import pytest
 import torch
 
 from greenlight_forecasters.chronos2.engine import Chronos2Engine
-from greenlight_forecasters.chronos2.predictor import Chronos2Predictor
 from greenlight_forecasters.chronos2.published import load_published
 
 TOLERANCE = {torch.float64: 1e-12, torch.float32: 1e-5}
@@ -123,16 +122,3 @@ def test_a_longer_context_than_the_models_is_cut(engines, published):
     )
     expected = reference(published[torch.float32], contexts, 4)
     assert difference(engines[torch.float32].quantiles(contexts, 4), expected) <= 1e-5
-
-
-def test_called_as_the_pipeline_is(engines, published):
-    predictor = Chronos2Predictor(engines[torch.float32])
-    lengths = [(40,), (3, 100), (64,), (1, 17)]
-    inputs = [prices(1, 1, *size)[0, 0] if len(size) == 1 else prices(1, *size)[0] for size in lengths]
-    found = predictor.predict_quantiles(inputs, 20, [0.5, 0.1])
-    expected = published[torch.float32].predict_quantiles(inputs, 20, quantile_levels=[0.5, 0.1])
-    for ours, theirs in zip(found, expected, strict=True):
-        for one, other in zip(ours, theirs, strict=True):
-            assert one.dtype == other.dtype and difference(one, other) <= 1e-5
-    with pytest.raises(ValueError, match=r"\[0\.33\]"):
-        predictor.predict_quantiles(inputs, 20, [0.33])

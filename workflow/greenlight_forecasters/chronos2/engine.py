@@ -6,7 +6,7 @@ is compiled; scaling is the published code's own operations on the published sha
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -33,7 +33,12 @@ class Pass(nn.Module):
     Reads the buffers `values` [R, N, p], scaled prices from the oldest patch on, NaN where unknown; `context_patches`
     and `future_patches`, how many of each are used; and `groups` [R], whose series see each other. Writes `quantiles`
     [R, M, levels * p], still scaled.
+
+    Attributes:
+        uncompiled: whether it runs eagerly although its engine compiles.
     """
+
+    uncompiled = False
 
     def __init__(self, network: Network, bucket: Bucket) -> None:
         super().__init__()
@@ -98,6 +103,9 @@ class Chronos2Engine:
     It may be called from many threads, whose calls then wait for each other, and in any state of torch (`CallGuard`).
     Results are the caller's: no later call writes to them. They do not depend on the other windows of a call, but for
     the rounding of matrix products of another size.
+
+    Attributes:
+        admit: asked, with the bucket in words, whether code for a new one is compiled; eager code runs otherwise.
     """
 
     def __init__(self, network: Network, parameters: int) -> None:
@@ -108,6 +116,7 @@ class Chronos2Engine:
             self.network = arrange(network)
         self.guard = CallGuard(network.device, {"network": network})
         self._device, self._dtype = network.device, network.dtype
+        self.admit: Callable[[str], bool] = lambda shape: True
         self._mode: str | None = None
         self._compiler: CallCompiler | None = None
         self._passes: dict[Bucket, Pass] = {}
@@ -155,7 +164,7 @@ class Chronos2Engine:
         """
         shapes = "; ".join(bucket.describe(self.dimensions.patch) for bucket in self._passes) or "none yet"
         return changes(self._mode, str(self._device)) | {
-            "masked-buckets": f"calls are filled up to few shapes and what is filled up is masked; used so far: {shapes}"
+            "masked-buckets": f"calls are filled up to few shapes, what is filled up is masked; used so far: {shapes}"
         }
 
     @guarded
@@ -235,11 +244,18 @@ class Chronos2Engine:
     def _pass(self, bucket: Bucket) -> Pass:
         """What runs a bucket; allocated, and compiled where that is asked for, when it is first needed."""
         if bucket not in self._passes:
+            admitted = self._compiler is not None and self.admit(bucket.describe(self.dimensions.patch))
             found = Pass(self.network, bucket)
-            if self._compiler is not None:
+            found.uncompiled = self._compiler is not None and not admitted
+            if admitted:
                 found.run = self._compiler.compile(found.run)
             self._passes[bucket] = found
         return self._passes[bucket]
+
+    def forget_uncompiled(self) -> None:
+        """Give up the buckets that were not admitted, so that their next call asks again."""
+        with self.guard.rebuilding():
+            self._passes = {bucket: one for bucket, one in self._passes.items() if not one.uncompiled}
 
 
 def _numbered(sizes: Sequence[int], device: torch.device) -> Tensor:

@@ -1,0 +1,95 @@
+"""The engine, called as the published pipeline is, and what it refuses."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from greenlight.errors import UserError
+from greenlight_forecasters.chronos2.engine import Chronos2Engine
+from greenlight_forecasters.chronos2.predictor import StaticChronos2Pipeline
+from greenlight_forecasters.chronos2.published import load_published
+from greenlight_forecasters.deploy import accelerate
+
+
+def series(*sizes):
+    generator = torch.Generator().manual_seed(5)
+    found = [100 + torch.randn(size, generator=generator).cumsum(-1) for size in sizes]
+    found[0][..., :20] = torch.nan
+    return found
+
+
+MIXED = series((40,), (3, 100), (64,), (1, 17))
+
+
+@pytest.fixture
+def pipeline(folder):
+    return load_published(folder)
+
+
+def same(found, expected):
+    for one, other in zip(found, expected, strict=True):
+        assert one.dtype == other.dtype == torch.float32 and one.shape == other.shape
+        assert (one - other).abs().max() <= 1e-5 * other.abs().max()
+
+
+@pytest.mark.parametrize(
+    "inputs",
+    [MIXED, torch.stack(series((2, 50), (2, 50))), [one.numpy() for one in MIXED], np.stack(series((1, 30), (1, 30)))],
+    ids=["list", "tensor", "arrays", "array"],
+)
+def test_called_as_the_pipeline_is(pipeline, inputs):
+    predictor = accelerate(pipeline, mode="eager")
+    assert isinstance(predictor, StaticChronos2Pipeline) and predictor.quantiles == pipeline.quantiles
+    for ours, theirs in zip(
+        predictor.predict_quantiles(inputs, 20, [0.5, 0.1]),
+        pipeline.predict_quantiles(inputs, 20, quantile_levels=[0.5, 0.1]),
+        strict=True,
+    ):
+        same(ours, theirs)
+    for settings in ({}, {"prediction_length": 7, "context_length": 33, "batch_size": 2}):
+        same(predictor.predict(inputs, **settings), pipeline.predict(inputs, **settings))
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda p: p.predict_quantiles(MIXED, 20, [0.33]), r"\[0\.33\] are not among"),
+        (lambda p: p.predict(MIXED, 20, cross_learning=True), "cross_learning can't be honoured"),
+        (lambda p: p.predict([{"target": MIXED[0]}], 20), "covariates can't be honoured"),
+        (lambda p: p.predict(MIXED, 1025), "1 to 1024 rows"),
+    ],
+)
+def test_what_the_engine_does_not_do_is_refused(pipeline, call, words):
+    with pytest.raises(UserError, match=words):
+        call(accelerate(pipeline, mode="eager"))
+
+
+def test_weights_in_bfloat16_are_refused(pipeline):
+    pipeline.model.bfloat16()
+    with pytest.raises(UserError, match=r"weights are torch\.bfloat16"):
+        accelerate(pipeline)
+
+
+def test_a_model_that_changes_afterwards_is_told(pipeline):
+    predictor = accelerate(pipeline, mode="eager")
+    predictor.predict(MIXED, 5)
+    with torch.no_grad():
+        pipeline.model.shared.weight.mul_(2)
+    with pytest.raises(UserError, match=r"pipeline\.model\.shared\.weight was written to"):
+        predictor.predict(MIXED, 5)
+
+
+def test_a_shape_that_was_not_warmed(folder):
+    engine = Chronos2Engine.from_checkpoint(folder)
+    engine.compile("default")
+    predictor = StaticChronos2Pipeline(engine, policy="refuse")
+    with pytest.raises(UserError, match="1 series, contexts to 128 rows, horizons to 48"):
+        predictor.predict(series((40,)), 20)
+    eager = StaticChronos2Pipeline(engine, policy="eager")
+    with pytest.warns(UserWarning, match="not compiled"):
+        eager.predict(series((40,)), 20)
+    assert engine.buckets
+    engine.forget_uncompiled()
+    assert not engine.buckets

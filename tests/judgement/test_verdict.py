@@ -138,6 +138,20 @@ def test_a_failed_trial_is_told_with_its_kind_and_does_not_hide_the_others(tmp_p
     assert line == "trials: 2 of 6 trials failed: graph-output-overwritten: CUDA graph output (2 times)"
 
 
+def test_what_the_machine_failed_is_no_finding_and_no_pass(tmp_path):
+    """Every other variant passes, but which is the best is not known while one was kept from being measured."""
+    machine = {"kind": "machine", "message": "No space left on device", "result": None}
+    effects = {("kronos", "upstream-default"): Effects(latency=0.7, failed={"predict": machine})}
+    verdict = verdict_of(tmp_path, Run(models=KRONOS_ONLY, effects=effects))
+
+    assert not verdict.passed
+    assert verdict.reasons == ("kronos: upstream-default: not measured: machine: No space left on device; run again",)
+    own = [check for check in verdict.checks if check.variant == "upstream-default" and check.blocking]
+    assert own and {check.status for check in own} == {"inconclusive"}, own
+    assert not any(check.status == "fail" for check in verdict.checks if check.variant == "upstream-default")
+    assert verdict.decisions["kronos"].chosen == "upstream-eager"
+
+
 def test_an_implementation_with_other_draws_is_held_to_the_reference_by_numerics_and_wide_margin(tmp_path):
     verdict = verdict_of(tmp_path / "good", Run(models=SMALL))
     paired = check_of(verdict, "mae-not-worse", "static-default")

@@ -20,11 +20,11 @@ from greenlight.judgement.evidence import forecast_file
 from greenlight.layout import Layout
 from greenlight.run.judging import judge_run
 from greenlight.run.stages.diff import diff
-from greenlight.run.stages.judge import judge_stage
+from greenlight.run.stages.judge import write_deployment, write_verdict
 from greenlight.run.stages.report import report
 from tests.judgement.evidence_builder import HORIZON, KRONOS, Run, reseal
 
-JOB = {"stage": "judge", "rules": {}}
+JOB = {"stage": "judge", "rules": {}, "published": {}, "environment": {}}
 MADE = {"made": "2026-01-02T03:04:05Z", "commit": "0123456789"}
 TRIAL_JOB = {
     "precision": "float32",
@@ -81,7 +81,8 @@ def _add_times(layout: Layout, model: str, variant: str, run: Run) -> None:
 def judge_again(layout: Layout, baselines: Path) -> None:
     """Write diff.json, verdict.json, decision.json and deploy.env as the stages do."""
     diff(layout, JOB, argparse.Namespace(baselines=str(baselines)))
-    judge_stage(layout, JOB, argparse.Namespace(baselines=str(baselines)))
+    verdict, _, made = write_verdict(layout, JOB, baselines)
+    write_deployment(layout, JOB, verdict, made)
 
 
 def accept_as_baseline(layout: Layout, baselines: Path, **accepted: str) -> None:

@@ -18,7 +18,7 @@ from tests.children import python_path
 CHILDREN = python_path(Path(__file__).parent / "children")
 FIELDS = {
     "kind", "message", "traceback", "log_tail", "advice", "exit_code", "signal", "seconds",
-    "peak_memory_bytes", "started", "ended", "module", "environment", "attempts", "result",
+    "peak_memory_bytes", "started", "ended", "module", "environment", "attempts", "result", "interrupted",
 }  # fmt: skip
 
 
@@ -104,6 +104,29 @@ def test_segfault_leaves_a_python_stack(tmp_path):
 def test_sigkill_from_outside(tmp_path):
     record = trial(tmp_path, "killed")
     assert (record["kind"], record["signal"]) == ("signal", "SIGKILL")
+
+
+@pytest.mark.parametrize("name", ["SIGKILL", "SIGTERM"])
+def test_what_was_ended_from_outside_is_run_once_more(tmp_path, name):
+    record = trial(tmp_path, "killed_once", marker=str(tmp_path / "marker"), signal=name)
+    assert record["kind"] == "ok" and record["interrupted"] == f"ended by {name}"
+    assert (tmp_path / "output-interrupted.log").is_file()
+
+
+def test_what_ends_so_again_is_the_variants_own(tmp_path):
+    record = trial(tmp_path, "killed")
+    assert record["kind"] == "signal" and record["message"] == "ended by SIGKILL, twice in fresh processes"
+
+
+def test_a_crash_that_does_not_repeat_is_still_a_crash(tmp_path):
+    """Nobody ends a process by SIGSEGV from outside: a variant that crashes now and then does not run every time."""
+    record = trial(tmp_path, "killed_once", marker=str(tmp_path / "marker"), signal="SIGSEGV")
+    assert record["kind"] == "signal" and record["interrupted"] == ""
+
+
+def test_a_full_disk_is_the_machines(tmp_path):
+    record = trial(tmp_path, "disk_full")
+    assert record["kind"] == "machine" and "free space" in record["advice"]
 
 
 def test_crash_after_the_result_is_no_ok(tmp_path):

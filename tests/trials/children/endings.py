@@ -31,6 +31,21 @@ def killed(request):
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+def killed_once(request):
+    marker = Path(request["marker"])
+    if not marker.exists():
+        marker.touch()
+        os.kill(os.getpid(), getattr(signal, request["signal"]))
+    return {}
+
+
+def disk_full(request):
+    try:
+        raise OSError(28, "No space left on device")
+    except OSError as error:
+        raise RuntimeError("backend='inductor' raised") from error
+
+
 def second_call(request):
     for call in range(3):
         if call == 1:
@@ -124,7 +139,8 @@ ENDS = {
 } | {
     one.__name__: one
     for one in (
-        hang, segfault, killed, second_call, fill_memory, fill_memory_in_grandchild, by_size, out_of_memory, orphans,
+        hang, segfault, killed, killed_once, disk_full,
+        second_call, fill_memory, fill_memory_in_grandchild, by_size, out_of_memory, orphans,
         invalid, user_error, missing_weights, missing_file, optional_import, handled_import,
         out_of_memory_in_compiler, leave, late_crash,
     )

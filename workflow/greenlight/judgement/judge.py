@@ -12,7 +12,7 @@ from typing import Any
 
 from greenlight.judgement.baseline import Baselines
 from greenlight.judgement.checks import accuracy, anchor, baseline, forecasts, health, load, numerics, running, speed
-from greenlight.judgement.checks.base import Check, Subject
+from greenlight.judgement.checks.base import Check, Subject, not_measured
 from greenlight.judgement.decision import Decision, break_even_calls, decide, simplicity
 from greenlight.judgement.evidence import Evidence, VariantEvidence
 from greenlight.judgement.rules import DEFAULT_SEVERITY, Rules
@@ -92,6 +92,9 @@ def judge(evidence: Evidence, rules: Rules, baselines: Baselines) -> Verdict:
     reasons = [f"{c.name}: {c.reason}" for c in checks if c.blocking and c.model is None]
     for model in dict.fromkeys([*decisions, *(check.model for check in checks if check.model)]):
         reasons += _model_reasons(model, decisions.get(model), checks)
+    # Which variant is the best to deploy is not known while one of them was kept from being measured.
+    found = [entry for model in evidence.expected.models for entry in evidence.of_model(model).values()]
+    reasons += [f"{entry.model}: {entry.variant}: {words}" for entry in found if (words := not_measured(entry))]
     problems = tuple(asdict(problem) for problem in evidence.problems)
     return Verdict(not reasons, tuple(reasons), decisions, variants, tuple(checks), problems)
 

@@ -28,6 +28,7 @@ KIND_WORDS = {
     "missing-dependency": "missing dependency",
     "user-error": "user error",
     "not-as-planned": "not the weights or settings that were planned",
+    "machine": "the machine failed",
     "other": "unclassified error",
 }
 TRACEBACK_LINES = 25

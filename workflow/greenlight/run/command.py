@@ -18,6 +18,7 @@ from greenlight.run.boundary import check_paths
 from greenlight.run.job import Job
 from greenlight.run.ledger import enter, forget
 from greenlight.run.locking import join_run
+from greenlight.run.records import not_measured
 from greenlight.run.staleness import check_code, outputs_of, planned
 
 USER_ERROR = 2
@@ -48,7 +49,11 @@ def run_stage(description: str, stage: Callable[[Layout, Job, argparse.Namespace
         check_code(plan)
         stage(layout, job, arguments)
         check_code(plan)  # nor while it ran
-        enter(layout, name, job, outputs_of(layout, job), plan["upstream"], modules=plan["modules"], started=started)
+        outputs = outputs_of(layout, job)
+        if said := not_measured(outputs):  # without an entry the job stays stale
+            print(f"greenlight: {name}: not measured: {said}", file=sys.stderr, flush=True)
+        else:
+            enter(layout, name, job, outputs, plan["upstream"], modules=plan["modules"], started=started)
     except UserError as error:
         report_error(layout, str(error))
         sys.exit(USER_ERROR)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from greenlight.files import json_text, write_json
+from greenlight.files import json_text, read_json, write_json
 from greenlight.judgement.seal import seal
 from greenlight.provenance import digest, git_commit, utc_now
 from greenlight.run.job import Job
@@ -15,6 +16,18 @@ from greenlight.run.job import Job
 def provenance_of(job: Job) -> dict[str, Any]:
     """What a file says of where it comes from."""
     return {"key": digest(job), "job": job, "commit": git_commit(Path.cwd()), "made": utc_now()}
+
+
+def not_measured(outputs: Iterable[Path]) -> str:
+    """What a trial of some records says where the machine failed, which is no finding; empty where none did."""
+    for path in outputs:
+        if path.name == "record.json" and path.is_file():
+            document = read_json(path)
+            trials = document.get("trials", []) if isinstance(document, dict) else []
+            for trial in trials:
+                if trial.get("kind") == "machine":
+                    return f"machine: {trial['message']}"
+    return ""
 
 
 def write_record(path: Path, job: Job, **content: Any) -> None:

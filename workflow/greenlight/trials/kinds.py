@@ -24,12 +24,16 @@ KINDS = (
     "time-out",
     "signal",
     "invalid-output",
+    "machine",
     "missing-weights",
     "missing-dependency",
     "not-as-planned",
     "user-error",
     "other",
 )
+
+# Signals by which others end a process: users, batch systems, the kernel. A program that crashes gets others.
+FROM_OUTSIDE = ("SIGKILL", "SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT", "SIGXCPU")
 
 MEMORY_KINDS = ("out-of-device-memory", "out-of-host-memory")
 
@@ -86,6 +90,14 @@ RULES = (
     ),
     Rule("user-error", "Mend what the message names, then run again.", types="greenlight.errors.UserError"),
     Rule(
+        "machine",
+        "The machine failed, which says nothing of the variant: free space, or mend the disk or the device, then run "
+        "again; the job is stale.",
+        text=r"No space left on device|Disk quota exceeded|Read-only file system|Stale file handle"
+        r"|Too many open files in system|\[Errno 5\] Input/output error|uncorrectable (ECC|NVLink) error|GPU is lost"
+        r"|fallen off the bus",
+    ),
+    Rule(
         "graph-output-overwritten",
         "An output of a CUDA graph was read after the next run had overwritten it: clone outputs outside the "
         "compiled region, or call torch.compiler.cudagraph_mark_step_begin() before each step; run this "
@@ -124,7 +136,7 @@ RULES = (
         r"|operation not permitted when stream is capturing"
         r"|operation failed due to a previous error during capture"
         r"|CUDA error: (invalid (configuration )?argument|invalid resource handle|unknown error)"
-        r"|uncorrectable (ECC|NVLink) error|hardware stack error|invalid program counter"
+        r"|hardware stack error|invalid program counter"
         r"|invalid (device|shared|global) address space",
     ),
     Rule(
@@ -174,6 +186,7 @@ RULES = (
 # Kinds that are told from an exception even if it is only the one during whose handling another was raised.
 # For the rest that would mislead: `except ImportError:` around an optional package is no missing dependency.
 _TELLING = (
+    "machine",
     "out-of-device-memory",
     "out-of-host-memory",
     "graph-output-overwritten",
@@ -256,5 +269,9 @@ SIGNAL_ADVICE = {
 TIME_OUT_ADVICE = (
     "The traceback shows where it was when time ran out: raise the time limit if it was still compiling; if "
     "it hangs, clear the compile cache and compile again, or run eager until it is fixed."
+)
+MACHINE_ADVICE = (
+    "This says nothing of the variant, and the job is stale: see who ended the process, or what took the memory, then "
+    "run again."
 )
 HOST_MEMORY_ADVICE = f"{_FEWER}, or raise the memory limit."

@@ -187,6 +187,15 @@ def _out_of_memory_kills() -> int:
     return 0
 
 
+def memory_of_machine() -> int:
+    """Bytes that all processes here may hold: the machine's memory, or the limit of this container where it is less."""
+    limits = [psutil.virtual_memory().total]
+    for name in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
+        with contextlib.suppress(OSError, ValueError):
+            limits.append(int(Path(name).read_text(encoding="ascii")))
+    return min(limits)
+
+
 @contextlib.contextmanager
 def _interruptible() -> Iterator[None]:
     """Turn SIGTERM and SIGHUP into SystemExit, so that `finally` ends the child; in the main thread only."""

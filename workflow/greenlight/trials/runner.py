@@ -6,20 +6,23 @@ import sys
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from greenlight.files import read_json, write_json
 from greenlight.provenance import moment
 from greenlight.trials.kinds import (
+    FROM_OUTSIDE,
     HOST_MEMORY_ADVICE,
+    MACHINE_ADVICE,
     MEMORY_KINDS,
     SIGNAL_ADVICE,
     TIME_OUT_ADVICE,
     classify_exception,
     exception_in_log,
 )
-from greenlight.trials.process import End, Limits, supervise, tail
+from greenlight.trials.process import End, Limits, memory_of_machine, supervise, tail
 
 __all__ = ["Limits", "run_trial", "run_trial_shrinking"]
 
@@ -44,6 +47,10 @@ def run_trial(
     carries this request's id. When the runner is interrupted, ends or is killed, the child and all its descendants are
     ended too.
 
+    A trial that others may have ended (a signal from outside, a lost supervisor, memory that others took) is run once
+    more in a fresh process; `interrupted` says so. What ends so again is the variant's own where that can be, else the
+    kind is `machine`, which says nothing of the variant.
+
     Args:
         module: a module whose main calls `greenlight.trials.child.serve`.
         request: what the child's function is given; JSON values only.
@@ -57,7 +64,28 @@ def run_trial(
         "peak_memory_bytes", "started", "ended", "module", "environment", "attempts", "result"}; kinds are in
         `greenlight.trials.kinds.KINDS`.
     """
-    folder = Path(folder)
+    once = partial(_run_once, module, request, Path(folder), limits, environment or {}, progress or module)
+    record, end = once()
+    if not _by_others(record, end):
+        return record
+    first = record["message"]
+    (Path(folder) / "output.log").replace(Path(folder) / "output-interrupted.log")
+    record, end = once()
+    record["interrupted"] = first
+    if record["kind"] == "machine" and end.signal is not None and not end.killed_by_kernel:
+        own = _finding("signal", f"{record['message']}, twice in fresh processes", record["traceback"], "")
+        record |= own | {"advice": SIGNAL_ADVICE.get(end.signal, "")}
+    return record
+
+
+def _by_others(record: Mapping[str, Any], end: End) -> bool:
+    """Whether a trial may have been ended by others, so that running it once more tells."""
+    return record["kind"] == "machine" and (end.signal is not None or end.exit_code is None)
+
+
+def _run_once(
+    module: str, request: dict[str, Any], folder: Path, limits: Limits, environment: Mapping[str, str], progress: str
+) -> tuple[dict[str, Any], End]:
     folder.mkdir(parents=True, exist_ok=True)
     for name in ("result.json", "error.json"):
         (folder / name).unlink(missing_ok=True)
@@ -65,7 +93,7 @@ def run_trial(
     write_json(folder / "request.json", {"id": identity, "request": request})
     started = moment()
     command = [sys.executable, "-m", module, str(folder / "request.json"), str(folder / "result.json")]
-    end = supervise(command, folder / "output.log", limits, environment or {}, progress or module)
+    end = supervise(command, folder / "output.log", limits, environment, progress)
     log = tail(folder / "output.log")
     record = {
         "exit_code": end.exit_code,
@@ -75,12 +103,13 @@ def run_trial(
         "started": started,
         "ended": moment(),
         "module": module,
-        "environment": dict(environment or {}),
+        "environment": dict(environment),
         "log_tail": "\n".join(log.splitlines()[-_TAIL_LINES:])[-_TAIL_CHARACTERS:],
         "attempts": [],
+        "interrupted": "",
         "result": None,
     }
-    return record | _judge(folder, identity, end, log, limits)
+    return record | _judge(folder, identity, end, log, limits), end
 
 
 def run_trial_shrinking(
@@ -157,7 +186,7 @@ def _judge(folder: Path, identity: str, end: End, log: str, limits: Limits) -> d
     if end.exit_code == 0 and isinstance((result or {}).get("result"), dict):
         return {"kind": "ok", "message": "ok", "traceback": "", "advice": "", "result": result["result"]}
     if end.exit_code is None:
-        return _finding("other", "the trial's supervisor ended before the trial did", "", "Run it again.")
+        return _finding("machine", "the trial's supervisor ended before the trial did", "", MACHINE_ADVICE)
     chain = exception_in_log(log)
     kind, advice = classify_exception(chain)
     if chain:
@@ -169,11 +198,16 @@ def _judge(folder: Path, identity: str, end: End, log: str, limits: Limits) -> d
 
 def _judge_signal(end: End, log: str, result: dict[str, Any] | None) -> dict[str, Any]:
     if end.signal == "SIGKILL" and end.killed_by_kernel:
+        if 2 * (end.peak_memory_bytes or 0) < memory_of_machine():
+            held = f"while it held {(end.peak_memory_bytes or 0) / 2**30:.2f} GiB of {memory_of_machine() / 2**30:.1f}"
+            return _finding("machine", f"killed by the kernel for memory that others took, {held}", "", MACHINE_ADVICE)
         message = "killed by the kernel because the machine or its memory group ran out of memory"
         return _finding("out-of-host-memory", message, "", HOST_MEMORY_ADVICE)
     kind, advice = classify_exception(exception_in_log(log)) if end.signal == "SIGABRT" else ("other", "")
     late = " after it had written its result" if result is not None else ""
     message = f"ended by {end.signal}{late}"
+    if kind == "other" and end.signal in FROM_OUTSIDE:
+        return _finding("machine", message, _stack(log), MACHINE_ADVICE)
     if kind == "other":
         return _finding("signal", message, _stack(log), SIGNAL_ADVICE.get(str(end.signal), ""))
     return _finding(kind, f"{message}: {exception_in_log(log)[0]['message']}", _stack(log), advice)

@@ -131,8 +131,22 @@ class Subject:
         return self.check(name, "pass" if holds else "fail", reason, *stages, **figures)
 
     def missing(self, names: Sequence[str], what: str, *stages: str) -> list[Check]:
-        """Failures of checks whose evidence is not there."""
-        return [self.check(name, "fail", f"no evidence: {what}", *stages) for name in names]
+        """Failures of checks whose evidence is not there; inconclusive where the machine failed, not the variant."""
+        status: Status = "inconclusive" if self.not_measured else "fail"
+        more = f" ({self.not_measured})" if self.not_measured else ""
+        return [self.check(name, status, f"no evidence: {what}{more}", *stages) for name in names]
+
+    @property
+    def not_measured(self) -> str:
+        """What the machine did where a trial of the variant failed by it, in words; empty where none did."""
+        return not_measured(self.found)
+
+
+def not_measured(found: VariantEvidence) -> str:
+    """What the machine did where a trial of a variant failed by it, in words; empty where none did."""
+    trials = [trial for record in found.records.values() for trial in record.document.trials]
+    failed = [trial.message for trial in trials if trial.kind == "machine"]
+    return f"not measured: machine: {failed[0]}; run again" if failed else ""
 
 
 def percent(log_ratio: float) -> str:

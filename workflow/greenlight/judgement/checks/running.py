@@ -38,6 +38,9 @@ def _trials(subject: Subject) -> Check:
         again = f", after {count(retried, 'failed attempt')}" if retried else ""
         reason = f"{good} of {expected} trials succeeded{again}"
         return subject.check("trials", "pass", reason, *stages, figure=good, limit=expected)
+    if {trial.kind for trial in trials if not trial.ok} == {"machine"} and not unseen:
+        reason = f"{good} of {expected} trials succeeded; {subject.not_measured}"
+        return subject.check("trials", "inconclusive", reason, *stages, figure=good, limit=expected)
     causes = [f"{text} ({number} times)" if number > 1 else text for text, number in failures.most_common()]
     if unseen:
         causes.append(f"{count(unseen, 'trial')} left no usable record")
@@ -72,4 +75,7 @@ def _stage(subject: Subject, stage: str) -> Check:
     first = problems[0]
     more = f", and {len(problems) - 1} more" if len(problems) > 1 else ""
     reason = f"{first.file}: {first.message}{more}"
+    if subject.not_measured:
+        reason = f"{subject.not_measured} ({reason})"
+        return subject.check(name, "inconclusive", reason, *stages, figure=len(problems), limit=0)
     return subject.check(name, "fail", reason, *stages, figure=len(problems), limit=0)

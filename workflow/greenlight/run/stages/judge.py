@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from greenlight.files import json_text, write_json, write_text
+from greenlight.judgement.expected import Expected
 from greenlight.judgement.judge import Verdict
 from greenlight.judgement.seal import seal
 from greenlight.layout import Layout
@@ -24,27 +26,47 @@ def judge_stage(layout: Layout, job: Job, options: argparse.Namespace) -> None:
     """Write verdict.json, decision.json, the bundle, and deploy.env last; until then the latter turns all off."""
     if not withdrawn(layout):
         withdraw(layout, "judging has begun and not finished", job["published"])
+    verdict, expected, made = write_verdict(layout, job, Path(options.baselines))
+    chosen = {model: variant for model, variant in _variants(verdict).items() if variant is not None}
+    write_bundle(layout, _word(verdict), verdict.reasons, chosen, expected, made)
+    write_deployment(layout, job, verdict, made, process_notes(layout))
+
+
+def write_verdict(layout: Layout, job: Job, baselines: Path) -> tuple[Verdict, Expected, dict[str, str]]:
+    """Judge; write verdict.json and decision.json. Returns also what was expected, and {"made", "commit"}."""
     made = {"made": utc_now(), "commit": git_commit(Path.cwd())}
-    evidence, _, _, verdict = judge_run(layout, job["rules"], Path(options.baselines))
+    evidence, _, _, verdict = judge_run(layout, job["rules"], baselines)
     document = verdict.to_dict() | {"key": digest(job), "provenance": made, "platform": evidence.expected.platform}
     models = {model: _decision(verdict, model) for model in verdict.decisions}
-    gate = "pass" if verdict.passed else "fail"
     write_json(layout.verdict, seal(json.loads(json_text(document))))
-    write_json(layout.decision, {"gate": gate, "reasons": list(verdict.reasons), "models": models, **made})
-    variants = {model: decision["variant"] for model, decision in models.items()}
-    chosen = {model: variant for model, variant in variants.items() if variant is not None}
-    write_bundle(layout, gate, verdict.reasons, chosen, evidence.expected, made)
+    write_json(layout.decision, {"gate": _word(verdict), "reasons": list(verdict.reasons), "models": models, **made})
+    return verdict, evidence.expected, made
+
+
+def write_deployment(
+    layout: Layout, job: Job, verdict: Verdict, made: dict[str, str], notes: Sequence[str] = ()
+) -> None:  # fmt: skip
+    """Write deploy.env."""
     deployment = Deployment(
-        gate,
-        variants,
+        _word(verdict),
+        _variants(verdict),
         **made,
         reasons=verdict.reasons,
         published=job["published"],
         environment=job["environment"],
         bundle=layout.bundle if verdict.passed else None,
-        notes=process_notes(layout),
+        notes=notes,
     )
     write_text(layout.deploy, deploy_text(deployment))
+
+
+def _word(verdict: Verdict) -> str:
+    return "pass" if verdict.passed else "fail"
+
+
+def _variants(verdict: Verdict) -> dict[str, str | None]:
+    """What to deploy by model."""
+    return {model: _decision(verdict, model)["variant"] for model in verdict.decisions}
 
 
 def _decision(verdict: Verdict, model: str) -> dict[str, Any]:

@@ -28,6 +28,7 @@ WINDOWS, CONTEXT, HORIZON, SAMPLES, SEED = 2, 96, 16, 8, 20260101
 SETTINGS: dict[str, dict[str, Any]] = {
     "toto": {"samples_per_batch": 8},
     "kronos": {"temperature": 1.1, "top_k": 0, "top_p": 0.98, "max_context": 512},
+    "chronos-2": {"beside": [], "attention": "sdpa"},
 }
 
 
@@ -35,7 +36,7 @@ def golden_windows(folder: Path) -> list[Window]:
     """The last windows of a few shipped symbols."""
     windows = []
     for symbol in SYMBOLS:
-        times, values = series_arrays(read_series(folder / f"{symbol}.csv", RepairRules()).frame)
+        times, values, *_ = series_arrays(read_series(folder / f"{symbol}.csv", RepairRules()).frame)
         if symbol == SYMBOLS[-1]:
             values[:, FEATURES.index("volume")] = np.nan
         windows += cut_windows(symbol, times, values, context_length=CONTEXT, horizon=HORIZON, count=WINDOWS)

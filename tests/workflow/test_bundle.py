@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -118,3 +121,26 @@ def test_a_bundle_that_is_taken_back_names_no_model(bundle):
     assert (manifest["gate"], manifest["models"]) == ("not decided", {})
     assert manifest["reasons"] == ["a run of today has begun and not finished"]
     assert "GREENLIGHT_VERDICT=pass" not in layout.deploy.read_text()
+
+
+def test_the_check_in_productions_environment_agrees_and_then_does_not(bundle, project):
+    """As a process of its own: the cache of static-default hits, and both forecasts are the stored ones."""
+    layout, _ = bundle
+
+    def check():
+        command = [sys.executable, "-m", "greenlight_forecasters.check", str(layout.bundle)]
+        return subprocess.run(command, env=project.environment(), cwd=project.folder, capture_output=True, text=True)
+
+    done = check()
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("\n") == 1 and done.stdout.startswith("as judged: ")
+    graphs = re.search(r"toto static-default: .* cache (\d+) of (\d+) graphs", done.stdout)
+    assert graphs is not None and graphs[1] == graphs[2] != "0"
+    file = project.folder / "workflow/greenlight_forecasters/toto/static/mixture.py"
+    kept = file.read_text()
+    file.write_text(kept + "\n# changed\n")
+    try:
+        done = check()
+    finally:
+        file.write_text(kept)
+    assert done.returncode == 1 and "mixture.py is not what was judged" in done.stdout

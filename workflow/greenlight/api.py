@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict
 
 from greenlight.data.windows import CLOSE, FEATURES, Window, same_shape, window_seed
 from greenlight.errors import MissingWeights, UserError, nearest
+from greenlight.provenance import package_versions, processor_name
 from greenlight.variants import MODES, Variant
 from greenlight.weights import (
     CONFIG,
@@ -29,6 +30,7 @@ from greenlight.weights import (
     read_weights,
     resolve_checkpoint,
     source_problem,
+    weights_hash,
 )
 
 __all__ = [
@@ -50,10 +52,13 @@ __all__ = [
     "check_keys",
     "load_into",
     "own_cuda_graph_ran",
+    "package_versions",
+    "processor_name",
     "read_config",
     "read_weights",
     "resolve_checkpoint",
     "same_shape",
+    "weights_hash",
     "window_seed",
 ]
 

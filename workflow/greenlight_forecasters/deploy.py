@@ -63,8 +63,21 @@ def _kind(predictor: Any) -> str:
     )
 
 
-def load(folder: str | Path, model: str, *, device: str | None = None, differences: str = "refuse") -> Any:
-    """See `greenlight_forecasters.bundle.load`."""
+def load(
+    folder: str | Path, model: str, *, device: str | None = None, differences: str = "refuse", policy: str = "compile"
+) -> Any:
+    """What the gate judged, with the published interface, warmed with the shapes of the verdict.
+
+    Args:
+        folder: the bundle, results/deploy of a run or a copy of it.
+        model: its name, such as `kronos`.
+        device: None is the device that was judged.
+        differences: where code, weights, packages or device are not those that were judged: `refuse`, or `warn`.
+        policy: as in `accelerate`.
+
+    Raises:
+        UserError: no bundle of a passed gate, or something that is not what was judged, by name.
+    """
     from greenlight_forecasters.bundle import load_predictor
 
-    return load_predictor(Path(folder), model, device=device, differences=differences)
+    return load_predictor(Path(folder), model, device=device, differences=differences, policy=policy)

@@ -4,6 +4,8 @@
     decision.json                   a copy of results/decision.json
     <model>/window.parquet          a stored window: the rows of its context, then those of its future
     <model>/forecast.parquet        its forecast by the variant that was judged
+    <model>/check.npz               both again as arrays, which production reads without pyarrow: values [rows, 5],
+                                    timestamps [rows] int64 ns, forecast [10, horizon]: the mean and the deciles
     cache/inductor, cache/triton    a copy of the compile caches of what is deployed, for one process with all models
 
 It is made anew with each verdict, and may be copied as a whole: all paths in it are relative to it. A process adds to
@@ -31,6 +33,7 @@ manifest.json:
         "environment": {name: value},             what the trials had set, without folders
         "shapes": {"context_length", "horizon", "samples", "windows": [windows in a call that were warmed, …]},
         "call": {"seed", "samples", "windows_per_call"},         how the stored forecast was made
+        "check": {"file"},
         "window": {"file", "symbol", "index", "context_length", "horizon"},
         "forecast": {"file"}}}}
 """
@@ -45,15 +48,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from greenlight import provenance
+from greenlight.data.stored import load_series
 from greenlight.errors import UserError
 from greenlight.files import json_text, read_json, read_parquet, sha256_of, write_json, write_parquet
 from greenlight.judgement.expected import Expected
 from greenlight.judgement.seal import seal
 from greenlight.layout import Layout
+from greenlight.measures.forecasts import QUANTILE_COLUMNS
 from greenlight.run.job import Job, job_name
 from greenlight.run.ledger import read_entry
 from greenlight.variants import Variant
@@ -141,6 +147,7 @@ def _model(layout: Layout, folder: Path, expected: Expected, model: str, variant
     index = expected.symbols[symbol].windows - 1
     _write_window(layout, folder / model / "window.parquet", symbol, job)
     _write_forecast(layout.forecast(model, measured, symbol), folder / model / "forecast.parquet", index)
+    _write_check(folder / model, job["context_length"] + job["horizon"])
     sizes = trial.get("sizes", {})
     return {
         "variant": variant,
@@ -159,6 +166,7 @@ def _model(layout: Layout, folder: Path, expected: Expected, model: str, variant
         | {"windows": sorted({int(sizes.get(name, job[name])) for name in ("windows_per_call", "timed_windows")})},
         "call": {name: job[name] for name in ("seed", "samples")}
         | {"windows_per_call": int(sizes.get("windows_per_call", job["windows_per_call"]))},
+        "check": {"file": f"{model}/check.npz"},
         "window": {"file": f"{model}/window.parquet", "symbol": symbol, "index": index}
         | {name: job[name] for name in ("context_length", "horizon")},
         "forecast": {"file": f"{model}/forecast.parquet"},
@@ -219,6 +227,15 @@ def _write_window(layout: Layout, path: Path, symbol: str, job: Job) -> None:
 def _write_forecast(source: Path, path: Path, index: int) -> None:
     forecasts: pa.Table = read_parquet(source)
     write_parquet(path, forecasts.filter(pc.equal(forecasts.column("window"), index)))
+
+
+def _write_check(folder: Path, rows: int) -> None:
+    """The stored window and its forecast as plain arrays."""
+    times, values = load_series(folder / "window.parquet")
+    forecast = read_parquet(folder / "forecast.parquet").sort_by("step")
+    columns = np.stack([forecast.column(name).to_numpy() for name in ("mean", *QUANTILE_COLUMNS)])
+    assert len(times) == rows and columns.shape[1] < rows
+    np.savez(folder / "check.npz", values=values, timestamps=times.astype(np.int64), forecast=columns)
 
 
 def process_notes(layout: Layout) -> list[str]:

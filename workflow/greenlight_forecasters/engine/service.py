@@ -48,7 +48,7 @@ class Service:
         """One call of the engine; afterwards a warning says what was not warmed."""
         with contextlib.ExitStack() as stack:
             if self._device.type == "cuda":
-                stack.enter_context(_products(self._precision == "tf32"))
+                stack.enter_context(products_in(self._precision == "tf32"))
             stack.enter_context(self._guard.call())
             self._new, before = [], time.perf_counter()
             yield
@@ -97,7 +97,7 @@ _SWITCH = _Switch()
 
 
 @contextlib.contextmanager
-def _products(tf32: bool) -> Iterator[None]:
+def products_in(tf32: bool) -> Iterator[None]:
     """Products of float32 matrices on GPUs in TF32 or not; calls that ask for the other wait for each other."""
     switch, matmul = _SWITCH, torch.backends.cuda.matmul
     with switch.idle:

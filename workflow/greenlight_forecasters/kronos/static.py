@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -15,12 +15,15 @@ from greenlight_forecasters.engine.calls import CallGuard, guarded, plain_state
 from greenlight_forecasters.engine.options import changes
 from greenlight_forecasters.engine.replay import CallCompiler
 from greenlight_forecasters.kronos.candles import Candles, prepare
-from greenlight_forecasters.kronos.config import CLOSE
+from greenlight_forecasters.kronos.config import CLIP, CLOSE
 from greenlight_forecasters.kronos.decoder import REPLAYED, Shape, StaticDecoder
 from greenlight_forecasters.kronos.forecaster import KronosForecaster, as_array, probed
 from greenlight_forecasters.kronos.joined import JoinedNetwork
 from greenlight_forecasters.kronos.sampling import Sampling, fill_noise
 from greenlight_forecasters.kronos.static_tokenizer import PathDecoder
+
+if TYPE_CHECKING:
+    from greenlight_forecasters.kronos.predictor import StaticKronosPredictor
 
 Tokens = tuple[Tensor, ...]
 PROGRAMS = ("prefill", "replay", "step")
@@ -101,6 +104,12 @@ class KronosStatic(KronosForecaster):
         """As `KronosForecaster.load`, in any state of torch."""
         with plain_state(torch.device(options.device)):
             return super().load(options)
+
+    def predictor(self, **settings: Any) -> StaticKronosPredictor:
+        """The published predictor's interface on this engine; settings as `StaticKronosPredictor` takes them."""
+        from greenlight_forecasters.kronos.predictor import StaticKronosPredictor
+
+        return StaticKronosPredictor(self, clip=CLIP, **settings)
 
     def compile(self, mode: str) -> None:
         """Have prefill and decode steps compiled, each as one graph."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
@@ -12,6 +12,9 @@ from greenlight.api import Forecaster, LoadOptions, Window, window_seed
 from greenlight_forecasters.toto.checkpoint import find
 from greenlight_forecasters.toto.inputs import contexts, truths
 from greenlight_forecasters.toto.static.engine import TotoEngine
+
+if TYPE_CHECKING:
+    from greenlight_forecasters.toto.predictor import StaticTotoForecaster
 
 
 class TotoStatic(Forecaster):
@@ -64,6 +67,12 @@ class TotoStatic(Forecaster):
             torch.from_numpy(series)[:, None], torch.from_numpy(truths(windows, patch, quoting))[:, None]
         )
         return {name: value[:, 0].double().cpu().numpy() for name, value in zip(found._fields, found, strict=True)}
+
+    def predictor(self, **settings: Any) -> StaticTotoForecaster:
+        """The published forecaster's interface on this engine; settings as `StaticTotoForecaster` takes them."""
+        from greenlight_forecasters.toto.predictor import StaticTotoForecaster
+
+        return StaticTotoForecaster(self._engine, **settings)
 
     def changes(self) -> dict[str, str]:
         """See `Forecaster.changes`."""

@@ -1,0 +1,195 @@
+"""Loading from a bundle, and the check of one; that a run's own bundle is taken is seen in workflow/test_bundle.py."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+import greenlight_forecasters
+from greenlight.api import LoadOptions, package_versions, processor_name, weights_hash
+from greenlight.data.windows import practice_windows
+from greenlight.errors import UserError
+from greenlight.files import sha256_of
+from greenlight.judgement.seal import seal
+from greenlight_forecasters import CHECKPOINTS
+from greenlight_forecasters.bundle import Differs, read_bundle
+from greenlight_forecasters.check import check
+from greenlight_forecasters.deploy import load
+from greenlight_forecasters.kronos.static import KronosStatic
+from greenlight_forecasters.toto.published import MaskedTimeseries
+from greenlight_forecasters.toto.static import TotoStatic
+
+ROOT = Path(greenlight_forecasters.__file__).parents[1]
+CONTEXT, HORIZON, SAMPLES = 32, 6, 8
+MODELS = {
+    "kronos": (KronosStatic, {"max_context": 64}, {"model": "kronos", "tokenizer": "kronos-tokenizer"}),
+    "toto": (TotoStatic, {}, {"model": "toto"}),
+}
+
+
+def entry_of(name, folder):
+    """A model's part of a manifest as the gate writes it; its window and forecast are written."""
+    kind, settings, checkpoints = MODELS[name]
+    window = practice_windows(1, CONTEXT, HORIZON, 3)[0]
+    paths = kind.load(LoadOptions("embedded", settings=settings)).forecast([window], SAMPLES, 7)[0]
+    deciles = np.quantile(paths, np.arange(1, 10) / 10, axis=0)
+    (folder / name).mkdir(parents=True)
+    np.savez(
+        folder / name / "check.npz",
+        values=np.concatenate([window.context, window.future]),
+        timestamps=window.timestamps.astype(np.int64),
+        forecast=np.concatenate([paths.mean(axis=0)[None], deciles]),
+    )
+    code = [f"greenlight_forecasters/{name}/plugin.py", "greenlight_forecasters/engine/packed.py"]
+    return {
+        "variant": "static-eager", "implementation": "static", "mode": "eager", "precision": "float32",
+        "settings": settings,
+        "weights": {
+            role: {"source": "embedded", "revision": None, "sha256": weights_hash(CHECKPOINTS / place)}
+            for role, place in checkpoints.items()
+        },
+        "code": {file: sha256_of(ROOT / file) for file in code},
+        "plugin": f"greenlight_forecasters.{name}.plugin:MODEL",
+        "packages": dict(package_versions(("torch", "numpy"))),
+        "device": "cpu", "device_name": processor_name(), "threads": 1, "environment": {},
+        "shapes": {"context_length": CONTEXT, "horizon": HORIZON, "samples": SAMPLES, "windows": [1, 2]},
+        "call": {"seed": 7, "samples": SAMPLES, "windows_per_call": 1},
+        "check": {"file": f"{name}/check.npz"},
+        "window": {"symbol": window.symbol, "index": 0, "context_length": CONTEXT, "horizon": HORIZON},
+    }  # fmt: skip
+
+
+def write(folder, models, gate="pass", **changes):
+    """A manifest over the files that lie in a folder."""
+    files = {path.relative_to(folder).as_posix(): sha256_of(path) for path in folder.rglob("*.npz")}
+    reasons = [] if gate == "pass" else ["toto: forecasts differ"]
+    manifest = {"format": 1, "gate": gate, "reasons": reasons, "files": files, "cache": {}, "models": models} | changes
+    (folder / "manifest.json").write_text(json.dumps(seal(manifest)))
+
+
+@pytest.fixture
+def bundle(tmp_path):
+    """(folder, models as in the manifest)"""
+    models = {name: entry_of(name, tmp_path) for name in MODELS}
+    write(tmp_path, models)
+    return tmp_path, models
+
+
+def test_what_was_judged_is_loaded_with_the_published_interface(bundle):
+    kronos, toto = (load(bundle[0], name) for name in ("kronos", "toto"))
+    times = pd.Series(pd.date_range("2024-01-01", periods=38, freq="h"))
+    frame = pd.DataFrame({name: 100.0 + np.arange(32) for name in ("open", "high", "low", "close")})
+    found = kronos.predict(frame, times[:32], times[32:], pred_len=6, T=0.5, sample_count=2)
+    assert found.shape == (6, 6) and np.isfinite(found.to_numpy()).all() and kronos.max_context == 64
+    series = torch.arange(32.0)[None]
+    inputs = MaskedTimeseries(series, series > -1, series.int() * 0, series.int(), torch.ones(1, dtype=torch.int))
+    assert toto.forecast(inputs, 6, num_samples=4).samples.shape == (1, 1, 6, 4)
+
+
+def test_a_bundle_that_agrees_says_so_in_one_line(bundle):
+    command = [sys.executable, "-m", "greenlight_forecasters.check", str(bundle[0])]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.startswith("as judged: kronos static-eager: loaded in") and done.stdout.count("\n") == 1
+    assert "; toto static-eager: loaded in" in done.stdout
+
+
+def change_code(folder, models):
+    models["toto"]["code"]["greenlight_forecasters/engine/packed.py"] = "0" * 64
+
+
+def change_weights(folder, models):
+    models["toto"]["weights"]["model"]["sha256"] = "0" * 64
+
+
+def change_torch(folder, models):
+    models["toto"]["packages"]["torch"] = "2.1.0"
+
+
+def change_device(folder, models):
+    models["toto"]["device_name"] = "another processor"
+
+
+DIFFERENCES = {
+    change_code: r"code in \S*packed\.py is not what was judged",
+    change_weights: r"weights of model in \S* are not what was judged",
+    change_torch: r"torch is \S+, and was 2\.1\.0 when it was judged",
+    change_device: "the device is .*, and was another processor",
+}
+
+
+@pytest.mark.parametrize("change", DIFFERENCES, ids=lambda change: change.__name__)
+def test_what_is_not_as_it_was_judged_is_refused_by_name(bundle, change):
+    folder, models = bundle
+    change(*bundle)
+    write(folder, models)
+    with pytest.raises(UserError, match=DIFFERENCES[change]):
+        load(folder, "toto")
+    with pytest.warns(Differs, match=DIFFERENCES[change]):
+        load(folder, "toto", differences="warn")
+    agrees, line = check(folder)
+    assert not agrees and "toto static-eager: " in line and "NOT AS JUDGED" in line
+
+
+def test_another_forecast_is_no_agreement(bundle):
+    folder, models = bundle
+    with np.load(folder / "kronos/check.npz") as arrays:
+        stored = dict(arrays)
+    for factor, agrees in ((1 + 1e-7, True), (1.0001, False), (np.nan, False)):
+        np.savez(folder / "kronos/check.npz", **stored | {"forecast": stored["forecast"] * factor})
+        write(folder, {"kronos": models["kronos"]})
+        assert check(folder)[0] is agrees
+
+
+@pytest.mark.parametrize(
+    ("break_it", "words"),
+    [
+        (lambda folder, models: (folder / "manifest.json").unlink(), "this is no bundle"),
+        (lambda folder, models: (folder / "manifest.json").write_text("{"), "this is no bundle"),
+        (lambda folder, models: (folder / "toto/check.npz").write_bytes(b""), "is missing or was changed"),
+        (lambda folder, models: write(folder, {}, gate="fail"), "the gate says 'fail', so nothing .*: toto: forecasts"),
+        (lambda folder, models: write(folder, models, format=2), "its format is 2"),
+        (lambda folder, models: write(folder, {}), "there is no model 'toto' in this bundle"),
+    ],
+)
+def test_what_is_no_bundle_of_a_pass_is_refused(bundle, break_it, words):
+    break_it(*bundle)
+    with pytest.raises(UserError, match=words):
+        load(bundle[0], "toto")
+
+
+def test_a_manifest_that_was_changed_is_refused(bundle):
+    path = bundle[0] / "manifest.json"
+    manifest = json.loads(path.read_text())
+    manifest["models"]["toto"]["mode"] = "default"
+    path.write_text(json.dumps(manifest))
+    with pytest.raises(UserError, match="does not match its content_sha256"):
+        read_bundle(bundle[0])
+    assert hashlib.sha256(b"").hexdigest() not in manifest["files"].values()
+
+
+def test_the_published_code_itself_is_not_made_into_a_predictor(bundle):
+    folder, models = bundle
+    models["kronos"] |= {"variant": "upstream-eager", "implementation": "upstream"}
+    write(folder, models)
+    with pytest.raises(UserError, match="upstream-eager, the published code itself"):
+        load(folder, "kronos")
+
+
+def test_reading_a_bundle_imports_no_torch_nor_what_the_gate_needs():
+    code = (
+        "import sys, greenlight_forecasters.check, greenlight_forecasters.deploy\n"
+        "assert not {'torch', 'pandas', 'pyarrow', 'snakemake', 'jinja2', 'matplotlib'} & set(sys.modules)\n"
+        "import greenlight_forecasters.toto.predictor, greenlight_forecasters.chronos2.predictor\n"
+        "assert not {'pandas', 'pyarrow', 'snakemake', 'jinja2', 'matplotlib'} & set(sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

@@ -19,19 +19,24 @@ from greenlight.data.windows import practice_windows
 from greenlight.errors import UserError
 from greenlight.files import sha256_of
 from greenlight.judgement.seal import seal
+from greenlight.measures.forecasts import QUANTILE_COLUMNS, forecast_table
 from greenlight_forecasters import CHECKPOINTS
 from greenlight_forecasters.bundle import Differs, read_bundle
 from greenlight_forecasters.check import check
+from greenlight_forecasters.chronos2.plugin import LEVELS
+from greenlight_forecasters.chronos2.static import Chronos2Static
 from greenlight_forecasters.deploy import load
 from greenlight_forecasters.kronos.static import KronosStatic
 from greenlight_forecasters.toto.published import MaskedTimeseries
 from greenlight_forecasters.toto.static import TotoStatic
 
 ROOT = Path(greenlight_forecasters.__file__).parents[1]
+MODEL_LEVELS = {"chronos-2": LEVELS}
 CONTEXT, HORIZON, SAMPLES = 32, 6, 8
 MODELS = {
     "kronos": (KronosStatic, {"max_context": 64}, {"model": "kronos", "tokenizer": "kronos-tokenizer"}),
     "toto": (TotoStatic, {}, {"model": "toto"}),
+    "chronos-2": (Chronos2Static, {}, {"model": "chronos-2"}),
 }
 
 
@@ -39,16 +44,17 @@ def entry_of(name, folder):
     """A model's part of a manifest as the gate writes it; its window and forecast are written."""
     kind, settings, checkpoints = MODELS[name]
     window = practice_windows(1, CONTEXT, HORIZON, 3)[0]
-    paths = kind.load(LoadOptions("embedded", settings=settings)).forecast([window], SAMPLES, 7)[0]
-    deciles = np.quantile(paths, np.arange(1, 10) / 10, axis=0)
+    paths = kind.load(LoadOptions("embedded", settings=settings)).forecast([window], SAMPLES, 7)
+    table = forecast_table(name, "static-eager", [window], paths, {}, MODEL_LEVELS.get(name, ()))
     (folder / name).mkdir(parents=True)
     np.savez(
         folder / name / "check.npz",
         values=np.concatenate([window.context, window.future]),
         timestamps=window.timestamps.astype(np.int64),
-        forecast=np.concatenate([paths.mean(axis=0)[None], deciles]),
+        forecast=np.stack([table.column(column).to_numpy() for column in ("mean", *QUANTILE_COLUMNS)]),
     )
-    code = [f"greenlight_forecasters/{name}/plugin.py", "greenlight_forecasters/engine/packed.py"]
+    package = name.replace("-", "")
+    code = [f"greenlight_forecasters/{package}/plugin.py", "greenlight_forecasters/engine/packed.py"]
     return {
         "variant": "static-eager", "implementation": "static", "mode": "eager", "precision": "float32",
         "settings": settings,
@@ -57,7 +63,7 @@ def entry_of(name, folder):
             for role, place in checkpoints.items()
         },
         "code": {file: sha256_of(ROOT / file) for file in code},
-        "plugin": f"greenlight_forecasters.{name}.plugin:MODEL",
+        "plugin": f"greenlight_forecasters.{package}.plugin:MODEL",
         "packages": dict(package_versions(("torch", "numpy"))),
         "device": "cpu", "device_name": processor_name(), "threads": 1, "environment": {},
         "shapes": {"context_length": CONTEXT, "horizon": HORIZON, "samples": SAMPLES, "windows": [1, 2]},
@@ -84,7 +90,7 @@ def bundle(tmp_path):
 
 
 def test_what_was_judged_is_loaded_with_the_published_interface(bundle):
-    kronos, toto = (load(bundle[0], name) for name in ("kronos", "toto"))
+    kronos, toto, chronos = (load(bundle[0], name) for name in ("kronos", "toto", "chronos-2"))
     times = pd.Series(pd.date_range("2024-01-01", periods=38, freq="h"))
     frame = pd.DataFrame({name: 100.0 + np.arange(32) for name in ("open", "high", "low", "close")})
     found = kronos.predict(frame, times[:32], times[32:], pred_len=6, T=0.5, sample_count=2)
@@ -92,6 +98,8 @@ def test_what_was_judged_is_loaded_with_the_published_interface(bundle):
     series = torch.arange(32.0)[None]
     inputs = MaskedTimeseries(series, series > -1, series.int() * 0, series.int(), torch.ones(1, dtype=torch.int))
     assert toto.forecast(inputs, 6, num_samples=4).samples.shape == (1, 1, 6, 4)
+    quantiles, medians = chronos.predict_quantiles([series[0]], prediction_length=6, quantile_levels=[0.1, 0.5])
+    assert quantiles[0].shape == (1, 6, 2) and torch.equal(medians[0], quantiles[0][..., 1])
 
 
 def test_a_bundle_that_agrees_says_so_in_one_line(bundle):

@@ -174,8 +174,9 @@ def load_predictor(
         )
     predictor = make(policy=policy, precision="tf32" if entry.facts["precision"] == "tf32" else "float32")
     shapes = entry.facts["shapes"]
+    drawn = {} if entry.model().forecast.levels else {"samples": shapes["samples"]}
     for windows in shapes["windows"]:
-        predictor.warm_up(shapes["context_length"], shapes["horizon"], samples=shapes["samples"], series=windows)
+        predictor.warm_up(shapes["context_length"], shapes["horizon"], series=windows, **drawn)
     return predictor
 
 

@@ -125,9 +125,9 @@ class StaticChronos2Pipeline:
         chosen = [known.index(level) for level in quantile_levels]
         return [one[..., chosen] for one in predictions], [one[..., known.index(0.5)] for one in predictions]
 
-    def warm_up(self, context: int, horizon: int, windows: int = 1, variates: int = 1) -> None:
+    def warm_up(self, context: int, horizon: int, series: int = 1, variates: int = 1) -> None:
         """Have the code for a shape compiled, and with it for all shapes of its buckets (`chronos2.buckets`)."""
-        rows = torch.sin(torch.arange(context, dtype=torch.float32, device="cpu")).expand(windows, variates, -1)
+        rows = torch.sin(torch.arange(context, dtype=torch.float32, device="cpu")).expand(series, variates, -1)
         with self._service.warming():
             for _ in range(2):  # a CUDA graph is recorded at the first, and replayed at the second
                 self._engine.quantiles(rows, horizon)

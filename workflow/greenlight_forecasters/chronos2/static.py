@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -11,6 +12,9 @@ from greenlight.api import Forecaster, LoadOptions, Window
 from greenlight_forecasters.chronos2.checkpoint import find
 from greenlight_forecasters.chronos2.engine import Chronos2Engine
 from greenlight_forecasters.chronos2.inputs import Variates, standardised
+
+if TYPE_CHECKING:
+    from greenlight_forecasters.chronos2.predictor import StaticChronos2Pipeline
 
 
 class Chronos2Static(Forecaster):
@@ -45,6 +49,12 @@ class Chronos2Static(Forecaster):
         contexts = self._variates.contexts(windows, self._engine.dimensions)
         quantiles = self._quantiles(contexts, windows[0].horizon)
         return {"quantiles": standardised(quantiles, contexts)[:, None]}
+
+    def predictor(self, **settings: Any) -> StaticChronos2Pipeline:
+        """The published pipeline's interface on this engine; settings as `StaticChronos2Pipeline` takes them."""
+        from greenlight_forecasters.chronos2.predictor import StaticChronos2Pipeline
+
+        return StaticChronos2Pipeline(self._engine, **settings)
 
     def changes(self) -> dict[str, str]:
         """See `Forecaster.changes`."""

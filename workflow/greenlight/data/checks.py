@@ -36,7 +36,7 @@ def check_prices(frame: pd.DataFrame, findings: Findings, blank: Sequence[str]) 
         text = f"prices of 0 or below (the lowest is {_prices(frame).min():g}); expected positive prices"
         findings.settle("non_positive_prices", frame["line"][low], text)
         frame = frame[~low]
-    return frame.reset_index(drop=True)
+    return frame.reset_index(drop=True) if empty.any() or low.any() else frame
 
 
 def _prices(frame: pd.DataFrame) -> np.ndarray:

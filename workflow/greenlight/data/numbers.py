@@ -15,6 +15,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from greenlight.data.text import characters_in, forms_of
+
 _EMPTY = ["", "na", "n/a", "#n/a", "nan", "null", "none", "-", "--"]
 # RE2 patterns, which Arrow runs over whole columns.
 _PLAIN = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
@@ -24,9 +26,12 @@ _SUFFIX = {
     "K": 1e3, "M": 1e6, "B": 1e9, "T": 1e12, "Mio": 1e6, "Mrd": 1e9, "Mln": 1e6, "Md": 1e9, "Tsd": 1e3,
     "L": 1e5, "Cr": 1e7, "万": 1e4, "亿": 1e8, "萬": 1e4, "億": 1e8, "만": 1e4, "억": 1e8, "천": 1e3,
 }  # fmt: skip
+_PLAIN_CHARACTERS = frozenset("0123456789.-eE")
+_DIGITS = frozenset("0123456789.,+ ")
+_GAPS = frozenset("'`é ")
 _FACTORS = {name.lower(): factor for name, factor in _SUFFIX.items()}
 # Forms have 9 for each digit. What each form can be, with a decimal point and with a decimal comma.
-_GROUPS = r"9{1,3}(?:S999)+|9{1,2}(?:S99)*S999|9{1,4}(?:S9999)+"
+_GROUPS = r"9{1,3}(?:S999)+|9{1,2}(?:S99)*S999"
 _POINT = re.compile(rf"[+-]?(?:9+|{_GROUPS.replace('S', ',')}|9{{1,3}}(?: 999)+)?(?:\.9*)?")
 _COMMA = re.compile(r"[+-]?(?:9+|9{1,3}(?:\.999)+|9{1,3}(?: 999)+)?(?:,9*)?")
 DECIMAL_POINT, DECIMAL_COMMA = "decimal-point", "decimal-comma"
@@ -134,6 +139,7 @@ def read_numbers(
                     doubt = _doubtful(prices if group == "price" else volumes)
     for name, cells in hard.items():
         _read(values[name], cells, notation[groups[name]])
+        pa.default_memory_pool().release_unused()
     bad = {name: ~np.isfinite(values[name]) & ~empty[name] for name in columns}
     for name, mask in bad.items():
         values[name][mask] = math.nan
@@ -149,37 +155,45 @@ def _typed(cells: pa.Array) -> np.ndarray:
 
 def _plain(cells: pa.Array, volume: bool) -> tuple[np.ndarray, np.ndarray, _Cells]:
     """(values of the plain cells and NaN for others, mask of empty ones, the cells)."""
-    none = np.zeros(len(cells), dtype=bool)
-    try:
-        values = np.array(pc.cast(cells, pa.float64()).to_numpy(zero_copy_only=False), dtype=float)
-        if np.isfinite(values).all():
-            nothing = np.zeros(0, dtype=np.int64)
-            return values, none, _Cells(cells, _points(cells), nothing, cells[:0], [], nothing, nothing, False)
-    except pa.ArrowInvalid:
-        pass
+    none, nothing = np.zeros(len(cells), dtype=bool), np.zeros(0, dtype=np.int64)
+    if characters_in(cells) <= _PLAIN_CHARACTERS:
+        try:
+            values = np.array(pc.cast(cells, pa.float64()).to_numpy(zero_copy_only=False), dtype=float)
+            if np.isfinite(values).all():
+                return values, none, _Cells(cells, _points(cells), nothing, cells[:0], [], nothing, nothing, False)
+        except pa.ArrowInvalid:
+            pass
     plain = pc.match_substring_regex(cells, _PLAIN)
-    candidates = pc.if_else(plain, pc.replace_substring_regex(cells, r"^\+", ""), pa.scalar(None, pa.string()))
+    candidates = pc.if_else(plain, cells, pa.scalar(None, pa.string()))
+    if "+" in characters_in(cells):
+        candidates = pc.replace_substring_regex(candidates, r"^\+", "")
     values = np.array(pc.cast(candidates, pa.float64()).to_numpy(zero_copy_only=False), dtype=float)
     rows = np.flatnonzero(~plain.to_numpy(zero_copy_only=False))
-    others = cells.take(pa.array(rows))
-    blank = pc.is_in(pc.utf8_lower(others), value_set=pa.array(_EMPTY)).to_numpy(zero_copy_only=False)
-    none[rows[blank]] = True
-    rows, others = rows[~blank], others.filter(pa.array(~blank))
-    bare = _without_money(others)
-    money = bool(len(others)) and pc.any(pc.not_equal(bare, others)).as_py()
-    bare, factor = _without_suffix(bare) if volume else (bare, np.ones(len(rows)))
-    bare = pc.replace_substring_regex(bare, _SPACES, " ")
-    encoded = pc.replace_substring_regex(bare, r"\d", "9").dictionary_encode()
+    bare = cells if len(rows) == len(cells) else cells.take(pa.array(rows))
+    found, factor, money = characters_in(bare), np.ones(len(rows)), False
+    if not found <= _DIGITS or pc.any(pc.equal(bare, "")).as_py():
+        blank = pc.is_in(pc.utf8_lower(bare), value_set=pa.array(_EMPTY)).to_numpy(zero_copy_only=False)
+        none[rows[blank]] = True
+        rows, others = rows[~blank], bare.filter(pa.array(~blank))
+        bare = _without_money(others)
+        money = bool(len(others)) and pc.any(pc.not_equal(bare, others)).as_py()
+        bare, factor = _without_suffix(bare) if volume else (bare, np.ones(len(rows)))
+    if found & _GAPS:
+        bare = pc.replace_substring_regex(bare, _SPACES, " ")
+    encoded = forms_of(bare).dictionary_encode()
     forms, form_of = encoded.dictionary.to_pylist(), encoded.indices.to_numpy(zero_copy_only=False)
-    return values, none, _Cells(cells, _points(cells.filter(plain)), rows, bare, forms, form_of, factor, money)
+    points = _points(cells.filter(plain)) if len(rows) < len(cells) else ""
+    return values, none, _Cells(cells, points, rows, bare, forms, form_of, factor, money)
 
 
 def _points(plain: pa.Array) -> str:
     """What the points in plain numbers can be: `decimals` where some can't set thousands apart, `groups`, or ""."""
+    if "." not in characters_in(plain):
+        return ""
     for part in (plain[:1000], plain):
         if pc.any(pc.match_substring_regex(part, r"[eE]|\.(\d{0,2}|\d{4,})$|^[+-]?(0\d*|\d{4,})?\.")).as_py():
             return "decimals"
-    return "groups" if pc.any(pc.match_substring(plain, ".")).as_py() else ""
+    return "groups"
 
 
 def _without_money(cells: pa.Array) -> pa.Array:
@@ -286,10 +300,12 @@ def _read(values: np.ndarray, cells: _Cells, notation: str) -> None:
         for form in cells.forms
     ]
     good = np.array(fits, dtype=bool)[cells.form_of]
-    text = pc.replace_substring(cells.bare, " ", "")
-    text = pc.replace_substring(text, _OTHER.get(notation, ","), "")
-    text = pc.replace_substring_regex(pc.replace_substring(text, ",", "."), r"^\+", "")
-    text = pc.if_else(pa.array(good), text, pa.scalar(None, pa.string()))
+    text, found = cells.bare, characters_in(cells.bare)
+    for mark, becomes in ((" ", ""), (_OTHER.get(notation, ","), ""), (",", "."), ("+", "")):
+        if mark in found:
+            text = pc.replace_substring(text, mark, becomes)
+    if not good.all():
+        text = pc.if_else(pa.array(good), text, pa.scalar(None, pa.string()))
     values[cells.rows] = pc.cast(text, pa.float64()).to_numpy(zero_copy_only=False) * cells.factor
 
 

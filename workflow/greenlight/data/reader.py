@@ -127,7 +127,7 @@ def _frame(
         frame[name] = values.get(name, values["close"] if name in PRICES else unknown)
     frame["wall"], frame["offset"] = clock.wall, clock.offset
     settle_volume(frame, table, layout, numbers, findings, drop)
-    return frame[~drop].reset_index(drop=True), blank, prices
+    return (frame[~drop].reset_index(drop=True) if drop.any() else frame), blank, prices
 
 
 def _settle_times(table: Table, clock: Clock, findings: Findings) -> np.ndarray:

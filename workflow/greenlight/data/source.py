@@ -17,8 +17,6 @@ from greenlight.errors import UserError
 _MIB = 2**20
 _CHUNK = 2**20
 _HEAD = 2**16
-# No row of prices is longer; what is would only fill the memory.
-_LONGEST_LINE = 2**17
 _GZIP = b"\x1f\x8b"
 _MAGIC = {
     b"PK\x03\x04": "a zip or Excel file",
@@ -91,17 +89,9 @@ class Source:
             while chunk := stream.read(_CHUNK):
                 yield chunk
 
-    def lines(self, encoding: str) -> Iterator[str]:
-        """The lines of the text with their ends; UserError for one that no row of prices has the length of."""
-        with io.TextIOWrapper(self.open(), encoding=encoding, newline="") as stream:
-            number = 0
-            while line := stream.readline(_LONGEST_LINE):
-                number += 1
-                if len(line) == _LONGEST_LINE and line[-1] not in "\r\n":
-                    raise UserError(
-                        f"{self.path}: line {number} is longer than {_LONGEST_LINE:,} characters; expected prices"
-                    )
-                yield line
+    def lines(self, encoding: str) -> io.TextIOWrapper:
+        """The lines of the text with their ends, whatever these are."""
+        return io.TextIOWrapper(self.open(), encoding=encoding, newline="")
 
 
 class _Unpacked(io.RawIOBase):
@@ -180,7 +170,11 @@ def _fault(source: Source, encoding: str) -> tuple[int, int] | None:
     try:
         for chunk in source.chunks():
             decoder.decode(chunk)
-            line += chunk.count(b"\n")
+            ends = chunk.count(b"\n")
+            if not ends and len(chunk) == _CHUNK and b"\r" not in chunk:
+                # No row of prices is as long; read whole, it would only fill the memory.
+                raise UserError(f"{source.path}: line {line} is longer than {_CHUNK // 2**20} MiB; expected prices")
+            line += ends
         decoder.decode(b"", final=True)
     except UnicodeDecodeError as error:
         return line + error.object.count(b"\n", 0, error.start), error.object[error.start]

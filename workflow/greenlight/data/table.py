@@ -20,12 +20,14 @@ from greenlight.data.names import known
 from greenlight.data.options import ReadingOptions, paste
 from greenlight.data.repair import Findings
 from greenlight.data.source import Source, find_encoding
+from greenlight.data.text import characters_in
 from greenlight.errors import UserError
 
 _SAMPLE = 60
 _ROWS_AT_ONCE = 20_000
 _FOOTER_LINES = 5
 _FOOTER = re.compile(r"[^\W\d][^,;]*\s.*|[*#©].*")
+_SPACES = frozenset(" \t\r\n\x0b\x0cé")
 _MARKUP = re.compile(r"(?is)\s*(?:\ufeff)?<(?:!doctype|html|\?xml)")
 
 
@@ -174,13 +176,13 @@ def _columns(
             numbers = np.arange(before + 1, before + 1 + len(rows))
             if reader.line_num != numbers[-1]:
                 numbers = _line_numbers(rows, before)
-            if set(map(len, rows)) != {width} or "" in map(str.strip, map("".join, rows)):
-                kept = []
-                for at, row in enumerate(rows):
-                    if len(row) == width and "".join(row).strip():
-                        kept.append(at)
-                    elif "".join(row).strip():
-                        ragged.append((int(numbers[at]), row))
+            if set(map(len, rows)) != {width}:
+                ragged += [
+                    (int(numbers[at]), row)
+                    for at, row in enumerate(rows)
+                    if len(row) != width and "".join(row).strip()
+                ]
+                kept = [at for at, row in enumerate(rows) if len(row) == width]
                 rows, numbers = [rows[at] for at in kept], numbers[kept]
             if rows:
                 parts.append([pa.array(column, pa.string()) for column in zip(*rows, strict=True)])
@@ -193,8 +195,22 @@ def _columns(
         raise UserError(f"{source.path}: its text can't be kept ({error}); save the file as CSV in UTF-8") from None
     columns = [pa.array([], pa.string())] * width
     if parts:
-        columns = [pc.utf8_trim_whitespace(pa.concat_arrays(column)) for column in zip(*parts, strict=True)]
-    return columns, np.concatenate(lines) if lines else np.zeros(0, dtype=np.int64), ragged
+        columns = []
+        for _ in range(width):  # each part is let go as soon as it is joined
+            columns.append(pa.concat_arrays([part.pop(0) for part in parts]))
+        pa.default_memory_pool().release_unused()
+        columns = [pc.utf8_trim_whitespace(own) if characters_in(own) & _SPACES else own for own in columns]
+    return *_without_blank(columns, np.concatenate(lines) if lines else np.zeros(0, dtype=np.int64)), ragged
+
+
+def _without_blank(columns: list[pa.Array], lines: np.ndarray) -> tuple[list[pa.Array], np.ndarray]:
+    """The rows that have any cell."""
+    blank = np.ones(len(lines), dtype=bool)
+    for column in columns:
+        blank &= pc.equal(column, "").to_numpy(zero_copy_only=False)
+        if not blank.any():
+            return columns, lines
+    return [column.filter(pa.array(~blank)) for column in columns], lines[~blank]
 
 
 def _line_numbers(rows: list[list[str]], before: int) -> np.ndarray:

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from greenlight.data.epochs import read_integers
+from greenlight.data.text import characters_in, forms_of, grid_of
 
 _MOST_FORMS = 3000
 _FULL = [
@@ -52,6 +53,8 @@ _WITH_DATE = [
 ]
 _OF_DAY = [re.compile(f"{_CLOCK}{_ZONE}"), re.compile(r"(?P<H>99)(?P<M>99)(?:(?P<S>99)(?:[.,](?P<f>9{1,9}))?)?")]
 _NO_TIME = np.datetime64("NaT", "ns")
+_SPACES = frozenset(" \t\xa0é")
+_CJK = r"^(\d{4})\s?[年년]\s?(\d{1,2})\s?[月월]\s?(\d{1,2})\s?[日일]$"
 
 
 @dataclass(frozen=True)
@@ -96,12 +99,18 @@ def read_times(cells: pa.Array, dates: str = "auto") -> Times:
     """
     if not pa.types.is_string(cells.type):
         return _typed(cells)
-    cells = pc.replace_substring_regex(cells, r"\s+", " ")
+    found = characters_in(cells)
+    if "é" in found:
+        cells = pc.replace_substring_regex(cells, _CJK, r"\1-\2-\3")
+    if found & _SPACES:
+        cells = pc.replace_substring_regex(cells, r"\s+", " ")
     if "%" in dates:
         wall = np.array(pd.to_datetime(cells.to_pandas(), format=dates, errors="coerce"), dtype="datetime64[ns]")
         return Times(_plausible(wall), np.full(len(wall), np.nan), f"dates as {dates}", of_day=_of_day(wall))
-    integers = pc.match_substring_regex(cells, r"^-?\d+(\.0*)?$").to_numpy(zero_copy_only=False)
-    if integers.sum() * 2 > np.count_nonzero(pc.not_equal(cells, "").to_numpy(zero_copy_only=False)):
+    integers = np.zeros(len(cells), dtype=bool)
+    if not found >= {"-", ":"}:
+        integers = pc.match_substring_regex(cells, r"^-?\d+(\.0*)?$").to_numpy(zero_copy_only=False)
+    if len(cells) and integers.sum() * 2 > np.count_nonzero(pc.not_equal(cells, "").to_numpy(zero_copy_only=False)):
         wall, epoch, form = read_integers(cells, integers)
         known = ~np.isnat(wall)
         return Times(wall, np.where(known & epoch, 0.0, np.nan), form, of_day=_of_day(wall))
@@ -155,7 +164,14 @@ def _by_form(cells: pa.Array, dates: str) -> Times:
 
 def by_form(cells: pa.Array) -> list[tuple[str, np.ndarray, np.ndarray]]:
     """(form, rows, characters [rows of the form, length] uint8) of each form of ASCII cells."""
-    encoded = pc.replace_substring_regex(cells, r"\d", "9").dictionary_encode()
+    grid = grid_of(cells)
+    if grid is not None:
+        form = forms_of(cells[:1])[0].as_py()
+        digits = np.array([letter == "9" for letter in form])
+        regular = ((grid[:, digits] >= 48) & (grid[:, digits] <= 57)).all()
+        if regular and (grid[:, ~digits] == grid[0, ~digits]).all():
+            return [(form, np.arange(len(cells)), grid)]
+    encoded = forms_of(cells).dictionary_encode()
     forms = encoded.dictionary.to_pylist()
     which = encoded.indices.to_numpy(zero_copy_only=False)
     if len(forms) > _MOST_FORMS:
@@ -164,19 +180,11 @@ def by_form(cells: pa.Array) -> list[tuple[str, np.ndarray, np.ndarray]]:
     bounds = np.searchsorted(which[order], np.arange(len(forms) + 1))
     groups = []
     for place, form in enumerate(forms):
-        if form and form.isascii():
-            rows = order[bounds[place] : bounds[place + 1]]
-            whole = len(rows) == len(cells)
-            own = cells if whole else cells.take(pa.array(rows))
-            groups.append((form, rows, _characters(own, len(form))))
+        rows = order[bounds[place] : bounds[place + 1]]
+        own = grid_of(cells.take(pa.array(rows)))
+        if own is not None:
+            groups.append((form, rows, own))
     return groups
-
-
-def _characters(cells: pa.Array, width: int) -> np.ndarray:
-    """[cells, width] the bytes of ASCII cells of one length."""
-    data = cells.buffers()[2]
-    start = np.frombuffer(cells.buffers()[1], dtype=np.int32, count=cells.offset + 1)[cells.offset]
-    return np.frombuffer(data, dtype=np.uint8, count=len(cells) * width, offset=int(start)).reshape(len(cells), width)
 
 
 def _match(form: str) -> tuple[str, re.Match[str] | None]:

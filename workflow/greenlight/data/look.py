@@ -91,7 +91,8 @@ def _printable(text: str, quoted: bool = True) -> str:
     return f"'{shown}'" if quoted else shown
 
 
-def _settings(given: Sequence[str]) -> tuple[RepairRules, ReadingOptions]:
+def parsed_settings(given: Sequence[str]) -> tuple[RepairRules, ReadingOptions]:
+    """Rules and options from KEY=VALUE, as under `data` in the configuration; UserError for what they don't know."""
     rules: dict[str, Any] = {}
     options: dict[str, Any] = {}
     for entry in given:
@@ -102,7 +103,7 @@ def _settings(given: Sequence[str]) -> tuple[RepairRules, ReadingOptions]:
         try:
             parsed = yaml.safe_load(value)
         except yaml.YAMLError:
-            raise UserError(f"--set {entry}: the value is not YAML") from None
+            parsed = value
         (rules if key.startswith("repair.") else options)[key.removeprefix("repair.")] = parsed
     try:
         return RepairRules(**rules), ReadingOptions(**options)
@@ -122,7 +123,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a key of data")
     given = parser.parse_args(arguments)
     try:
-        rules, options = _settings(given.set)
+        rules, options = parsed_settings(given.set)
     except UserError as error:
         print(error, file=sys.stderr)
         return 2

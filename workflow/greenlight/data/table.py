@@ -178,9 +178,7 @@ def _columns(
                 numbers = _line_numbers(rows, before)
             if set(map(len, rows)) != {width}:
                 ragged += [
-                    (int(numbers[at]), row)
-                    for at, row in enumerate(rows)
-                    if len(row) != width and "".join(row).strip()
+                    (int(numbers[at]), row) for at, row in enumerate(rows) if len(row) != width and "".join(row).strip()
                 ]
                 kept = [at for at, row in enumerate(rows) if len(row) == width]
                 rows, numbers = [rows[at] for at in kept], numbers[kept]

@@ -20,6 +20,8 @@ MODELS = {"toto": {name: TOTO[name] for name in ("upstream-eager", "static-eager
 # What the deployed variant rests on: all of its own, its partner's and the reference's but their latencies.
 UNNEEDED = ("time/model=toto/variant=static-eager", "probe/model=toto/variant=upstream-eager", "expected.json")
 # One seed leaves open whether the deployed variant is worse; further seeds show that it is not.
+# So many paths that part are for a configuration to allow.
+RULES = Rules(accuracy={"windows_differing": 0.2})
 FLIPPED = {"SYM0": 1.15, "SYM1": 0.85, "SYM2": 1.15, "SYM3": 0.85}
 EFFECTS = {("toto", DEPLOYED): Effects(latency=0.7, flipped=FLIPPED, replicated=(5, 0.0, 0.01))}
 
@@ -42,7 +44,7 @@ class Tree:
 
     def verdict(self):
         expected = load_expected(self.folder / "expected.json")
-        return judge(load_evidence(self.folder, expected), Rules(), Baselines())
+        return judge(load_evidence(self.folder, expected), RULES, Baselines())
 
     def files(self, ending: str) -> list[Path]:
         return [path for path in self.needed if path.name.endswith(ending)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,18 +11,20 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
+from scipy import special
 
 from greenlight.files import sha256_of, write_json, write_parquet
 from greenlight.judgement.draws import Differences, band_differences
 from greenlight.judgement.evidence import forecast_file, record_file
 from greenlight.judgement.seal import seal
 from greenlight.measures.accuracy import WindowContext, score_windows
-from greenlight.measures.forecasts import QUANTILE_COLUMNS
+from greenlight.measures.forecasts import QUANTILE_COLUMNS, QUANTILES
 from greenlight.measures.numerics import compare
 from greenlight.variants import Variant
 
 SYMBOLS = {f"SYM{number}": 5 for number in range(6)}
 HORIZON = 8
+SAMPLES = 32
 LOOKS = 5
 TOTO = {
     "upstream-eager": {"coupled_with_reference": True},
@@ -66,6 +68,7 @@ class Effects:
         error: factor on the forecast errors of a symbol, by symbol; every other symbol has 1.
         rounding: relative size of the differences that compiling makes in the forecasts.
         band: factor on the width of the quantiles.
+        paths: what becomes of the sample paths [windows, samples, horizon] of a symbol.
         shift: steps by which the forecasts come late.
         latency: median seconds of a call, as a share of the reference's.
         jitter: standard deviation of the log of seconds.
@@ -86,6 +89,7 @@ class Effects:
     error: Mapping[str, float] = field(default_factory=dict)
     rounding: float = 1e-7
     band: float = 1.0
+    paths: Callable[[str, np.ndarray], np.ndarray] = lambda symbol, paths: paths
     shift: int = 0
     latency: float = 1.0
     jitter: float = 0.03
@@ -134,7 +138,7 @@ class Run:
         manifest = self.manifest()
         write_json(results / "expected.json", manifest)
         written = [
-            _Writer(self, results, model, variant, entry["jobs"])
+            _Writer(self, results, model, variant, entry["jobs"], variants.get("levels", ()))
             for model, variants in manifest["models"].items()
             for variant, entry in variants["variants"].items()
         ]
@@ -178,7 +182,7 @@ class Run:
             "models": models,
             "symbols": {name: {"windows": n, "data_hash": f"data of {name}"} for name, n in self.symbols.items()},
             "horizon": HORIZON,
-            "samples": 32,
+            "samples": SAMPLES,
             "seed": self.seed,
             "settings_hash": "settings",
             "platform": {"id": "test-platform", "device": "cpu", "threads": 1},
@@ -211,6 +215,7 @@ class _Writer:
     model: str
     variant: str
     jobs: Mapping[str, Any]
+    levels: Sequence[float] = ()
 
     def write(self) -> None:
         self.effects = self.run.effects[self.model, self.variant]
@@ -281,7 +286,7 @@ class _Writer:
             scale = 10.0 ** (number % 5 - 2)
             for window in range(count):
                 self.contexts[symbol, window] = WindowContext(scale, 0.0, 0.008 * scale)
-            table = self._table(symbol, *self._cells(self.variant, symbol))
+            table = self._table(symbol, *self._cells(self.variant, symbol), self._samples(number))
             self.tables.append(table)
             if "predict" in self.effects.failed:
                 continue
@@ -321,9 +326,23 @@ class _Writer:
         drawn = [part + 0.05 * rng.standard_normal((8, *part.shape)) for part in band_differences(*arms)]
         return draws | {name: values.tolist() for name, values in vars(Differences.of(*drawn)).items()}
 
-    def _table(self, symbol: str, actual: np.ndarray, center: np.ndarray, sigma: np.ndarray) -> pa.Table:
+    def _samples(self, number: int) -> np.ndarray:
+        """Standard scores [windows, SAMPLES, horizon] of the sample paths of a symbol: every quantile once."""
+        own = self.variant.startswith("static") and self.run.independent_draws
+        rng = self._rng("static samples" if own else "upstream samples", number)
+        ladder = special.ndtri((np.arange(SAMPLES) + 0.5) / SAMPLES)
+        symbol, count = list(self.run.symbols.items())[number]
+        paths = np.stack([np.stack([rng.permutation(ladder) for _ in range(HORIZON)], axis=1) for _ in range(count)])
+        if symbol in self.effects.flipped:
+            paths[0] = paths[0][np.random.default_rng(1).permutation(SAMPLES)]
+        return paths
+
+    def _table(
+        self, symbol: str, actual: np.ndarray, center: np.ndarray, sigma: np.ndarray, z: np.ndarray
+    ) -> pa.Table:
         count = len(actual)
-        z = np.array([-1.2816, -0.8416, -0.5244, -0.2533, 0.0, 0.2533, 0.5244, 0.8416, 1.2816])
+        paths = self.effects.paths(symbol, center[:, None] + sigma[:, None] * z)
+        drawn = paths.transpose(1, 0, 2).reshape(SAMPLES, -1)
         columns = {
             "model": [self.model] * actual.size,
             "variant": [self.variant] * actual.size,
@@ -331,9 +350,11 @@ class _Writer:
             "window": np.repeat(np.arange(count, dtype=np.int32), HORIZON),
             "step": np.tile(np.arange(1, HORIZON + 1, dtype=np.int32), count),
             "actual": actual.ravel(),
-            "mean": center.ravel(),
+            "mean": drawn.mean(axis=0),
         }
-        columns |= {name: (center + level * sigma).ravel() for name, level in zip(QUANTILE_COLUMNS, z, strict=True)}
+        columns |= dict(zip(QUANTILE_COLUMNS, np.quantile(drawn, QUANTILES, axis=0), strict=True))
+        drawn = np.quantile(drawn, self.levels, axis=0) if len(self.levels) else drawn
+        columns["samples"] = pa.array(list(drawn.T.astype(np.float32)), type=pa.list_(pa.float32()))
         return pa.table(columns)
 
     def _health(self) -> dict[str, Any]:

@@ -35,6 +35,7 @@ from greenlight.judgement.records import RESULTS, RecordDocument
 from greenlight.judgement.replicates import Replicates, read_replicates
 from greenlight.judgement.seal import broken_seal
 from greenlight.judgement.tables import Pairs, Scores, read_pairs, read_scores
+from greenlight.measures.paths import PathDifferences, compare_paths
 
 PROBLEM_KINDS = (
     "missing",
@@ -101,6 +102,8 @@ class VariantEvidence:
         pairs: latency pairs; None where none are expected or readable.
         replicates: errors with further seeds; None where there are none, or none that can be trusted.
         problems: everything wrong, in a fixed order.
+        paths: differences of the sample paths from those of its partner, [expected rows]; None where it has none, or
+            forecasts of either are not whole.
         files: SHA-256 by file, relative to the results folder; None where it is missing.
     """
 
@@ -114,6 +117,7 @@ class VariantEvidence:
     replicates: Replicates | None
     problems: tuple[Problem, ...]
     files: Mapping[str, str | None]
+    paths: PathDifferences | None = None
 
     def results(self, stage: str) -> list[Any]:
         """Typed results of the successful trials of a stage, in the order of jobs and trials."""
@@ -173,8 +177,23 @@ def load_evidence(results: Path, expected: Expected, forecasts: bool = True) -> 
         for variant in entry.variants:
             found = _same_outcomes(variants[model, variant], variants[model, entry.reference], expected)
             partner = entry.partner(variant)
-            variants[model, variant] = found if partner is None else _same_scores(found, variants[model, partner])
+            if partner is not None:
+                found = _with_paths(_same_scores(found, variants[model, partner]), variants[model, partner])
+            variants[model, variant] = found
+        for variant in entry.variants:  # paths take memory, and no one looks at them again
+            found = variants[model, variant]
+            variants[model, variant] = replace(found, forecasts=replace(found.forecasts, paths=None))
     return Evidence(expected, variants)
+
+
+def _with_paths(found: VariantEvidence, partner: VariantEvidence) -> VariantEvidence:
+    """The variant with the differences of its sample paths from its partner's, where both are whole."""
+    own, other = found.forecasts, partner.forecasts
+    if not (own.whole.all() and other.whole.all()):
+        return found
+    width = np.abs(other.values["q90"] - other.values["q10"]).mean(axis=1)
+    price = np.abs(other.values["actual"]).mean(axis=1)
+    return replace(found, paths=compare_paths(own.paths, other.paths, width, price))
 
 
 def _same_outcomes(found: VariantEvidence, reference: VariantEvidence, expected: Expected) -> VariantEvidence:

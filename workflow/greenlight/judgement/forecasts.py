@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,16 +12,19 @@ import pyarrow.compute as pc
 import pyarrow.parquet
 
 from greenlight.judgement.expected import Expected
-from greenlight.measures.forecasts import QUANTILE_COLUMNS
+from greenlight.measures.forecasts import QUANTILE_COLUMNS, QUANTILES
 
 VALUES = ("actual", "mean", *QUANTILE_COLUMNS)
 _NAMES = ("model", "variant", "symbol")
-_COLUMNS = (*_NAMES, "window", "step", *VALUES)
+_COLUMNS = (*_NAMES, "window", "step", *VALUES, "samples")
 _SCHEMA = pa.schema(
     [(name, pa.string()) for name in _NAMES]
     + [(name, pa.int32()) for name in ("window", "step")]
     + [(name, pa.float64()) for name in VALUES]
+    + [("samples", pa.list_(pa.float32()))]
 )
+
+_STORED = 1e-6
 
 Problem = tuple[str, str, str | None, int | None]
 """(kind, message, symbol, window), see `judgement.evidence.Problem`."""
@@ -34,10 +37,13 @@ class Forecasts:
     Attributes:
         values: by name, [rows, horizon] float64 in the order of `Expected.rows()`; NaN where absent.
         whole: [rows] bool, whether every step of a row is there once and finite.
+        paths: [rows, samples, horizon] float32, the sample paths, or [rows, levels, horizon] of quantiles; NaN where
+            absent. Only until they have been compared.
     """
 
     values: Mapping[str, np.ndarray]
     whole: np.ndarray
+    paths: np.ndarray | None = None
 
     def mae(self) -> np.ndarray:
         """[rows] mean absolute error of the median."""
@@ -61,14 +67,18 @@ def read_forecasts(
             tables[symbol] = table
     rows, horizon = expected.rows(), expected.horizon
     values = {name: np.full((len(rows), horizon), np.nan) for name in VALUES}
+    levels = expected.models[model].levels
+    samples = np.full((len(rows), horizon, len(levels) or expected.samples), np.nan, dtype=np.float32)
     counts = np.zeros(len(rows) * horizon, dtype=np.int64)
     if tables:
-        problems += _fill(tables, model, variant, expected, values, counts)
+        problems += _fill(tables, model, variant, expected, values, samples, counts)
     cells = counts.reshape(len(rows), horizon)
     finite = np.all([np.isfinite(array).all(axis=1) for array in values.values()], axis=0)
     ladder = np.stack([values[name] for name in QUANTILE_COLUMNS])
     crossed = (ladder[:-1] > ladder[1:]).any(axis=(0, 2))
-    whole = finite & (cells == 1).all(axis=1) & ~crossed
+    paths = samples.transpose(0, 2, 1)
+    strange = _other_samples(paths, values, levels)
+    whole = finite & (cells == 1).all(axis=1) & ~crossed & ~strange
     for number in np.flatnonzero(~whole):
         symbol, window = rows[number]
         if symbol not in tables:
@@ -80,10 +90,30 @@ def read_forecasts(
             kind, what = "missing", f"has {int((cells[number] > 0).sum())} of {horizon} steps"
         elif crossed[number]:
             kind, what = "schema", "has quantiles that cross"
+        elif finite[number] and strange[number]:
+            kind, what = "schema", "has a mean and quantiles that are not those of its sample paths"
         problems.append((kind, f"{symbol}/{window} {what}", symbol, window))
-    for array in values.values():
+    for array in (*values.values(), samples):
         array[~whole] = np.nan
-    return Forecasts(values, whole), problems
+    return Forecasts(values, whole, paths), problems
+
+
+def _other_samples(paths: np.ndarray, values: Mapping[str, np.ndarray], levels: Sequence[float]) -> np.ndarray:
+    """[rows] whether a quantile, or the mean of sample paths, is not that of what was forecast.
+
+    Args:
+        paths: [rows, samples or levels, horizon].
+        levels: of the quantiles; empty for sample paths.
+    """
+    if levels:
+        found = paths[:, [levels.index(level) for level in QUANTILES]].transpose(1, 0, 2)
+        stated = np.stack([values[name] for name in QUANTILE_COLUMNS])
+    else:
+        found = np.stack([paths.mean(axis=1, dtype=np.float64), *np.quantile(paths, QUANTILES, axis=1)])
+        stated = np.stack([values[name] for name in ("mean", *QUANTILE_COLUMNS)])
+    # What was forecast is stored in float32, and a mean is off by the rounding of its largest value.
+    size = np.abs(paths).max(axis=1, initial=0.0)
+    return ~(np.abs(found - stated) <= _STORED * size).all(axis=(0, 2))
 
 
 def _read(path: Path) -> pa.Table | str:
@@ -107,6 +137,7 @@ def _fill(
     variant: str,
     expected: Expected,
     values: Mapping[str, np.ndarray],
+    samples: np.ndarray,
     counts: np.ndarray,
 ) -> list[Problem]:
     """Put every row of the tables into its cell; rows that belong to no cell are problems."""
@@ -129,6 +160,10 @@ def _fill(
     np.add.at(counts, place, 1)
     for name, array in values.items():
         array.reshape(-1)[place] = table.column(name).to_numpy(zero_copy_only=False)[known]
+    drawn = table.column("samples").combine_chunks()
+    if (pc.fill_null(pc.list_value_length(drawn), -1).to_numpy(zero_copy_only=False) == samples.shape[-1]).all():
+        rows = drawn.flatten().to_numpy(zero_copy_only=False).reshape(len(table), -1)
+        samples.reshape(-1, samples.shape[-1])[place] = rows[known]
     problems: list[Problem] = []
     for number in np.unique(owner[~known]):
         many_bad = int((~known & (owner == number)).sum())

@@ -11,7 +11,18 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from greenlight.judgement.baseline import Baselines
-from greenlight.judgement.checks import accuracy, anchor, baseline, forecasts, health, load, numerics, running, speed
+from greenlight.judgement.checks import (
+    accuracy,
+    agreement,
+    anchor,
+    baseline,
+    forecasts,
+    health,
+    load,
+    numerics,
+    running,
+    speed,
+)
 from greenlight.judgement.checks.base import Check, Subject, not_measured
 from greenlight.judgement.decision import Decision, break_even_calls, decide, simplicity
 from greenlight.judgement.evidence import Evidence, VariantEvidence
@@ -137,7 +148,7 @@ def _judge_model(
             *numerics.numerics_checks(subject),
             *numerics.reproducibility_checks(subject, found[model.reference]),
             *accuracy.paired_checks(subject, paired),
-            *forecasts.agreement_check(subject, found),
+            *agreement.agreement_check(subject, found),
             *forecasts.reference_check(subject, found, steps),
             *forecasts.draws_check(subject),
             *accuracy.truth_checks(subject, summaries[variant]),

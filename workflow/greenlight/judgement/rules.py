@@ -157,17 +157,29 @@ class AccuracyRules(Strict):
         "differs by more than this, in either direction.",
     )
     window_difference: Positive = Field(
-        0.02,
-        description="Under common random numbers a window differs where its band moves by more than this share "
-        "of the band's width.",
+        0.01,
+        description="Under common random numbers a sample path differs where it moves by more than this share of the "
+        "width of its window's band, at any step. Rounding moves it by a millionth.",
     )
     reduced_window_difference: Positive = Field(
         0.25,
-        description="The same for a variant in TF32 or bfloat16: there a path that is drawn near a tie takes another "
-        "course, which moves a band of few samples.",
+        description="The same for a variant in TF32 or bfloat16, where rounding moves paths by a hundredth.",
     )
     windows_differing: Share = Field(
-        0.20, description="Share of windows that may differ so (tokens that flip on a tie), at most."
+        0.05,
+        description="Share of the sample paths of all windows that may differ so (draws near a tie), at most.",
+    )
+    reduced_windows_differing: Share = Field(0.25, description="The same in TF32 or bfloat16.")
+    symbol_differing: Share = Field(
+        0.5, description="The same for the paths of any one symbol, in any precision: one wrong symbol is no tie."
+    )
+    path_reach: Positive = Field(
+        2.0,
+        description="How far a path that differs may be from its partner's, in ranges of all paths of the window.",
+    )
+    path_shift: Positive = Field(
+        0.10,
+        description="In TF32 or bfloat16 the median over a window's paths may move by this share of the band, at most.",
     )
     step_difference: Positive = Field(
         0.30,

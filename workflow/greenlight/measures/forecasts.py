@@ -25,8 +25,11 @@ FORECAST_SCHEMA = pa.schema(
         pa.field("actual", pa.float64(), nullable=False),
         pa.field("mean", pa.float64(), nullable=False),
         *(pa.field(name, pa.float64(), nullable=False) for name in QUANTILE_COLUMNS),
+        pa.field("samples", pa.list_(pa.float32()), nullable=False),
     ]
 )
+"""A row a window and step. `samples` holds the value of each sample path, the first path first, so that paths can be
+followed from step to step."""
 
 
 def paths_hash(samples: Iterable[np.ndarray]) -> str:
@@ -77,6 +80,9 @@ def forecast_table(
         "actual": np.concatenate([window.target for window in windows]),
         "mean": mean,
         **dict(zip(QUANTILE_COLUMNS, quantiles, strict=True)),
+        "samples": pa.FixedSizeListArray.from_arrays(pa.array(paths.T.astype(np.float32).ravel()), len(paths)).cast(
+            pa.list_(pa.float32())
+        ),
     }
     return pa.table(columns, schema=schema)
 

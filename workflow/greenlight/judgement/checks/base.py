@@ -158,6 +158,11 @@ def percent(log_ratio: float) -> str:
     return f"{value:+.{digits}f}%" if digits is not None else f"{value:+.1e}%"
 
 
+def percent_of_price(share: float) -> str:
+    """A share of the price in words: 0.0123 -> 1.2% of the price."""
+    return f"{100 * share:.2g}% of the price"
+
+
 def count(number: int, thing: str) -> str:
     """A number with its noun: 1 graph, 2 graphs."""
     return f"{number} {thing}" if number == 1 else f"{number} {thing}s"

@@ -1,8 +1,8 @@
 """Are the forecasts themselves the same, before any outcome is looked at?
 
 MAE can't see every defect: forecasts shifted by one step, or medians moved and widths changed a little, may score
-about as well. So the bands are compared with those of the partner cell by cell, and with those of a reference
-that draws other numbers step by step.
+about as well. So bands and paths are compared with those of a reference that draws other numbers, step by step; those
+of a partner with the same numbers are compared in `agreement`.
 """
 
 from __future__ import annotations
@@ -25,46 +25,7 @@ from greenlight.judgement.draws import (
     step_differences,
 )
 from greenlight.judgement.evidence import VariantEvidence
-from greenlight.judgement.forecasts import Forecasts
 from greenlight.statistics.looks import rate_at
-
-
-def agreement_check(subject: Subject, found: Mapping[str, VariantEvidence]) -> list[Check]:
-    """`forecasts-agree`: under common random numbers the bands are equal but for rounding, and a few flipped tokens.
-
-    A window's difference is the largest difference of its 10%, 50% and 90% quantiles, at any step, as a share of
-    the partner's mean band width.
-    """
-    if subject.is_reference:
-        return []
-    partner = subject.expected.models[subject.found.model].partner(subject.found.variant)
-    stages = ("predict", "forecasts")
-    if partner is None:
-        reason = "no variant draws the same random numbers; see forecasts-against-reference"
-        return [subject.check("forecasts-agree", "not-measured", reason, *stages)]
-    own, other = subject.found.forecasts, found[partner].forecasts
-    if not (own.whole.all() and other.whole.all()):
-        what = f"forecasts of it or of {partner} are missing or damaged"
-        return subject.missing(["forecasts-agree"], what, *stages)
-    rules = subject.rules.accuracy
-    apart = window_differences(own, other)
-    most = rules.reduced_window_difference if subject.variant.reduced else rules.window_difference
-    share = float((apart > most).mean())
-    worst = subject.expected.rows()[int(np.argmax(apart))]
-    reason = (
-        f"{share:.0%} of windows differ from {partner} by more than {most:.0%} of the band; "
-        f"most in {worst[0]}/{worst[1]}, by {apart.max():.2g}"
-    )
-    limit = rules.windows_differing
-    return [subject.holds("forecasts-agree", share <= limit, reason, *stages, figure=share, limit=limit)]
-
-
-def window_differences(own: Forecasts, other: Forecasts) -> np.ndarray:
-    """[rows] largest difference of the bands as a share of the other's mean width; 0 where both are the same."""
-    difference = np.max([np.abs(own.values[name] - other.values[name]).max(axis=1) for name in BAND], axis=0)
-    width = np.abs(other.values["q90"] - other.values["q10"]).mean(axis=1)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(difference == 0, 0.0, difference / width)
 
 
 def reference_check(

@@ -39,7 +39,7 @@ def score(layout: Layout, job: Job, options: argparse.Namespace) -> None:
 def _score_variant(layout: Layout, job: Job, prices: Prices) -> dict[str, Any]:
     model, variant = job["model"], job["variant"]
     files = [layout.forecast(model, variant, symbol) for symbol in job["symbols"]]
-    tables = [read_parquet(file) for file in files]
+    tables = [read_parquet(file).drop_columns("samples") for file in files]
     forecasts = pa.concat_tables([table.replace_schema_metadata() for table in tables])
     honest, problems = _that_fit(forecasts, prices) if forecasts.num_rows else (forecasts, ["there are no forecasts"])
     scores = SCORES_SCHEMA.empty_table()

@@ -64,7 +64,9 @@ def forked(
     filled: bool = True,
 ) -> dict[str, Any]:
     """Run a child of a stage in a fork of this process; its record says how it ended."""
-    environment = trial_environment(cache or layout.cache(job["model"], job["variant"]), job["threads"], job.get("environment", {}))
+    environment = trial_environment(
+        cache or layout.cache(job["model"], job["variant"]), job["threads"], job.get("environment", {})
+    )
     with multiprocessing.get_context("fork").Pool(1, maxtasksperchild=1) as pool:
         return pool.apply(_child, (module, request, environment)) | {"sizes": sizes_of(request), "reduced": ""}
 

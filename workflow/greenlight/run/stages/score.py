@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from greenlight.data.stored import load_series
+from greenlight.data.stored import Prices, load_series
 from greenlight.data.windows import CLOSE
 from greenlight.files import read_parquet, write_json, write_parquet
 from greenlight.layout import Layout
@@ -26,8 +26,6 @@ from greenlight.run.command import run_stage
 from greenlight.run.job import Job
 from greenlight.run.records import write_record
 
-Prices = dict[str, tuple[np.ndarray, np.ndarray]]
-
 
 def score(layout: Layout, job: Job, options: argparse.Namespace) -> None:
     """Score every variant of a model against the canonical series, not against what the forecasts say of it."""
@@ -36,7 +34,7 @@ def score(layout: Layout, job: Job, options: argparse.Namespace) -> None:
     write_json(layout.score_summary(job["model"]), {"key": digest(job), "variants": summary})
 
 
-def _score_variant(layout: Layout, job: Job, prices: Prices) -> dict[str, Any]:
+def _score_variant(layout: Layout, job: Job, prices: dict[str, Prices]) -> dict[str, Any]:
     model, variant = job["model"], job["variant"]
     files = [layout.forecast(model, variant, symbol) for symbol in job["symbols"]]
     tables = [read_parquet(file).drop_columns("samples") for file in files]
@@ -63,7 +61,7 @@ def _score_variant(layout: Layout, job: Job, prices: Prices) -> dict[str, Any]:
     return summarise(metrics, np.array(scores.column("symbol").to_pylist())) | {"problems": problems}
 
 
-def _that_fit(forecasts: pa.Table, prices: Prices) -> tuple[pa.Table, list[str]]:
+def _that_fit(forecasts: pa.Table, prices: dict[str, Prices]) -> tuple[pa.Table, list[str]]:
     """The rows whose time and outcome are those of the symbol's series, and a sentence about the others."""
     symbols = np.array(forecasts.column("symbol").to_pylist())
     times = forecasts.column("timestamp").to_numpy().astype("datetime64[ns]")
@@ -74,7 +72,7 @@ def _that_fit(forecasts: pa.Table, prices: Prices) -> tuple[pa.Table, list[str]]
     for symbol, rows in zip(names, of_each, strict=True):
         if symbol not in prices:
             continue
-        known, values = prices[symbol]
+        known, values = prices[symbol].timestamps, prices[symbol].values
         place = np.minimum(np.searchsorted(known, times[rows]), len(known) - 1)
         fits[rows] = (known[place] == times[rows]) & (values[place, CLOSE] == actual[rows])
     wrong = int((~fits).sum())
@@ -82,13 +80,13 @@ def _that_fit(forecasts: pa.Table, prices: Prices) -> tuple[pa.Table, list[str]]
     return forecasts.filter(pa.array(fits)), [message] if wrong else []
 
 
-def _contexts(forecasts: pa.Table, prices: Prices, length: int) -> dict[tuple[str, int], WindowContext]:
+def _contexts(forecasts: pa.Table, prices: dict[str, Prices], length: int) -> dict[tuple[str, int], WindowContext]:
     """Context figures of every window that has its first step."""
     first = forecasts.filter(pc.equal(forecasts.column("step"), 1))
     times = first.column("timestamp").to_numpy().astype("datetime64[ns]")
     contexts = {}
     for row, key in enumerate(zip(*first.select(["symbol", "window"]).to_pydict().values(), strict=True)):
-        known, values = prices[key[0]]
+        known, values = prices[key[0]].timestamps, prices[key[0]].values
         start = int(np.searchsorted(known, times[row]))
         if start >= length:
             contexts[key] = window_context(values[start - length : start, CLOSE])

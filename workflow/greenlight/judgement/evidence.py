@@ -35,7 +35,7 @@ from greenlight.judgement.records import RESULTS, RecordDocument
 from greenlight.judgement.replicates import Replicates, read_replicates
 from greenlight.judgement.seal import broken_seal
 from greenlight.judgement.tables import Pairs, Scores, read_pairs, read_scores
-from greenlight.measures.paths import PathDifferences, compare_paths
+from greenlight.measures.paths import PathDifferences
 
 PROBLEM_KINDS = (
     "missing",
@@ -178,22 +178,13 @@ def load_evidence(results: Path, expected: Expected, forecasts: bool = True) -> 
             found = _same_outcomes(variants[model, variant], variants[model, entry.reference], expected)
             partner = entry.partner(variant)
             if partner is not None:
-                found = _with_paths(_same_scores(found, variants[model, partner]), variants[model, partner])
+                found = _same_scores(found, other := variants[model, partner])
+                found = replace(found, paths=found.forecasts.paths_against(other.forecasts))
             variants[model, variant] = found
         for variant in entry.variants:  # paths take memory, and no one looks at them again
             found = variants[model, variant]
             variants[model, variant] = replace(found, forecasts=replace(found.forecasts, paths=None))
     return Evidence(expected, variants)
-
-
-def _with_paths(found: VariantEvidence, partner: VariantEvidence) -> VariantEvidence:
-    """The variant with the differences of its sample paths from its partner's, where both are whole."""
-    own, other = found.forecasts, partner.forecasts
-    if not (own.whole.all() and other.whole.all()):
-        return found
-    width = np.abs(other.values["q90"] - other.values["q10"]).mean(axis=1)
-    price = np.abs(other.values["actual"]).mean(axis=1)
-    return replace(found, paths=compare_paths(own.paths, other.paths, width, price))
 
 
 def _same_outcomes(found: VariantEvidence, reference: VariantEvidence, expected: Expected) -> VariantEvidence:

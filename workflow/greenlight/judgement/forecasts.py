@@ -13,6 +13,7 @@ import pyarrow.parquet
 
 from greenlight.judgement.expected import Expected
 from greenlight.measures.forecasts import QUANTILE_COLUMNS, QUANTILES
+from greenlight.measures.paths import PathDifferences, compare_paths
 
 VALUES = ("actual", "mean", *QUANTILE_COLUMNS)
 _NAMES = ("model", "variant", "symbol")
@@ -48,6 +49,14 @@ class Forecasts:
     def mae(self) -> np.ndarray:
         """[rows] mean absolute error of the median."""
         return np.abs(self.values["actual"] - self.values["q50"]).mean(axis=1)
+
+    def paths_against(self, other: Forecasts) -> PathDifferences | None:
+        """Differences of the sample paths from another's; None where either is not whole."""
+        if self.paths is None or other.paths is None or not (self.whole.all() and other.whole.all()):
+            return None
+        width = np.abs(other.values["q90"] - other.values["q10"]).mean(axis=1)
+        price = np.abs(other.values["actual"]).mean(axis=1)
+        return compare_paths(self.paths, other.paths, width, price)
 
 
 def read_forecasts(

@@ -38,17 +38,8 @@ from greenlight.judgement.tables import Pairs, Scores, read_pairs, read_scores
 from greenlight.measures.paths import PathDifferences
 
 PROBLEM_KINDS = (
-    "missing",
-    "empty",
-    "unreadable",
-    "schema",
-    "identity",
-    "changed",
-    "stale",
-    "duplicate",
-    "unexpected",
-    "not-finite",
-    "trial-failed",
+    *("missing", "empty", "unreadable", "schema", "identity", "changed"),
+    *("stale", "duplicate", "unexpected", "not-finite", "trial-failed"),
 )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -21,7 +22,7 @@ from greenlight.files import sha256_of
 from greenlight.judgement.seal import seal
 from greenlight.measures.forecasts import QUANTILE_COLUMNS, forecast_table
 from greenlight_forecasters import CHECKPOINTS
-from greenlight_forecasters.bundle import Differs, read_bundle
+from greenlight_forecasters.bundle import CACHES, Differs, read_bundle, use_cache
 from greenlight_forecasters.check import check
 from greenlight_forecasters.chronos2.plugin import LEVELS
 from greenlight_forecasters.chronos2.static import Chronos2Static
@@ -79,6 +80,25 @@ def write(folder, models, gate="pass", **changes):
     reasons = [] if gate == "pass" else ["toto: forecasts differ"]
     manifest = {"format": 1, "gate": gate, "reasons": reasons, "files": files, "cache": {}, "models": models} | changes
     (folder / "manifest.json").write_text(json.dumps(seal(manifest)))
+
+
+@pytest.fixture(autouse=True)
+def _caches_as_before(monkeypatch):
+    for variable in CACHES:
+        monkeypatch.setenv(variable, "somewhere")
+
+
+def test_the_cache_of_the_bundle_is_used_unless_another_is_named(tmp_path, monkeypatch):
+    for part in CACHES.values():
+        (tmp_path / part).mkdir()
+    use_cache(tmp_path)
+    assert {os.environ[variable] for variable in CACHES} == {"somewhere"}
+    for variable in CACHES:
+        monkeypatch.delenv(variable)
+    use_cache(tmp_path)
+    assert {variable: os.environ[variable] for variable in CACHES} == {
+        variable: str(tmp_path / part) for variable, part in CACHES.items()
+    }
 
 
 @pytest.fixture

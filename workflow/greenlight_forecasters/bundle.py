@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import json
+import os
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -30,6 +31,8 @@ from greenlight.api import (
 )
 
 FORMAT = 1
+# What says where compile caches are, and their folders in a bundle's.
+CACHES = {"TORCHINDUCTOR_CACHE_DIR": "inductor", "TRITON_CACHE_DIR": "triton"}
 _SEAL = "content_sha256"
 _DTYPES = {"bf16": "bfloat16"}
 
@@ -146,6 +149,16 @@ def read_bundle(folder: Path) -> dict[str, Entry]:
     return {name: Entry(Path(folder), name, facts) for name, facts in manifest["models"].items()}
 
 
+def use_cache(folder: Path) -> None:
+    """Have this process look for compiled code in a bundle's cache, where nothing has said yet where to look.
+
+    torch looks in one place for all models of a process, and writes there what it compiles itself.
+    """
+    for variable, part in CACHES.items():
+        if variable not in os.environ and os.access(folder / part, os.W_OK):
+            os.environ[variable] = str((folder / part).absolute())
+
+
 def load_predictor(
     folder: Path, model: str, *, device: str | None = None, differences: str = "refuse", policy: str = "compile"
 ) -> Any:
@@ -165,6 +178,7 @@ def load_predictor(
         if differences == "refuse":
             raise UserError(f"{message}. Run the gate here, or load with differences='warn'")
         warnings.warn(message, Differs, stacklevel=3)
+    use_cache(folder / "cache")
     forecaster = entry.forecaster(device)
     make = getattr(forecaster, "predictor", None)
     if make is None:

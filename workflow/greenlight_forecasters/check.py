@@ -19,11 +19,10 @@ from pathlib import Path
 import numpy as np
 
 from greenlight.api import UserError
-from greenlight_forecasters.bundle import Entry, read_bundle
+from greenlight_forecasters.bundle import CACHES, Entry, read_bundle
 
 # Relative to the price. The same code on the same numbers rounds alike, but for kernels that a device chooses anew.
 TOLERANCES = {"float32": 1e-5, "tf32": 1e-3, "bf16": 1e-2}
-_CACHES = {"TORCHINDUCTOR_CACHE_DIR": "inductor", "TRITON_CACHE_DIR": "triton"}
 
 
 def check(folder: Path, device: str | None = None) -> tuple[bool, str]:
@@ -35,7 +34,7 @@ def check(folder: Path, device: str | None = None) -> tuple[bool, str]:
     if not entries:
         return False, "the bundle holds no model"
     with tempfile.TemporaryDirectory(prefix="greenlight-check-") as scratch:
-        for variable, part in _CACHES.items():
+        for variable, part in CACHES.items():
             own = Path(scratch) / part
             if (folder / "cache" / part).is_dir():
                 shutil.copytree(folder / "cache" / part, own)

@@ -67,6 +67,8 @@ class CallGuard:
     """
 
     def __init__(self, device: torch.device, modules: Mapping[str, nn.Module]) -> None:
+        if device.type == "cuda" and device.index is None:
+            device = torch.device("cuda", torch.cuda.current_device())  # which another one may be at a call
         self._device = device
         self._weights = _Weights(modules)
         self._precision: str | None = None

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
+import tempfile
+from pathlib import Path
 
 import pytest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# What tests compile is not written down among what the user compiled.
+os.environ.setdefault("GREENLIGHT_STATE", str(Path(tempfile.gettempdir()) / f"greenlight-tests-{os.getuid()}"))
 
 
 def pytest_itemcollected(item):

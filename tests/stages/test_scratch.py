@@ -7,9 +7,12 @@ from pathlib import Path
 import pytest
 
 from greenlight.errors import UserError
+from greenlight.files import write_json
 from greenlight.layout import Layout
 from greenlight.provenance import processor_name
+from greenlight.run.seals import remember
 from greenlight.run.trial import SCRATCH, run_with_cache
+from greenlight.watch.caches import cache_digest
 
 
 def job(**changes):
@@ -41,6 +44,9 @@ def test_a_filled_cache_is_kept_and_copies_of_it_are_not(run, tmp_path, monkeypa
     monkeypatch.setenv(SCRATCH, "$NODE_DISK" if scratch else "")
     kept = run.layout.cache("toto", "static-default")
     filled = run("one", cache=kept)
+    remember(cache_digest(kept))
+    made = {"trials": [{"kind": "ok", "sizes": {}}], "cache": {"sha256": cache_digest(kept)}}
+    write_json(run.layout.record("compile", "toto", "static-default"), made)
     used = run("two", stage="predict")
     assert (filled["found"], used["found"]) == ([], ["one"])
     place = disk if scratch else run.layout.root

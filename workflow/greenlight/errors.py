@@ -22,6 +22,11 @@ class NotAsPlanned(UserError):
     """What a trial found is not what the run was planned with: weights or code that changed meanwhile."""
 
 
+def shown(text: object) -> str:
+    """Text for a terminal: control characters and those that turn the direction of text are shown, not sent."""
+    return "".join(c if c in "\n\t" or c.isprintable() else c.encode("unicode_escape").decode() for c in str(text))
+
+
 def nearest(word: str, known: Sequence[str]) -> str:
     """` (did you mean …?)` with the known word that is most like a wrong one; empty if none is like it."""
     close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)

@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 try:
-    from greenlight.errors import UserError
+    from greenlight.errors import UserError, shown
     from greenlight.run.locking import claim_run
     from greenlight.run.planning import PLANNED_DEVICE, make_plan, withdraw_after
     from greenlight.run.resources import limits_of, resources_of
@@ -42,7 +42,7 @@ try:
     if not workflow.remote_exec:
         mark_stale(PLAN, LAYOUT, STALE)
 except UserError as error:
-    print(f"greenlight: {error}", file=sys.stderr)
+    print(f"greenlight: {shown(error)}", file=sys.stderr)
     only_looks = workflow.output_settings.dryrun or workflow.remote_exec or not set(LOOKING[1:]).isdisjoint(sys.argv)
     if said := "" if only_looks else withdraw_after(error, config, workflow.configfiles):
         print(said, file=sys.stderr)
@@ -137,7 +137,7 @@ onstart:
             claim_run(LAYOUT)
             withdraw_for(LAYOUT, rules_to_run, PLAN.model_names)
         except UserError as error:
-            print(f"greenlight: {error}", file=sys.stderr)
+            print(f"greenlight: {shown(error)}", file=sys.stderr)
             sys.exit(2)
         if said := dropped_words(steering(os.environ), PLAN.settings.trials.environment):
             print(f"greenlight: {said}", file=sys.stderr)
@@ -147,4 +147,4 @@ onstart:
 
 onerror:
     if LAYOUT.last_error.is_file():
-        print(f"\ngreenlight: {LAYOUT.last_error.read_text(encoding='utf-8')}", file=sys.stderr)
+        print(f"\ngreenlight: {shown(LAYOUT.last_error.read_text(encoding='utf-8'))}", file=sys.stderr)

@@ -63,7 +63,7 @@ from greenlight.measures.forecasts import QUANTILE_COLUMNS
 from greenlight.run.job import Job, job_name
 from greenlight.run.ledger import read_entry
 from greenlight.variants import Variant
-from greenlight.watch.caches import CACHES, cache_contents, join_caches
+from greenlight.watch.caches import CACHES, cache_contents, cache_digest, join_caches
 
 FORMAT = 1
 _PARTIAL = ".partial"
@@ -209,7 +209,7 @@ def _cache(layout: Layout, model: str, variant: str) -> Path:
     """The filled cache of a variant; UserError where it is not the one that its record describes."""
     cache = layout.cache(model, variant)
     stated = read_json(layout.record("compile", model, variant))["cache"].get("sha256")
-    if stated != provenance.digest(cache_contents(cache)):
+    if stated != cache_digest(cache):
         raise UserError(
             f"{cache}: this is not the compile cache that its record describes; expected the one that was measured. "
             f"Delete {cache} and run the workflow again"

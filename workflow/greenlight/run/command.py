@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from greenlight.errors import UserError
+from greenlight.errors import UserError, shown
 from greenlight.files import write_text
 from greenlight.layout import Layout
 from greenlight.provenance import load_parsed_code, moment
@@ -51,7 +51,7 @@ def run_stage(description: str, stage: Callable[[Layout, Job, argparse.Namespace
         check_code(plan)  # nor while it ran
         outputs = outputs_of(layout, job)
         if said := not_measured(outputs):  # without an entry the job stays stale
-            print(f"greenlight: {name}: not measured: {said}", file=sys.stderr, flush=True)
+            print(f"greenlight: {name}: not measured: {shown(said)}", file=sys.stderr, flush=True)
         else:
             enter(layout, name, job, outputs, plan["upstream"], modules=plan["modules"], started=started)
     except UserError as error:
@@ -71,6 +71,6 @@ def process_age() -> float:
 
 def report_error(layout: Layout, message: str) -> None:
     """Print a message, and keep it so that Snakemake can repeat it as the last thing a user reads."""
-    print(f"greenlight: {message}", file=sys.stderr, flush=True)
+    print(f"greenlight: {shown(message)}", file=sys.stderr, flush=True)
     with contextlib.suppress(OSError):
         write_text(layout.last_error, message + "\n")

@@ -9,6 +9,7 @@ from typing import Any
 
 from greenlight.files import json_text, read_json, write_json
 from greenlight.judgement.seal import seal
+from greenlight.layout import Layout
 from greenlight.provenance import digest, git_commit, utc_now
 from greenlight.run.job import Job
 
@@ -16,6 +17,15 @@ from greenlight.run.job import Job
 def provenance_of(job: Job) -> dict[str, Any]:
     """What a file says of where it comes from."""
     return {"key": digest(job), "job": job, "commit": git_commit(Path.cwd()), "made": utc_now()}
+
+
+def stated_digest(layout: Layout, model: str, variant: str) -> str | None:
+    """The hash of a variant's compile cache, as its record has it; None where there is none."""
+    try:
+        found = read_json(layout.record("compile", model, variant))["cache"]["sha256"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return found if isinstance(found, str) else None
 
 
 def not_measured(outputs: Iterable[Path]) -> str:

@@ -18,6 +18,8 @@ from greenlight.provenance import utc_now
 from greenlight.run.job import Job
 from greenlight.run.ledger import Entry, changes, code_changes, damaged, listed, outputs_digest, read_entry
 from greenlight.run.locking import run_at_work
+from greenlight.run.records import stated_digest
+from greenlight.run.seals import made_by_this_user
 
 if TYPE_CHECKING:
     from greenlight.run.jobs import Plan
@@ -134,7 +136,10 @@ def forced_jobs(plan: Plan, layout: Layout, forced: Collection[str]) -> set[str]
 def _own_reasons(plan: Plan, layout: Layout, job: Job, entry: Entry | None) -> list[str]:
     if entry is None:
         return ["it has not run to its end yet"]
-    return changes(entry, job, plan.modules(job)) or list(damaged(layout, entry))
+    reasons = changes(entry, job, plan.modules(job)) or list(damaged(layout, entry))
+    if reasons or job["stage"] != "compile" or made_by_this_user(stated_digest(layout, job["model"], job["variant"])):
+        return reasons
+    return ["its compile cache was not made by this user, and is code: it is compiled anew"]
 
 
 def mark_stale(plan: Plan, layout: Layout, stale: Collection[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -18,11 +19,12 @@ from greenlight.layout import Layout
 from greenlight.provenance import processor_name
 from greenlight.run.boundary import check_paths
 from greenlight.run.job import Job
-from greenlight.run.records import provenance_of
+from greenlight.run.records import provenance_of, stated_digest
+from greenlight.run.seals import made_by_this_user
 from greenlight.trials.gpu import check_device_name, wait_for_device
 from greenlight.trials.runner import Limits, run_trial_shrinking
 from greenlight.variants import Variant
-from greenlight.watch.caches import cache_environment, clear_cache, copy_cache
+from greenlight.watch.caches import cache_digest, cache_environment, clear_cache, copy_cache
 from greenlight.weights import folders_of_job
 
 # How long to wait for a device changes no result, so it is not in the job description.
@@ -106,7 +108,7 @@ def run_with_cache(
     def begin() -> None:
         shutil.rmtree(folder / TRACE, ignore_errors=True)
         if cache is None and filled and Variant.parse(job["variant"]).compiled:
-            copy_cache(layout.cache(job["model"], job["variant"]), own)
+            copy_own_cache(layout, job["model"], job["variant"], own)
         else:
             clear_cache(own)  # what an interrupted compile, or a larger attempt, left would make this one warm
         cache_environment(own)  # makes the folders
@@ -138,6 +140,20 @@ def run_with_cache(
     if record["kind"] == "not-as-planned":  # no finding about the variant: nothing is recorded, the job stays stale
         raise UserError(record["message"])
     return record | {"reduced": _reduced(request, record), "code_run": request.get("code_run", {})}
+
+
+def copy_own_cache(layout: Layout, model: str, variant: str, folder: Path) -> None:
+    """Copy the filled cache of a variant; UserError unless it is what this user compiled, because it is code."""
+    copy_cache(layout.cache(model, variant), folder)
+    stated, found = stated_digest(layout, model, variant), cache_digest(folder)
+    empty = found == hashlib.sha256().hexdigest()
+    if not empty and (found != stated or not made_by_this_user(found)):
+        clear_cache(folder)
+        what = "was not made by this user" if found == stated else "is not what its record describes"
+        raise UserError(
+            f"{layout.cache(model, variant)}: this compile cache {what}; expected one that a run of this user filled, "
+            "because it holds code that would be run. Compile anew: snakemake --cores 1 --forcerun clear"
+        )
 
 
 def compiled_sizes(layout: Layout, job: Job) -> dict[str, int]:

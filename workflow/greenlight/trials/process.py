@@ -18,6 +18,7 @@ from typing import Any
 
 import psutil
 
+from greenlight.errors import shown
 from greenlight.trials.environment import kept
 
 PROGRESS_SECONDS = 15.0
@@ -153,7 +154,7 @@ class _Watch:
 
     def _say(self, now: float, used: int) -> None:
         lines = tail(self.log, 4096).splitlines()
-        last = f"; last output: {lines[-1].strip()[:120]}" if lines else ""
+        last = f"; last output: {shown(lines[-1].strip()[:120])}" if lines else ""
         print(
             f"greenlight: {self.what}: {now - self.begin:.0f} s of at most {self.limits.seconds:.0f} s, "
             f"{used / 2**30:.1f} GiB{last}",

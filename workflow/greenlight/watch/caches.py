@@ -11,6 +11,7 @@ none, because a graph's kernels are one file (`kernels`).
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import tempfile
@@ -87,6 +88,21 @@ def cache_contents(folder: Path) -> dict[str, str]:
         for path in sorted(_files(Path(folder)))
         if path.relative_to(folder).parts[0] in CACHES.values()
     }
+
+
+def cache_digest(folder: Path) -> str:
+    """One hash over all that a cache holds, temporary files, headers and links included."""
+    found = hashlib.sha256()
+    for part in _PARTS.values():
+        for path in sorted((Path(folder) / part).rglob("*")):
+            if path.is_symlink():
+                content = f"link {os.readlink(path)}"
+            elif path.is_file():
+                content = sha256_of(path)
+            else:
+                continue
+            found.update(f"{path.relative_to(folder).as_posix()}\0{content}\0".encode(errors="surrogateescape"))
+    return found.hexdigest()
 
 
 def join_caches(sources: Iterable[Path], destination: Path) -> None:

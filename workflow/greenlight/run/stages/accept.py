@@ -7,7 +7,7 @@ import json
 import sys
 from pathlib import Path
 
-from greenlight.errors import UserError
+from greenlight.errors import UserError, shown
 from greenlight.files import write_text
 from greenlight.judgement.accept import build_baselines, describe_changes
 from greenlight.judgement.baseline import baseline_text
@@ -49,7 +49,7 @@ def main() -> None:
     arguments = parser.parse_args()
     try:
         settings = load_settings(arguments.config, arguments.files)
-        print(accept(settings))
+        print(shown(accept(settings)))
     except UserError as error:
         report_error(Layout(Path(arguments.config.get("results_folder", "results"))), str(error))
         sys.exit(USER_ERROR)

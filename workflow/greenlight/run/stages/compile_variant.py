@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from greenlight.layout import Layout
-from greenlight.provenance import digest
 from greenlight.run.command import run_stage
 from greenlight.run.job import Job
 from greenlight.run.records import write_record
+from greenlight.run.seals import remember
 from greenlight.run.trial import TRACE, Runner, run_with_cache, trial_request
-from greenlight.watch.caches import cache_contents, cache_size
+from greenlight.watch.caches import cache_digest, cache_size
 
 PAGES_SECONDS = 300
 
@@ -25,11 +25,13 @@ def compile_variant(layout: Layout, job: Job, options: argparse.Namespace, run: 
     trace = layout.trial("compile", job["model"], job["variant"]) / TRACE
     request = trial_request(layout, job)
     trial = run(layout, job, "greenlight.run.children.warm_up", request, cache=cache)
+    made = cache_digest(cache)
+    remember(made)
     write_record(
         layout.record("compile", job["model"], job["variant"]),
         job,
         trials=[trial],
-        cache=cache_size(cache) | {"sha256": digest(cache_contents(cache))},
+        cache=cache_size(cache) | {"sha256": made},
         trace=trace_pages(trace, layout.root) if job["keep_trace"] else None,
     )
 

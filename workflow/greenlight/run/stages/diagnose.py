@@ -24,13 +24,13 @@ from greenlight.run.command import USER_ERROR, report_error
 from greenlight.run.jobs import Plan
 from greenlight.run.locking import join_run
 from greenlight.run.planning import make_plan
-from greenlight.run.trial import trial_environment, trial_request
+from greenlight.run.trial import copy_own_cache, trial_environment, trial_request
 from greenlight.trials.environment import kept, steering
 from greenlight.trials.gpu import device_state, wait_for_device
 from greenlight.trials.kinds import RULES
 from greenlight.trials.runner import Limits, run_trial
 from greenlight.variants import MODES, Variant
-from greenlight.watch.caches import cache_size, copy_cache
+from greenlight.watch.caches import cache_size
 
 CHILD = "greenlight.run.children.diagnosis"
 ON_CPU = "To examine the models without the device meanwhile, set device.device to cpu and diagnose again."
@@ -160,7 +160,7 @@ class Diagnosis:
         cache, readings = folder / "cache", folder / "steps.jsonl"
         folder.mkdir(parents=True)
         if case.cache == "kept":
-            copy_cache(self.layout.cache(*case.entries[0]), cache)
+            copy_own_cache(self.layout, *case.entries[0], cache)
         entries = [self._request(entry) for entry in case.entries]
         settings = self.plan.settings
         memory = settings.trials.memory_gib

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from greenlight.errors import shown
 from greenlight.files import sha256_of, write_text
 from greenlight.layout import Layout
 from greenlight.report.markup import fenced, one_line
@@ -27,7 +28,7 @@ def gate(layout: Layout, job: Job, options: argparse.Namespace) -> None:
     if not passed:
         report_error(layout, text)
         sys.exit(1)
-    print(text, flush=True)
+    print(shown(text), flush=True)
     write_text(layout.passed, text + "\n")
 
 

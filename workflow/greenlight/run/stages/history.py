@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from greenlight.errors import shown
 from greenlight.files import write_text
 from greenlight.layout import Layout
 from greenlight.report.figures import draw_trend
@@ -45,7 +46,7 @@ def main() -> None:
     """Entry point."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--results", type=Path, required=True, help="results folder")
-    print(history(Layout(parser.parse_args().results)))
+    print(shown(history(Layout(parser.parse_args().results))))
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import argparse
 import json
 import sys
 
-from greenlight.errors import UserError
+from greenlight.errors import UserError, shown
 from greenlight.run.planning import make_plan
 from greenlight.run.staleness import stale_jobs
 
@@ -27,9 +27,9 @@ def main() -> None:
     parser.add_argument("--files", nargs="*", default=[], help="configuration files, for messages")
     arguments = parser.parse_args()
     try:
-        print(why(arguments.config, arguments.files))
+        print(shown(why(arguments.config, arguments.files)))
     except UserError as error:
-        print(f"greenlight: {error}", file=sys.stderr)
+        print(f"greenlight: {shown(error)}", file=sys.stderr)
         sys.exit(2)
 
 

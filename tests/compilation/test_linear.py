@@ -61,3 +61,11 @@ def test_large_layers_are_packed_on_a_cpu_and_give_up_their_weights():
     assert packed.stand_in.untyped_storage().nbytes() == 4
     torch.testing.assert_close(packed(rows).double(), expected, rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(torch.compile(packed, fullgraph=True)(rows), packed(rows), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_layers_stay_in_the_mode_that_they_were_in(training):
+    """Guards refuse a network in training mode, as which new modules begin."""
+    network = arrange(nn.Sequential(_layer(512, 512), nn.Sequential(_layer(16, 16))).train(training))
+    assert {module.training for module in network.modules()} == {training}
+    assert isinstance(network[0], PackedLinear)

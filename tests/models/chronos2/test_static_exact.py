@@ -9,6 +9,8 @@ import torch
 
 from greenlight_forecasters.chronos2.engine import Chronos2Engine
 from greenlight_forecasters.chronos2.published import load_published
+from greenlight_forecasters.engine.linear import PackedLinear
+from tests.models.chronos2.conftest import random_checkpoint
 
 TOLERANCE = {torch.float64: 1e-12, torch.float32: 1e-5}
 # windows, variates, context, horizon
@@ -113,6 +115,14 @@ def test_what_an_earlier_call_left_behind_changes_nothing(folder):
     used.quantiles(prices(16, 4, 128, 0.0) * 1e4, 48)
     contexts = prices(11, 4, 90)
     assert torch.equal(used.quantiles(contexts, 3), fresh.quantiles(contexts, 3))
+
+
+def test_layers_so_large_that_they_are_packed(tmp_path):
+    random_checkpoint(tmp_path, d_ff=1 << 13)
+    engine, pipeline = Chronos2Engine.from_checkpoint(tmp_path), load_published(tmp_path)
+    assert any(isinstance(module, PackedLinear) for module in engine.network.modules())
+    contexts = prices(2, 2, 100)
+    assert difference(engine.quantiles(contexts, 20), reference(pipeline, contexts, 20)) <= 1e-5
 
 
 def test_a_longer_context_than_the_models_is_cut(engines, published):

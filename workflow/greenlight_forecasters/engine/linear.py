@@ -52,7 +52,8 @@ class SummedLinear(nn.Linear):
 def arrange(module: nn.Module) -> nn.Module:
     """Let the linear layers of a float32 or float64 network read their weights as its device does fastest, in place."""
     for name, child in module.named_children():
-        setattr(module, name, _arranged(child) if isinstance(child, nn.Linear) else arrange(child))
+        arranged = _arranged(child) if isinstance(child, nn.Linear) else arrange(child)
+        setattr(module, name, arranged.train(child.training))  # new modules begin in training mode
     return module
 
 

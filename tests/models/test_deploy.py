@@ -83,16 +83,17 @@ def write(folder, models, gate="pass", **changes):
 
 
 @pytest.fixture(autouse=True)
-def _caches_as_before(monkeypatch):
+def _caches_as_before(monkeypatch, tmp_path_factory):
     for variable in CACHES:
-        monkeypatch.setenv(variable, "somewhere")
+        monkeypatch.setenv(variable, str(tmp_path_factory.getbasetemp() / "caches"))
 
 
 def test_the_cache_of_the_bundle_is_used_unless_another_is_named(tmp_path, monkeypatch):
     for part in CACHES.values():
         (tmp_path / part).mkdir()
+    before = {variable: os.environ[variable] for variable in CACHES}
     use_cache(tmp_path)
-    assert {os.environ[variable] for variable in CACHES} == {"somewhere"}
+    assert {variable: os.environ[variable] for variable in CACHES} == before
     for variable in CACHES:
         monkeypatch.delenv(variable)
     use_cache(tmp_path)

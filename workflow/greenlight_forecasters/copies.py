@@ -1,0 +1,109 @@
+"""Copies of published packages, imported from any folder, several of one name beside each other in a process.
+
+A copy gets a name of its own, and its own imports of the package's name lead to that name, wherever in the code they
+stand: a copy of `toto` never runs a line of the installed `toto`, nor of another copy.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import importlib.abc
+import importlib.util
+import sys
+from collections.abc import Sequence
+from importlib.machinery import ModuleSpec
+from pathlib import Path
+from types import ModuleType
+
+_FOLDERS: dict[str, tuple[Path, str]] = {}
+"""By a copy's own name, its folder and the name that the package has by itself."""
+
+
+def import_copy(folder: Path, package: str, module: str) -> ModuleType:
+    """A module of the copy of a package.
+
+    Args:
+        folder: the package itself, with its modules; nothing is written to it.
+        package: the name by which the package's own code imports it, such as `toto`.
+        module: name in the package, such as `model.backbone`.
+
+    Raises:
+        Exception: whatever its import raises.
+    """
+    place = folder.resolve()
+    own = next((name for name, known in _FOLDERS.items() if known == (place, package)), None)
+    if own is None:
+        own = f"{package}_copy_{len(_FOLDERS) + 1}"
+        _FOLDERS[own] = (place, package)
+    if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
+        sys.meta_path.insert(0, _Finder())  # before the one that reads any folder as it is
+    return importlib.import_module(f"{own}.{module}")
+
+
+class _Finder(importlib.abc.MetaPathFinder):
+    """Finds the modules of copies."""
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        own, *parts = name.split(".")
+        if own not in _FOLDERS:
+            return None
+        folder, package = _FOLDERS[own]
+        base = folder.joinpath(*parts)
+        if base.is_dir():
+            file = base / "__init__.py"
+            loader = _Loader(name, file, package, own) if file.is_file() else None
+            spec = ModuleSpec(name, loader, origin=str(file) if loader else None, is_package=True)
+            spec.submodule_search_locations = [str(base)]
+            spec.has_location = loader is not None
+            return spec
+        file = base.with_suffix(".py")
+        if file.is_file():
+            return importlib.util.spec_from_file_location(name, file, loader=_Loader(name, file, package, own))
+        return None
+
+
+class _Loader(importlib.abc.SourceLoader):
+    """Reads a file and renames its imports; it has no times of files to tell, so no bytecode is kept."""
+
+    def __init__(self, name: str, file: Path, package: str, own: str) -> None:
+        self._name, self._file, self._package, self._own = name, file, package, own
+
+    def get_filename(self, fullname: str) -> str:
+        return str(self._file)
+
+    def get_data(self, path: str | bytes) -> bytes:
+        return Path(str(path)).read_bytes()
+
+    def source_to_code(self, data, path, *, _optimize=-1):  # type: ignore[no-untyped-def]
+        tree = _Renamed(self._package, self._own).visit(ast.parse(data, filename=str(path)))
+        return compile(ast.fix_missing_locations(tree), str(path), "exec", dont_inherit=True, optimize=_optimize)
+
+
+class _Renamed(ast.NodeTransformer):
+    """Imports of a package by its name become imports of a copy by its own name, bound to the same names as before."""
+
+    def __init__(self, package: str, own: str) -> None:
+        self._package, self._own = package, own
+
+    def _new(self, name: str) -> str:
+        top, dot, rest = name.partition(".")
+        return f"{self._own}{dot}{rest}" if top == self._package else name
+
+    def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.AST:
+        if not node.level and node.module:
+            node.module = self._new(node.module)
+        return node
+
+    def visit_Import(self, node: ast.Import) -> list[ast.AST]:
+        """`import toto.model` binds `toto`, so the copy's own name is bound to that too."""
+        added: list[ast.AST] = []
+        for alias in node.names:
+            new = self._new(alias.name)
+            if new != alias.name and alias.asname is None:
+                binding = ast.Import(names=[ast.alias(name=self._own, asname=self._package)])
+                added.append(ast.copy_location(binding, node))
+            alias.name = new
+        return [node, *added]

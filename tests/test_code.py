@@ -137,6 +137,19 @@ def test_a_job_refuses_code_that_changed_since_the_run_was_planned(package):
         check_code(plan)
 
 
+def test_a_trial_refuses_a_package_that_was_imported_from_elsewhere(package, tmp_path, monkeypatch):
+    (package / "__init__.py").write_text("")
+    shutil.copytree(package, tmp_path / "other" / "somebodys")
+    with monkeypatch.context() as first:
+        first.syspath_prepend(str(tmp_path / "other"))
+        importlib.import_module("somebodys")
+    try:
+        with pytest.raises(NotAsPlanned, match=rf"imported from {tmp_path}/other/somebodys.* planned was {package}"):
+            check_code_run(code_run(["somebodys"], {}), {})
+    finally:
+        del sys.modules["somebodys"]
+
+
 def test_a_trial_refuses_other_code_than_its_stage_found(package, tmp_path, monkeypatch):
     found = code_run(["somebodys"], {"fork": str(package / "inner")})
     assert found["somebodys"]["path"] == str(package)

@@ -89,7 +89,7 @@ def test_models_do_not_depend_on_each_other():
 DYNAMIC_IMPORTS = (
     "greenlight.plugins",
     "greenlight.code",
-    "greenlight_forecasters.kronos.published",
+    "greenlight_forecasters.copies",
     "greenlight_forecasters.bundle",  # in production only: no stage imports it
 )
 LOADERS = ("importlib", "runpy", "imp", "pkgutil", "zipimport", "__import__", "exec", "eval")

@@ -178,6 +178,7 @@ def test_a_trial_refuses_weights_that_are_not_the_planned_ones(tmp_path):
         "folders": {"model": str(used)},
         "checkpoints": {"model": weights.contents_of(used)},
         "code_run": {},
+        "targets": dict.fromkeys(("upstream", "static")),
         "folders_of_code": {},
         "settings": {"samples_per_batch": 8},
     }

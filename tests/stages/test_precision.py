@@ -19,6 +19,7 @@ REQUEST = {
     "folders": {"model": str(CHECKPOINTS / "toto")},
     "checkpoints": {"model": contents_of(CHECKPOINTS / "toto")},
     "code_run": {},
+    "targets": dict.fromkeys(("upstream", "static")),
     "folders_of_code": {},
     "device": "cpu",
     "settings": {},

@@ -1,4 +1,4 @@
-"""What depends on the published code that the configuration names, and what does not."""
+"""What depends on a copy of the published code that the configuration names, and what does not."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from greenlight.errors import UserError
 from greenlight.run.jobs import Plan
-from greenlight.settings import make_settings
+from greenlight.settings import load_settings, make_settings
 from greenlight_forecasters.kronos.config import Settings as ModelSettings
 from greenlight_forecasters.kronos.config import parse
 from greenlight_forecasters.kronos.plugin import KronosSettings
@@ -23,10 +23,11 @@ def folder(tmp_path):
     return tmp_path
 
 
-def jobs(published_code):
+def jobs(folder):
     """Job descriptions of a run of Kronos over one file of prices (any file will do), by name."""
-    settings = make_settings({"models": {"kronos": {"published_code": published_code}}})
-    return dict(Plan(settings, {"A": Path(__file__)}, "cpu", "cpu").all_jobs())
+    variants = ["upstream-eager", "static-eager", "static-default", *(["fork-eager", "fork-default"] if folder else [])]
+    own = {"variants": variants} | ({"code": {"fork": folder}} if folder else {})
+    return dict(Plan(make_settings({"models": {"kronos": own}}), {"A": Path(__file__)}, "cpu", "cpu").all_jobs())
 
 
 def test_only_what_runs_it_is_stale_when_its_files_change(folder):
@@ -34,23 +35,37 @@ def test_only_what_runs_it_is_stale_when_its_files_change(folder):
     (folder / "model" / "module.py").write_text("CHANGED = True")
     after = jobs(str(folder))
     own = {name for name in before if before[name]["code"] != after[name]["code"]}
-    beside = {f"{stage}/kronos/static-{mode}" for stage in ("time", "probe") for mode in ("eager", "default")}
-    upstream = {f"{stage}/kronos/upstream-eager" for stage in ("probe", "repeat")}
-    assert own == beside | upstream | {"predict/kronos/upstream-eager/0", "replicate/kronos"}
-    unchanged = {name for name in before if before[name] == after[name]}
-    assert {"compile/kronos/static-default", "predict/kronos/static-default/0", "weights/kronos"} <= unchanged
-    expected = [plan["expect"]["models"]["kronos"]["settings"] for plan in (before, after)]
-    assert expected[0] != expected[1], "a baseline made with other code can't be compared"
+    modes = {f"{stage}/kronos/fork-{mode}" for stage in ("time", "probe") for mode in ("eager", "default")}
+    assert own >= modes | {"compile/kronos/fork-default", "predict/kronos/fork-eager/0", "replicate/kronos"}
+    assert all("fork" in name or name == "replicate/kronos" for name in own)
 
 
-def test_without_it_nothing_depends_on_it():
-    assert "published_code" not in KronosSettings().own()
-    assert not any("published_code" in str(job) for job in jobs(None).values())
+def test_a_copy_makes_nothing_else_stale(folder):
+    without, beside = jobs(None), jobs(str(folder))
+    trials = {
+        name for name in without if name.split("/")[0] in ("weights", "clear", "compile", "predict", "probe", "time")
+    }
+    assert len(trials) > 8 and all(without[name] == beside[name] for name in trials)
 
 
 def test_a_folder_that_is_not_there_is_named():
-    with pytest.raises((UserError, ValidationError), match=r"models\.kronos\.published_code: .*kronos\.py"):
+    with pytest.raises((UserError, ValidationError), match=r"models\.kronos\.code\.fork: .*kronos\.py"):
         jobs("no-such-folder")
+
+
+@pytest.mark.parametrize(
+    ("own", "words"),
+    [
+        ({"published_code": "x"}, "write code: {fork: folder}"),
+        ({"code": {"fork": "{folder}"}, "reference": "fork-eager"}, "runs a copy of 'upstream'"),
+        ({"code": {"static": "{folder}"}, "reference": "upstream-eager"}, "'static' can't be the name of a copy"),
+    ],
+)
+def test_what_a_copy_can_t_be(folder, own, words):
+    code = {name: value.format(folder=folder) for name, value in own.get("code", {}).items()}
+    variants = ["upstream-eager", *(f"{name}-eager" for name in code)]
+    with pytest.raises(UserError, match=words):
+        load_settings({"models": {"kronos": own | {"variants": variants} | ({"code": code} if code else {})}}, [])
 
 
 def test_what_is_set_reaches_the_model():

@@ -7,6 +7,7 @@ by dotted paths, which are imported in trials. docs/plugins.md walks through a w
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -62,6 +63,7 @@ __all__ = [
     "window_seed",
 ]
 
+IMPLEMENTATION_NAME = re.compile(r"[a-z][a-z0-9-]*")
 DECILES = tuple(round(0.1 * number, 1) for number in range(1, 10))
 """Levels that the quantiles of a forecast must include: accuracy is measured at them."""
 
@@ -87,7 +89,8 @@ class ModelSettings(BaseModel):
 
     def own(self) -> dict[str, Any]:
         """The model's own settings as plain values, as `LoadOptions.settings` takes them."""
-        shared = set(ModelSettings.model_fields)
+        # Copies of code, too, are no settings: each is known by its content where it runs.
+        shared = {*ModelSettings.model_fields, "code"}
         return {key: value for key, value in self.model_dump(mode="json").items() if key not in shared}
 
 
@@ -133,6 +136,8 @@ class Implementation:
             forecasts with one seed can't be compared number by number.
         published: whether it is the published code, or the user's own copy of it: what production's loaders run, and
             compile by their own switches.
+        copies: name of the implementation whose code it is an edited copy of, and whose results it must give; empty if
+            it is none. A copy can't be the reference.
         packages: other people's packages that it runs, as they are imported (`toto`, `gluonts.torch`): the contents
             of their files, wherever they lie, are part of what its results depend on.
         folders: folders of code that it runs, by the configuration's key that names them; known by content, too.
@@ -143,6 +148,7 @@ class Implementation:
     precisions: tuple[str, ...] = ()
     own_draws: bool = False
     published: bool = False
+    copies: str = ""
     packages: tuple[str, ...] = ()
     folders: Mapping[str, str] = field(default_factory=dict)
 
@@ -210,7 +216,18 @@ class Model:
             name = getattr(settings, key)
             if name is not None and name not in chosen:
                 return key, f"{name!r} is not among the variants {', '.join(chosen)}"
+        for name, entry in self.implementations_of(settings).items():
+            if not IMPLEMENTATION_NAME.fullmatch(name) or (entry.copies and name in self.implementations):
+                return (
+                    "code",
+                    f"{name!r} can't be the name of a copy; expected another, of letters, digits, hyphens",
+                )
         reference = Variant.parse(settings.reference)
+        if copied := self.implementations_of(settings)[reference.implementation].copies:
+            return "reference", (
+                f"{str(reference)!r} runs a copy of {copied!r}, which is what the copy is to be held to; "
+                f"the reference must be another, such as {copied}-eager"
+            )
         if reference.compiled or reference.reduced:
             what = "is compiled" if reference.compiled else f"computes in {reference.precision}"
             return "reference", f"{str(reference)!r} {what}; the reference must be an eager variant in float32"
@@ -238,6 +255,7 @@ class LoadOptions:
         device: a torch device, such as `cpu` or `cuda:0`.
         dtype: `float32`, `float64`, `bfloat16`; the reference for numerics is float64.
         settings: the model's own settings from the configuration, already validated (`ModelSettings.own`).
+        code: folder of the copy that the implementation runs; empty where it is none.
     """
 
     source: str
@@ -245,6 +263,7 @@ class LoadOptions:
     device: str = "cpu"
     dtype: str = "float32"
     settings: dict[str, Any] = field(default_factory=dict)
+    code: str = ""
 
 
 class Forecaster(ABC):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import importlib.util
+import importlib
 import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping
@@ -69,7 +69,10 @@ def places_of(package: str) -> list[Path]:
     """
     top, *rest = package.split(".")
     with _as_in_a_trial(), contextlib.suppress(ImportError, ValueError):
-        spec = importlib.util.find_spec(top)
+        # Not importlib.util.find_spec: of a package that is imported already it gives that, wherever it came from.
+        importlib.invalidate_caches()
+        found_by = (finder.find_spec(top, None) for finder in sys.meta_path)
+        spec = next((spec for spec in found_by if spec is not None), None)
         if spec is None:
             return []
         folders = [Path(folder) for folder in spec.submodule_search_locations or ()]

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-import re
 import sys
 import tomllib
 from dataclasses import dataclass
@@ -17,12 +16,11 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
 
-from greenlight.api import Forecaster, LoadOptions, Model
+from greenlight.api import IMPLEMENTATION_NAME, Forecaster, LoadOptions, Model
 from greenlight.errors import UserError, nearest
 
 GROUP = "greenlight.models"
 _CHECKOUT = Path(__file__).parents[2]
-_NAME = re.compile(r"[a-z][a-z0-9-]*")
 
 
 @dataclass(frozen=True)
@@ -98,7 +96,7 @@ def model_of(name: str, plugin: str | None = None) -> Model:
     if found.name != name:
         raise UserError(f"models.{name}.plugin: {text} is the plug-in of {found.name!r}; name it models.{found.name}")
     for word in (name, *found.implementations):
-        if not _NAME.fullmatch(word):
+        if not IMPLEMENTATION_NAME.fullmatch(word):
             raise UserError(
                 f"models.{name}.plugin: {text}: {word!r} can't be the name of a model or an implementation; "
                 "expected lower-case letters, digits and hyphens, a letter first"
@@ -169,17 +167,22 @@ def _forecaster_class(model: str, target: str, plugin: str | None) -> type[Forec
     return kind
 
 
-def load_forecaster(model: str, implementation: str, options: LoadOptions, plugin: str | None = None) -> Forecaster:
+def load_forecaster(
+    model: str, implementation: str, options: LoadOptions, plugin: str | None = None, target: str | None = None
+) -> Forecaster:
     """One implementation of one model with its weights loaded, in eager mode.
 
     Args:
         plugin: as for `model_of`.
+        target: dotted path of its class; None for that which the plug-in names.
 
     Raises:
         UserError: an unknown name, or weights that are missing or do not fit.
     """
-    found = model_of(model, plugin)
-    known = found.implementations_of(found.settings.model_construct(**options.settings))
-    if implementation not in known:
-        raise UserError(f"model {model} has no implementation {implementation!r}; expected one of {', '.join(known)}")
-    return _forecaster_class(model, known[implementation].target, plugin).load(options)
+    if target is None:
+        known = model_of(model, plugin).implementations
+        if implementation not in known:
+            expected = ", ".join(known)
+            raise UserError(f"model {model} has no implementation {implementation!r}; expected one of {expected}")
+        target = known[implementation].target
+    return _forecaster_class(model, target, plugin).load(options)

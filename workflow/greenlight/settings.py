@@ -22,7 +22,10 @@ from greenlight.trials.device_settings import DeviceSettings
 from greenlight.trials.environment import problem_with
 
 # Keys that there were, and what to write in their place.
-_GONE = {"dtype": "a precision is part of a variant's name now, such as static-default-bf16"}
+_GONE = {
+    "published_code": "write code: {fork: folder}; the copy is a further implementation then, such as fork-eager",
+    "dtype": "a precision is part of a variant's name now, such as static-default-bf16",
+}
 
 
 class _Section(BaseModel):

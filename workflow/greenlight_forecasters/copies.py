@@ -15,6 +15,9 @@ from collections.abc import Sequence
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
+from typing import Any
+
+from greenlight.api import UserError
 
 _FOLDERS: dict[str, tuple[Path, str]] = {}
 """By a copy's own name, its folder and the name that the package has by itself."""
@@ -39,6 +42,42 @@ def import_copy(folder: Path, package: str, module: str) -> ModuleType:
     if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
         sys.meta_path.insert(0, _Finder())  # before the one that reads any folder as it is
     return importlib.import_module(f"{own}.{module}")
+
+
+def package_in(folder: str, name: str, files: Sequence[str], key: str) -> str:
+    """Where a copy of a package lies in a folder: the folder itself, or the one of its name in it, or one deeper.
+
+    Args:
+        files: what the package has, relative to it.
+        key: the configuration key that names the folder, for the message.
+
+    Raises:
+        UserError: no place has all files; the message names those that the likeliest one lacks.
+    """
+    base = Path(folder).expanduser()
+    places = [base / name, base, *sorted(place for place in base.glob(f"*/{name}") if place.is_dir())]
+    absent = {place: [file for file in files if not (place / file).is_file()] for place in places}
+    place = min(places, key=lambda place: len(absent[place]))
+    if not absent[place]:
+        return str(place)
+    raise UserError(
+        f"{key}: {', '.join(str(place / file) for file in absent[place])} not found; expected a folder that is a copy "
+        f"of the package {name!r}, or holds one"
+    )
+
+
+def getattr_of_copy(folder: Path, package: str, module: str, name: str, key: str) -> Any:
+    """What a module of a copy calls by a name; UserError names the file, and what it lacks."""
+    place = folder / f"{module.replace('.', '/')}.py"
+    try:
+        found = import_copy(folder, package, module)
+    except Exception as error:
+        raise UserError(
+            f"{key}: {place} can't be imported ({type(error).__name__}: {error}); install what it needs, or mend it"
+        ) from error
+    if not hasattr(found, name):
+        raise UserError(f"{key}: {place} has no {name}; expected a copy of the published code that has it")
+    return getattr(found, name)
 
 
 class _Finder(importlib.abc.MetaPathFinder):

@@ -215,6 +215,8 @@ def _request(model: str, series: Path) -> dict[str, Any]:
         "warm_up_calls": 3,
         "cache_files_before": 0,
         "code_run": {},
+        "targets": dict.fromkeys(("upstream", "static")),
+        "copies": "",
         "folders_of_code": {},
         "truth": {},
         "levels": [],

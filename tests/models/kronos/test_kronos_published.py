@@ -19,8 +19,9 @@ from safetensors.torch import save_file
 from greenlight.api import LoadOptions
 from greenlight.code import contents_of_folder
 from greenlight.errors import UserError
+from greenlight_forecasters.copies import import_copy
 from greenlight_forecasters.kronos.plugin import MODEL, KronosSettings
-from greenlight_forecasters.kronos.static import KronosStatic
+from greenlight_forecasters.kronos.published import KronosPublished
 from greenlight_forecasters.kronos.upstream import KronosUpstream
 
 REAL = os.environ.get("GREENLIGHT_PUBLISHED_KRONOS")
@@ -87,17 +88,6 @@ def auto_regressive_inference(tokenizer, model, x, x_stamp, y_stamp, max_context
 """
 
 
-def forget():
-    for name in [name for name in sys.modules if name.split(".")[0] == "model"]:
-        del sys.modules[name]
-
-
-@pytest.fixture(autouse=True)
-def _no_package_is_left():
-    yield
-    forget()
-
-
 @pytest.fixture
 def folder(tmp_path):
     """A folder with a stand-in for the published code."""
@@ -121,16 +111,18 @@ def options(golden, tmp_path):
         (sources[name] / "config.json").write_text(json.dumps(module.config.model_dump()))
         save_file(module.state_dict(), sources[name] / "model.safetensors")
 
-    def make(dtype="float32", **settings):
+    def make(dtype="float32", code="", **settings):
         settings = {"tokenizer": str(sources["tokenizer"]), "max_context": 64} | settings
-        return LoadOptions(str(sources["model"]), dtype=dtype, settings=settings)
+        return LoadOptions(
+            str(sources["model"]), dtype=dtype, settings=settings, code=code and str(Path(code) / "model")
+        )
 
     return make
 
 
 def assert_same(options, walk, folder, context, horizon, **settings):
     ours = KronosUpstream.load(options(**settings))
-    published = KronosUpstream.load(options(**settings, published_code=str(folder)))
+    published = KronosPublished.load(options(**settings, code=folder))
     assert type(published) is not type(ours)
     windows = [walk("A", context, horizon), walk("B", context, horizon)]
     for window in windows:
@@ -159,7 +151,7 @@ CASES = pytest.mark.parametrize(
 def test_the_code_of_a_folder_gives_what_ours_gives(options, walk, folder, context, horizon, settings):
     path = list(sys.path)
     assert_same(options, walk, folder, context, horizon, **settings)
-    assert len(sys.modules["model.kronos"].CALLS) == 4, "its own loop ran"
+    assert len(import_copy(folder / "model", "model", "kronos").CALLS) == 4, "its own loop ran"
     assert sys.path == path
     assert not list(folder.rglob("__pycache__"))
 
@@ -171,7 +163,7 @@ def test_the_published_code_gives_what_ours_gives(options, walk, context, horizo
 
 
 def test_broken_logits_give_no_forecast(options, walk, folder):
-    published = KronosUpstream.load(options(published_code=str(folder)))
+    published = KronosPublished.load(options(code=folder))
     published.network.head.proj_s2.weight.data[3, 0] = np.nan
     assert np.isnan(published.forecast([walk("A")], 2, 1)).all()
 
@@ -179,41 +171,45 @@ def test_broken_logits_give_no_forecast(options, walk, folder):
 @pytest.mark.slow
 def test_it_compiles_as_ours_does(options, walk, folder):
     torch.compiler.reset()
-    published = KronosUpstream.load(options(published_code=str(folder)))
+    published = KronosPublished.load(options(code=folder))
     expected = published.forecast([walk("A", 30, 1)], 2, 1)
     published.compile("default")
     np.testing.assert_allclose(published.forecast([walk("A", 30, 1)], 2, 1), expected, rtol=1e-6)
 
 
-def test_the_float64_reference_and_static_are_ours(options, folder):
-    named = {"published_code": str(folder)}
-    assert type(KronosUpstream.load(options("float64", **named))) is KronosUpstream
-    assert type(KronosStatic.load(options(**named))) is KronosStatic
+def test_it_runs_in_float32_only(options, folder):
     with pytest.raises(UserError, match="float32 only"):
-        KronosUpstream.load(options("bfloat16", **named))
+        KronosPublished.load(options("bfloat16", code=folder))
 
 
 def test_folders_that_can_not_be_it_are_refused(options, tmp_path):
-    with pytest.raises(UserError, match=r"published_code: .*nowhere/model/kronos\.py.* not found; expected a folder"):
-        KronosUpstream.load(options(published_code=str(tmp_path / "nowhere")))
+    with pytest.raises(
+        UserError, match=r"models\.kronos\.code\.fork: .*nowhere/model/kronos\.py.* not found; expected"
+    ):
+        MODEL.implementations_of(KronosSettings(code={"fork": str(tmp_path / "nowhere")}))
     for number, (code, words) in enumerate(
         [
             ("import no_such_package", r"can't be imported \(ModuleNotFoundError: No module named 'no_such_package'"),
-            ("Kronos = KronosTokenizer = None", "has no auto_regressive_inference"),
+            ("Kronos = KronosTokenizer = None", r"kronos\.py has no auto_regressive_inference"),
             ("Kronos = KronosTokenizer = auto_regressive_inference = lambda a: a", "does not take the dimensions"),
         ]
     ):
-        forget()
-        folder = write_code(tmp_path / str(number), code)
         with pytest.raises(UserError, match=words):
-            KronosUpstream.load(options(published_code=str(folder)))
-    with pytest.raises(UserError, match=r"was imported from .* before"):
-        KronosUpstream.load(options(published_code=str(write_code(tmp_path / "second"))))
+            KronosPublished.load(options(code=write_code(tmp_path / str(number), code)))
+
+
+@pytest.mark.parametrize("place", [".", "model", "deeper"])
+def test_the_package_may_lie_where_it_does_in_the_field(tmp_path, place):
+    """At the top of a clone, as the folder itself, or in a package of the user's."""
+    write_code(tmp_path / "clone" / "kronos")
+    named = {".": "clone/kronos", "model": "clone/kronos/model", "deeper": "clone"}[place]
+    entry = MODEL.implementations_of(KronosSettings(code={"fork": str(tmp_path / named)}))["fork"]
+    assert entry.folders == {"code.fork": str(tmp_path / "clone" / "kronos" / "model")}
 
 
 def test_it_is_known_by_what_its_files_say(folder):
     def known():
-        (entry,) = MODEL.implementations_of(KronosSettings(published_code=str(folder)))["upstream"].folders.values()
+        (entry,) = MODEL.implementations_of(KronosSettings(code={"fork": str(folder)}))["fork"].folders.values()
         return contents_of_folder(Path(entry), "code")
 
     before = known()

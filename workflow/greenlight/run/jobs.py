@@ -63,7 +63,8 @@ class Plan(Scope):
         if not run or model is None:
             return Code(STAGE_MODULES[stage])
         plugin = Reference.parse(self.reference(model), model)
-        return code_of(stage, plugin, self.implementations(model), self.implementations(model, run))
+        every, own = self.plugin(model).implementations, self.implementations(model, run)
+        return code_of(stage, plugin, [*every.values(), *own.values()], own.values())
 
     @once
     def contents(self, code: Code) -> dict[str, str]:
@@ -127,6 +128,7 @@ class Plan(Scope):
             "implementation": chosen.implementation,
             "mode": chosen.mode,
             "precision": chosen.precision,
+            "copies": self.implementations(model, [variant])[chosen.implementation].copies,
             "reference": reference,
             **self._forecasting(model, run),
         }
@@ -134,10 +136,12 @@ class Plan(Scope):
     def _forecasting(self, model: str, run: Iterable[str]) -> Job:
         """What forecasts of some variants depend on, whatever they are made for."""
         settings, shared, plugin = self.model(model), self.settings, self.plugin(model)
+        known = self.implementations(model, run)
         return {
             "plugin": self.reference(model),
-            "packages": sorted({name for entry in self.implementations(model, run) for name in entry.packages}),
-            "folders_of_code": {k: v for entry in self.implementations(model, run) for k, v in entry.folders.items()},
+            "targets": {name: entry.target for name, entry in known.items()},
+            "packages": sorted({name for entry in known.values() for name in entry.packages}),
+            "folders_of_code": {key: folder for entry in known.values() for key, folder in entry.folders.items()},
             "truth": dict(plugin.truth),
             "levels": list(plugin.forecast.levels),
             "random": plugin.forecast.random,
@@ -296,11 +300,6 @@ class Plan(Scope):
             "before": {f"score/{model}": self._key("score", model)} | self._keys(*compiled),
         }
 
-    def _folders(self, model: str) -> dict[str, str]:
-        """Content of each folder of code that the configuration names for a model, by key."""
-        named = {key: folder for entry in self.implementations(model) for key, folder in entry.folders.items()}
-        return {key: self._fingerprint(Code((), folders=((key, folder),))) for key, folder in named.items()}
-
     @once
     def expect(self) -> Job:
         """The rows that the evidence must have."""
@@ -315,7 +314,7 @@ class Plan(Scope):
                     "levels": list(self.plugin(model).forecast.levels),
                     "random": self.plugin(model).forecast.random,
                     "checkpoints": self._checkpoints(model),
-                    "settings": s.own() | self._folders(model),
+                    "settings": s.own(),
                     "same_as": {v: self._same_as(v, s.variants) for v in s.variants},
                     "draws_as_reference": {v: self.draws_alike(model, v, s.reference) for v in s.variants},
                     "score_key": self._key("score", model),

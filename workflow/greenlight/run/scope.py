@@ -111,11 +111,11 @@ class Scope:
         """Where a model's plug-in is."""
         return reference_of(model, self.model(model).plugin)
 
-    def implementations(self, model: str, variants: Iterable[str] | None = None) -> list[Implementation]:
-        """The implementations of some variants of a model, or all that it has."""
+    def implementations(self, model: str, variants: Iterable[str] | None = None) -> dict[str, Implementation]:
+        """The implementations of some variants of a model by name, or all that it has."""
         known = self.plugin(model).implementations_of(self.model(model))
         names = known if variants is None else dict.fromkeys(Variant.parse(v).implementation for v in variants)
-        return [known[name] for name in names]
+        return {name: known[name] for name in sorted(names)}
 
     def draws_alike(self, model: str, first: str, second: str) -> bool:
         """Whether two variants of a model draw the same random numbers for the same window and seed."""

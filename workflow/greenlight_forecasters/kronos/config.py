@@ -89,7 +89,6 @@ class Settings(BaseModel):
     Attributes:
         tokenizer: source of the tokenizer: `embedded`, a folder or a Hugging Face id.
         tokenizer_revision: commit of a Hugging Face id.
-        published_code: a folder with the published code, which then is `upstream`; None is our reading of it.
         max_context: the most tokens that the model sees; older ones are dropped.
         temperature, top_k, top_p: how a token is drawn; top_k 0 is off, above 0 it wins over top_p.
         windows_per_batch: the most windows that `static` forecasts at once.
@@ -102,7 +101,6 @@ class Settings(BaseModel):
 
     tokenizer: str = "embedded"
     tokenizer_revision: str | None = None
-    published_code: str | None = None
     max_context: _Size = 512
     temperature: Annotated[float, Field(gt=0)] = 1.0
     top_k: Annotated[int, Field(ge=0)] = 0

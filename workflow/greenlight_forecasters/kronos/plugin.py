@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from pydantic import Field
 
-from greenlight.api import Implementation, Model, ModelSettings, UserError
+from greenlight.api import Implementation, Model, ModelSettings
 from greenlight_forecasters import CHECKPOINTS
+from greenlight_forecasters.copies import package_in
+
+_FILES = ("kronos.py", "module.py")
 
 
 class KronosSettings(ModelSettings):
@@ -22,8 +23,9 @@ class KronosSettings(ModelSettings):
     """Where the tokenizer's weights are, as for source."""
     tokenizer_revision: str | None = None
     """Commit of the tokenizer's Hugging Face id."""
-    published_code: str | None = None
-    """A folder with the published code (model/kronos.py, model/module.py), whose loop then is `upstream`; it is run."""
+    code: dict[str, str] = Field(default_factory=dict)
+    """Folders with copies of the published code (model/kronos.py, model/module.py), whose loop is run, by the name of
+    the implementation that each becomes: {fork: ../external/kronos} gives fork-eager, fork-default and so on."""
     max_context: int = Field(default=512, ge=1)
     """Tokens that the model attends to; older ones are dropped."""
     temperature: float = Field(default=1.0, gt=0)
@@ -42,34 +44,24 @@ class KronosSettings(ModelSettings):
 
     def own(self) -> dict[str, Any]:
         """As for every model; without what is not set and then has no effect on a forecast."""
-        unset = {"published_code", "windows_per_batch", "series_per_batch", "capacity"}
+        unset = {"windows_per_batch", "series_per_batch", "capacity"}
         return {key: value for key, value in super().own().items() if key not in unset or value is not None}
-
-
-def published_package(folder: str) -> Path:
-    """The package `model` in a folder of the published code, as github.com/shiyu-coder/Kronos has it.
-
-    Raises:
-        UserError: kronos.py or module.py is missing in it.
-    """
-    package = Path(folder).expanduser() / "model"
-    absent = [str(package / name) for name in ("kronos.py", "module.py") if not (package / name).is_file()]
-    if absent:
-        raise UserError(
-            f"models.kronos.published_code: {', '.join(absent)} not found; expected a folder with the published code, "
-            "such as a clone of github.com/shiyu-coder/Kronos"
-        )
-    return package
 
 
 class _Kronos(Model):
     def implementations_of(self, settings: ModelSettings) -> Mapping[str, Implementation]:
-        """With the folder of the published code, where one is named."""
+        """With the copies that the settings name."""
         assert isinstance(settings, KronosSettings)
-        if settings.published_code is None:
-            return self.implementations
-        folders = {"published_code": str(published_package(settings.published_code))}
-        return {**self.implementations, "upstream": replace(self.implementations["upstream"], folders=folders)}
+        copies = {
+            name: Implementation(
+                "greenlight_forecasters.kronos.published:KronosPublished",
+                published=True,
+                copies="upstream",
+                folders={f"code.{name}": package_in(folder, "model", _FILES, f"models.kronos.code.{name}")},
+            )
+            for name, folder in settings.code.items()
+        }
+        return {**self.implementations, **copies}
 
 
 MODEL = _Kronos(

@@ -1,4 +1,4 @@
-"""The published code itself, from a folder that the configuration names, in place of our reading of it.
+"""The published code itself, or an edited copy of it, from a folder that the configuration names.
 
 Its own loop forecasts (`auto_regressive_inference` of model/kronos.py), with its own network, tokenizer, window,
 temperature and filters. Only the draws are ours: `torch.multinomial` is answered with the class that wins the
@@ -7,10 +7,8 @@ exponential race over the window's random numbers, which on a CPU is its own ans
 
 from __future__ import annotations
 
-import contextlib
-import importlib
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -21,16 +19,15 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from greenlight.api import WEIGHTS, LoadOptions, UserError, Window, load_into, read_weights
+from greenlight_forecasters.copies import getattr_of_copy
 from greenlight_forecasters.kronos.candles import Candles, prepare
 from greenlight_forecasters.kronos.config import CLIP, ModelConfig, Settings, TokenizerConfig, check_pair, parse
 from greenlight_forecasters.kronos.forecaster import SETTING, TOKENIZER_SETTING, read_model, read_tokenizer
-from greenlight_forecasters.kronos.plugin import published_package
 from greenlight_forecasters.kronos.sampling import draw, fill_noise, noise_size, split_noise
 from greenlight_forecasters.kronos.upstream import KronosUpstream
 
-_PACKAGE = "model"
 _NAMES = ("Kronos", "KronosTokenizer", "auto_regressive_inference")
-_KEY = "models.kronos.published_code"
+_KEY = "models.kronos.code"
 
 
 @dataclass(frozen=True)
@@ -42,48 +39,17 @@ class PublishedCode:
     infer: Callable[..., np.ndarray]
 
 
-def load_code(folder: str) -> PublishedCode:
-    """Import `model/kronos.py` and `model/module.py` of a folder. This runs the code that is there.
+def load_code(folder: Path) -> PublishedCode:
+    """What is used of `kronos.py` in a folder. This runs the code that is there.
 
     Raises:
-        UserError: files missing, an import that fails, names that are not there, or another package of the
-            name `model` imported before.
+        UserError: an import that fails, or a name that is not there.
     """
-    root = published_package(folder).resolve().parent
+    path = list(sys.path)
     try:
-        with _importing_from(root):
-            module = importlib.import_module(f"{_PACKAGE}.kronos")
-    except Exception as error:
-        raise UserError(
-            f"{_KEY}: {root / _PACKAGE / 'kronos.py'} can't be imported ({type(error).__name__}: {error}); "
-            "install what it needs, or name a folder with the published code of github.com/shiyu-coder/Kronos"
-        ) from error
-    found = Path(module.__file__ or "").resolve()
-    if found.parents[1] != root:
-        raise UserError(
-            f"{_KEY}: expected the package {_PACKAGE!r} of {root}, but one of this name was imported from "
-            f"{found.parents[1]} before; name one folder in a process"
-        )
-    absent = [name for name in _NAMES if not hasattr(module, name)]
-    if absent:
-        raise UserError(
-            f"{_KEY}: {found} has no {', '.join(absent)}; expected the published code of "
-            "github.com/shiyu-coder/Kronos, or a version with the same names"
-        )
-    return PublishedCode(*(getattr(module, name) for name in _NAMES))
-
-
-@contextlib.contextmanager
-def _importing_from(root: Path) -> Iterator[None]:
-    """Imports look in `root` first; sys.path is as before afterwards, and the folder gets no bytecode."""
-    path, bytecode = list(sys.path), sys.dont_write_bytecode
-    sys.path.insert(0, str(root))
-    sys.dont_write_bytecode = True
-    importlib.invalidate_caches()
-    try:
-        yield
+        return PublishedCode(*(getattr_of_copy(folder, "model", "kronos", name, _KEY) for name in _NAMES))
     finally:
-        sys.path[:], sys.dont_write_bytecode = path, bytecode
+        sys.path[:] = path  # the published code adds to it
 
 
 class Draws(TorchFunctionMode):
@@ -117,7 +83,7 @@ class Draws(TorchFunctionMode):
 
 
 class KronosPublished(KronosUpstream):
-    """`upstream` by the published code: float32, one window at a time, all samples as rows of one batch.
+    """`upstream` by the code of a copy: float32, one window at a time, all samples as rows of one batch.
 
     Args:
         code: where the loop comes from; network and tokenizer are of its classes.
@@ -143,9 +109,9 @@ class KronosPublished(KronosUpstream):
         if options.dtype != "float32":
             raise UserError(
                 f"{_KEY}: the published code runs in float32 only (it decodes tokens in it), found dtype "
-                f"{options.dtype}; set models.kronos.dtype: float32, or leave published_code out"
+                f"{options.dtype}; name a variant in float32"
             )
-        code = load_code(str(settings.published_code))
+        code = load_code(Path(options.code))
         folder, config = read_model(options.source, options.revision)
         tokenizer_folder, tokenizer_config = read_tokenizer(settings.tokenizer, settings.tokenizer_revision)
         check_pair(config, tokenizer_config, f"{TOKENIZER_SETTING} ({settings.tokenizer})")

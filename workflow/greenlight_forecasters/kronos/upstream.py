@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from greenlight.api import LoadOptions, Window
+from greenlight.api import Window
 from greenlight_forecasters.kronos.candles import prepare
 from greenlight_forecasters.kronos.config import CLOSE
 from greenlight_forecasters.kronos.forecaster import KronosForecaster, as_array, probed
@@ -20,19 +20,6 @@ class KronosUpstream(KronosForecaster):
     """Kronos as published: no cache, one window at a time, all samples as rows of one batch."""
 
     implementation: ClassVar[str] = "upstream"
-
-    @classmethod
-    def load(cls, options: LoadOptions) -> KronosUpstream:
-        """As `KronosForecaster.load`; by the published code where the setting `published_code` names it.
-
-        float64 is ours in any case: the published code can't run in it, and the reference for numerics is
-        what its mathematics gives without rounding.
-        """
-        if options.settings.get("published_code") is None or options.dtype == "float64":
-            return super().load(options)
-        from greenlight_forecasters.kronos.published import KronosPublished
-
-        return KronosPublished.load(options)
 
     def compile(self, mode: str) -> None:
         """Compile `decode_s1` and `decode_s2`.

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from pydantic import Field
 
 from greenlight.api import Implementation, Model, ModelSettings
 from greenlight_forecasters import CHECKPOINTS
+from greenlight_forecasters.copies import package_in
 
 # What the published code runs; GluonTS's distributions are the only part of it that does.
 _PACKAGES = ("toto", "gluonts.torch", "rotary_embedding_torch", "einops")
+_FILES = ("model/toto.py", "model/backbone.py", "inference/forecaster.py")
 
 
 class TotoSettings(ModelSettings):
@@ -18,9 +22,30 @@ class TotoSettings(ModelSettings):
     """Variants to examine, each <implementation>-<mode>."""
     samples_per_batch: int = Field(default=32, ge=1)
     """Samples that the published code decodes at once, lowered to a divisor of evaluation.samples."""
+    code: dict[str, str] = Field(default_factory=dict)
+    """Folders with copies of the published package (the folder `toto`, or one that holds it), by the name of the
+    implementation that each becomes: {vendored: ../their} gives vendored-eager, vendored-default and so on."""
 
 
-MODEL = Model(
+class _Toto(Model):
+    def implementations_of(self, settings: ModelSettings) -> Mapping[str, Implementation]:
+        """With the copies that the settings name."""
+        assert isinstance(settings, TotoSettings)
+        copies = {
+            name: Implementation(
+                "greenlight_forecasters.toto.copied:TotoCopy",
+                precisions=("tf32",),
+                published=True,
+                copies="upstream",
+                packages=_PACKAGES[1:],
+                folders={f"code.{name}": package_in(folder, "toto", _FILES, f"models.toto.code.{name}")},
+            )
+            for name, folder in settings.code.items()
+        }
+        return {**self.implementations, **copies}
+
+
+MODEL = _Toto(
     name="toto",
     settings=TotoSettings,
     implementations={

@@ -12,10 +12,11 @@ from greenlight.api import Forecaster, LoadOptions, Window, window_seed
 from greenlight_forecasters.toto.checkpoint import find
 from greenlight_forecasters.toto.inputs import contexts, truths
 from greenlight_forecasters.toto.published import (
+    PUBLISHED,
     MaskedTimeseries,
+    Package,
     Toto,
     TotoBackbone,
-    TotoForecaster,
     load_published,
 )
 
@@ -35,7 +36,8 @@ class TotoUpstream(Forecaster):
     model: ClassVar[str] = "toto"
     implementation: ClassVar[str] = "upstream"
 
-    def __init__(self, toto: Toto, options: LoadOptions) -> None:
+    def __init__(self, toto: Toto, options: LoadOptions, package: Package = PUBLISHED) -> None:
+        self._package = package
         self._dtype = getattr(torch, options.dtype)
         self._device = torch.device(options.device)
         self._samples_per_batch = int(options.settings.get("samples_per_batch", DEFAULT_SAMPLES_PER_BATCH))
@@ -43,7 +45,7 @@ class TotoUpstream(Forecaster):
         self._kv_cache = bool(options.settings.get("kv_cache", True))
         self._parameters = sum(parameter.numel() for parameter in toto.parameters())
         self._backbone: TotoBackbone = self.prepare(toto).to(self._device, self._dtype).model
-        self._forecaster = TotoForecaster(self._backbone)
+        self._forecaster = self._package.forecaster(self._backbone)
 
     @classmethod
     def load(cls, options: LoadOptions) -> TotoUpstream:
@@ -62,7 +64,7 @@ class TotoUpstream(Forecaster):
         called.
         """
         self._backbone = torch.compile(self._backbone, mode=mode)
-        self._forecaster = TotoForecaster(self._backbone)
+        self._forecaster = self._package.forecaster(self._backbone)
 
     def forecast(self, windows: Sequence[Window], samples: int, seed: int) -> np.ndarray:
         """Sampled paths [windows, samples, horizon] float64; see `Forecaster.forecast`.
@@ -112,7 +114,7 @@ class TotoUpstream(Forecaster):
 
     def _masked(self, series: np.ndarray) -> MaskedTimeseries:
         values = torch.as_tensor(series, dtype=self._dtype, device=self._device)[None]
-        return MaskedTimeseries(
+        return self._package.series(
             series=values,
             padding_mask=torch.ones_like(values, dtype=torch.bool),
             id_mask=torch.zeros_like(values, dtype=torch.int),

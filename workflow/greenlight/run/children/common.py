@@ -64,8 +64,10 @@ def load(request: Request, variant: str, dtype: str | None = None, **settings: A
         device=request["device"],
         dtype=dtype or ("bfloat16" if chosen.precision == "bf16" else "float32"),
         settings=own,
+        code=request["folders_of_code"].get(f"code.{chosen.implementation}", ""),
     )
-    forecaster = load_forecaster(request["model"], chosen.implementation, options, request["plugin"])
+    target = request["targets"][chosen.implementation]
+    forecaster = load_forecaster(request["model"], chosen.implementation, options, request["plugin"], target)
     for role, folder in request["folders"].items():  # nor while they were read
         check_contents(role, Path(folder), request["checkpoints"][role])
     check_code_run(request["code_run"], request["folders_of_code"])

@@ -19,12 +19,12 @@ from greenlight.watch.health import HealthRecorder
 def run(request: Request) -> dict[str, Any]:
     """Probe the variant, the float32 reference and the float64 reference on the same windows.
 
-    Where the variant is of the reference's own implementation, the truth is that implementation in float64 as it
-    runs, so that the figure is what compiling changed and nothing else. For every other implementation it has the
-    settings that the plug-in names for it, such as no KV cache: what training saw.
+    Where the variant is of the reference's own implementation, or of a copy of it, the truth is that implementation in
+    float64 as it runs, so that the figure is what compiling or copying changed and nothing else. For every other
+    implementation it has the settings that the plug-in names for it, such as no KV cache: what training saw.
     """
     pin_process(request)
-    same = request["implementation"] == Variant.parse(request["reference"]).implementation
+    same = Variant.parse(request["reference"]).implementation in (request["implementation"], request["copies"])
     changed = {} if same else request["truth"]
     windows = one_window_a_symbol(request, request["probe_windows"])
     truth, single = (

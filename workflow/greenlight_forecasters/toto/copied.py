@@ -1,0 +1,23 @@
+"""A copy of the published code, from a folder that the configuration names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar
+
+from greenlight.api import LoadOptions
+from greenlight_forecasters.toto.checkpoint import find
+from greenlight_forecasters.toto.published import load_published, package_of_copy
+from greenlight_forecasters.toto.upstream import TotoUpstream
+
+
+class TotoCopy(TotoUpstream):
+    """`upstream` by the code of a copy; the settings are the same."""
+
+    implementation: ClassVar[str] = "copy"
+
+    @classmethod
+    def load(cls, options: LoadOptions) -> TotoCopy:
+        """Load the copy in `options.code` with a checkpoint's weights; UserError where they do not fit."""
+        package = package_of_copy(Path(options.code))
+        return cls(load_published(find(options.source, options.revision), package), options, package)

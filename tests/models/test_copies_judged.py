@@ -59,9 +59,9 @@ def vendored(folder, old, new):
 @pytest.mark.slow
 def test_a_vendored_toto_is_judged_by_what_its_edit_does(checks, tmp_path):
     usual = vendored(tmp_path / "usual", ITEM, "int(self._layer_cache_map[layer_idx])")
-    wrong = vendored(
-        tmp_path / "wrong", "self._current_idx[cache_idx] = end_idx", "self._current_idx[cache_idx] = end_idx - 1"
-    )
+    # Each key of a decode step goes where that of the step before it lies.
+    one_back = "self._keys[cache_idx, :, :, start_idx - int(start_idx > 0) : end_idx - int(start_idx > 0), :] = keys"
+    wrong = vendored(tmp_path / "wrong", "self._keys[cache_idx, :, :, start_idx:end_idx, :] = keys", one_back)
     found = checks("toto", {"usual": usual, "wrong": wrong})
     for name in ("numerics", "forecasts-agree", "batch-equals-rows"):
         assert found["usual-eager", name].status == "pass", found["usual-eager", name].reason

@@ -14,6 +14,7 @@ import pyarrow.parquet
 from scipy import special
 
 from greenlight.files import sha256_of, write_json, write_parquet
+from greenlight.judgement.drawn_paths import QUANTITIES
 from greenlight.judgement.draws import Differences, band_differences
 from greenlight.judgement.evidence import forecast_file, record_file
 from greenlight.judgement.seal import seal
@@ -69,6 +70,7 @@ class Effects:
         rounding: relative size of the differences that compiling makes in the forecasts.
         band: factor on the width of the quantiles.
         paths: what becomes of the sample paths [windows, samples, horizon] of a symbol.
+        drawn: statistics of paths drawn beside the reference's, by name, that differ.
         shift: steps by which the forecasts come late.
         latency: median seconds of a call, as a share of the reference's.
         jitter: standard deviation of the log of seconds.
@@ -90,6 +92,7 @@ class Effects:
     rounding: float = 1e-7
     band: float = 1.0
     paths: Callable[[str, np.ndarray], np.ndarray] = lambda symbol, paths: paths
+    drawn: Mapping[str, list[float]] = field(default_factory=dict)
     shift: int = 0
     latency: float = 1.0
     jitter: float = 0.03
@@ -324,6 +327,8 @@ class _Writer:
         draws: dict[str, Any] = {"windows": keys, "replicates": 8, "look": 1, "looks": 3}
         rng = self._rng("draws")
         drawn = [part + 0.05 * rng.standard_normal((8, *part.shape)) for part in band_differences(*arms)]
+        spread = {name: (0.05 * rng.standard_normal(8)).tolist() for name in QUANTITIES} | self.effects.drawn
+        draws |= {"paths": spread, "between": (0.1 * rng.standard_normal(len(keys))).tolist()}
         return draws | {name: values.tolist() for name, values in vars(Differences.of(*drawn)).items()}
 
     def _samples(self, number: int) -> np.ndarray:

@@ -187,6 +187,7 @@ class Draws(_Read):
         replicates: forecasts of each window in each arm, each of as many samples as the run's.
         look, looks: at which of how many looks the drawing ended; see `sequential`.
         moved, wider, and those of their windows: see `draws.Differences`.
+        paths, between: see `drawn_paths.judge_paths`.
     """
 
     windows: list[str]
@@ -199,6 +200,8 @@ class Draws(_Read):
     moved_errors: list[list[Figure]]
     wider_windows: list[list[Figure]]
     wider_errors: list[list[Figure]]
+    paths: dict[str, list[Figure]]
+    between: list[Figure]
 
     @model_validator(mode="after")
     def _a_look_of_them(self) -> Draws:

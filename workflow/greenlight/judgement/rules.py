@@ -62,6 +62,7 @@ DEFAULT_SEVERITY: dict[str, Severity] = {
     "quantile-loss-against-reference": "block-on-fail",
     "forecasts-against-reference": "block-on-fail",
     "draws-as-reference": "block",
+    "paths-as-reference": "block",
     # Does it forecast well at all?
     "naive-ratio": "block",
     "coverage": "block-on-fail",
@@ -188,7 +189,16 @@ class AccuracyRules(Strict):
     )
     draws_difference: Positive = Field(
         0.15,
-        description="The same where many paths are drawn beside the reference's for this comparison.",
+        description="The same where many paths are drawn beside the reference's for this comparison; also for their "
+        "mean, and for the width of changes from step to step.",
+    )
+    tail_difference: Positive = Field(
+        0.30,
+        description="Log ratio by which the outermost paths of a window, and changes over a whole path, may differ.",
+    )
+    between_difference: Positive = Field(
+        0.70,
+        description="Log ratio by which the mean path may vary more, or less, from seed to seed.",
     )
     golden_paths: Share = Field(
         0.85,
@@ -222,6 +232,12 @@ class AccuracyRules(Strict):
     mae_percent_good: Positive = Field(10.0, description="MAE below this percentage of price is good.")
     mae_percent_investigate: Positive = Field(15.0, description="MAE above this percentage is to investigate.")
     interval: Rate = Field(0.025, description="Rate in each tail of the stated intervals of MAE and the rest.")
+
+    def path_limits(self) -> dict[str, float]:
+        """Limits of `drawn_paths.judge_paths` by quantity."""
+        near, far = self.draws_difference, self.tail_difference
+        limits = {"mean": near, "lower tail": far, "upper tail": far, "changes": near, "whole change": far}
+        return limits | {"between forecasts": self.between_difference}
 
     @model_validator(mode="after")
     def _ordered(self) -> AccuracyRules:

@@ -224,7 +224,8 @@ class Plan(Scope):
         names = ("replicates", "replicate_windows", "looks", "extra_seconds")
         chosen = {name: getattr(self.settings.evaluation, name) for name in names}
         accuracy = self.settings.rules.accuracy
-        return chosen | {"limit": accuracy.draws_difference, "alpha": accuracy.alpha}
+        limits = {"limit": accuracy.draws_difference, "path_limits": accuracy.path_limits()}
+        return chosen | limits | {"alpha": accuracy.alpha, "alarm": accuracy.alarm}
 
     @once
     def time(self, model: str, variant: str) -> Job:

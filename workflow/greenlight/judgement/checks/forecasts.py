@@ -14,6 +14,7 @@ from dataclasses import fields
 import numpy as np
 
 from greenlight.judgement.checks.base import Check, Subject
+from greenlight.judgement.drawn_paths import QUANTITIES, judge_paths
 from greenlight.judgement.draws import (
     BAND,
     Differences,
@@ -25,6 +26,7 @@ from greenlight.judgement.draws import (
     step_differences,
 )
 from greenlight.judgement.evidence import VariantEvidence
+from greenlight.judgement.records import Draws
 from greenlight.statistics.looks import rate_at
 
 
@@ -71,29 +73,29 @@ def draws_check(subject: Subject) -> list[Check]:
     For a variant that is held to the reference without its random numbers, and is not paired with one that is; in a
     reduced precision for itself, because its partner's answer is about float32.
     """
-    name = "draws-as-reference"
+    name, both = "draws-as-reference", ["draws-as-reference", "paths-as-reference"]
     model = subject.expected.models[subject.found.model]
     chosen = None if subject.is_reference else model.pairing(subject.found.variant)
     if chosen is None or not chosen.against_reference:
         return []
     if chosen.partner not in (None, model.reference) and not subject.variant.reduced:
         reason = f"paired with {chosen.partner}, whose own check this is"
-        return [subject.check(name, "not-measured", reason, "probe")]
+        return [subject.check(each, "not-measured", reason, "probe") for each in both]
     found = [result.draws for result in subject.found.results("probe") if result.draws is not None]
     if not found or min(found[0].replicates, len(found[0].windows)) < 2:
-        return subject.missing([name], f"the probe drew too few paths beside those of {model.reference}", "probe")
+        return subject.missing(both, f"the probe drew too few paths beside those of {model.reference}", "probe")
     draws, rules = found[0], subject.rules.accuracy
     shape = (draws.replicates, subject.expected.horizon)
     if draws.looks != subject.found.expected.jobs["probe"].looks:
-        return subject.missing([name], f"the probe had {draws.looks} looks, not those that were asked for", "probe")
+        return subject.missing(both, f"the probe had {draws.looks} looks, not those that were asked for", "probe")
     if len({tuple(row) for row in draws.moved}) < draws.replicates:
-        return subject.missing([name], "the probe has the same replicate twice", "probe")
+        return subject.missing(both, "the probe has the same replicate twice", "probe")
     parts = {field.name: getattr(draws, field.name) for field in fields(Differences)}
     shapes = {name: shape if name in ("moved", "wider") else (len(draws.windows), shape[1]) for name in parts}
     if any(_shape(part) != shapes[name] for name, part in parts.items()):
-        return subject.missing([name], "the probe's differences are not those of its replicates and windows", "probe")
+        return subject.missing(both, "the probe's differences are not those of its replicates and windows", "probe")
     if not all(np.isfinite(part).all() for part in parts.values()):
-        return subject.missing([name], "the probe drew paths that are not finite", "probe")
+        return subject.missing(both, "the probe drew paths that are not finite", "probe")
     differences = Differences(**{name: np.array(part) for name, part in parts.items()})
     alpha = rate_at(rules.alpha, draws.look, draws.looks)
     judged = judge_draws(differences, alpha, rules.draws_difference)
@@ -106,7 +108,23 @@ def draws_check(subject: Subject) -> list[Check]:
     details = {"against": model.reference, "windows": len(draws.windows), "n": draws.replicates, "needed": needed}
     details |= {"unit": "replicates", "upper": bound, "look": draws.look, "looks": draws.looks}
     figures = {"figure": bound, "limit": rules.draws_difference, "details": details}
-    return [subject.check(name, status, reason, "probe", **figures)]
+    return [subject.check(name, status, reason, "probe", **figures), _paths(subject, draws, model.reference)]
+
+
+def _paths(subject: Subject, draws: Draws, reference: str) -> Check:
+    """`paths-as-reference`: mean, tails, changes along a path, and how forecasts differ from seed to seed."""
+    name, rules = "paths-as-reference", subject.rules.accuracy
+    lengths = {len(values) for values in draws.paths.values()}
+    sound = all(np.isfinite(values).all() for values in (*draws.paths.values(), draws.between))
+    if set(draws.paths) != set(QUANTITIES) or lengths != {draws.replicates} or len(draws.between) != len(draws.windows):
+        what = "the probe's path statistics are not those of its replicates and windows"
+        return subject.missing([name], what, "probe")[0]
+    if not sound:
+        return subject.missing([name], "the probe drew paths that are not finite", "probe")[0]
+    rates = {rate: rate_at(getattr(rules, rate), draws.look, draws.looks) for rate in ("alpha", "alarm")}
+    judged = judge_paths(draws.paths, draws.between, rules.path_limits(), **rates)
+    reason = f"{judged.reason} against {reference}, {draws.replicates} replicates of {len(draws.windows)} windows"
+    return subject.check(name, judged.outcome, reason, "probe", figure=judged.bound)
 
 
 def _shape(rows: list[list[float]]) -> tuple[int, ...]:

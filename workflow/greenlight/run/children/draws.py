@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from greenlight.api import Forecaster
+from greenlight.judgement.drawn_paths import QUANTITIES, judge_paths, path_quantities, spread_between
 from greenlight.judgement.draws import BAND, Differences, band_differences, judge_draws
 from greenlight.run.children.common import Request, calls_of, load, one_window_a_symbol, worked
 from greenlight.statistics.looks import rate_at
@@ -17,47 +18,72 @@ _LEVELS = (0.1, 0.5, 0.9)
 def draw_beside(request: Request, variant: Forecaster) -> dict[str, Any]:
     """Forecast each window again and again, with a seed of its own each time, in both arms.
 
-    The number of forecasts doubles as long as the differences at each step decide nothing and there is time.
+    The number of forecasts doubles as long as the differences decide nothing and there is time.
     Returns what `judgement.records.Draws` reads.
     """
     rules = request["draws"]
     windows = one_window_a_symbol(request, rules["replicate_windows"])
     reference = load(request, request["reference"])
-    moved: list[np.ndarray] = []
-    wider: list[np.ndarray] = []
+    drawn = _Drawn()
 
     def draw(count: int) -> float:
         """Add `count` replicates; returns the seconds of work that they took."""
         started, size, fill = worked(request), request["windows_per_call"], request["mode"] != "eager"
         for _ in range(count):
-            seed = request["seed"] + 1 + len(moved)
+            seed = request["seed"] + 1 + len(drawn.moved)
             calls = calls_of(windows, size, fill=fill)
             own = np.concatenate([variant.forecast(part, request["samples"], seed)[:kept] for part, kept in calls])
-            other = reference.forecast(windows, request["samples"], seed)
-            differences = band_differences(_bands(own), _bands(other))
-            for values, found in zip((moved, wider), differences, strict=True):
-                values.append(found)
+            drawn.add(own, reference.forecast(windows, request["samples"], seed))
         return worked(request) - started
 
     look, looks, left = 1, rules["looks"], rules["extra_seconds"]
     seconds = draw(rules["replicates"])
-    while look < looks and not _decided(moved, wider, rules, look) and (left := left - seconds) >= 0:
+    while look < looks and not drawn.decided(rules, look) and (left := left - seconds) >= 0:
         look += 1
         # As many again as there are; the next doubling would take twice as long.
-        seconds = 2 * draw(len(moved))
+        seconds = 2 * draw(len(drawn.moved))
     return {
         "windows": [window.key for window in windows],
-        "replicates": len(moved),
+        "replicates": len(drawn.moved),
         "look": look,
         "looks": looks,
-        **{name: values.tolist() for name, values in vars(Differences.of(np.array(moved), np.array(wider))).items()},
+        **{name: values.tolist() for name, values in vars(drawn.differences()).items()},
+        "paths": drawn.paths,
+        "between": drawn.between(),
     }
 
 
-def _decided(moved: list[np.ndarray], wider: list[np.ndarray], rules: dict[str, Any], look: int) -> bool:
-    differences = Differences.of(np.array(moved), np.array(wider))
-    alpha = rate_at(rules["alpha"], look, rules["looks"])
-    return judge_draws(differences, alpha, rules["limit"]).outcome != "inconclusive"
+class _Drawn:
+    """What is kept of the replicates."""
+
+    def __init__(self) -> None:
+        self.moved: list[np.ndarray] = []
+        self.wider: list[np.ndarray] = []
+        self.paths: dict[str, list[float]] = {name: [] for name in QUANTITIES}
+        self.means: tuple[list[np.ndarray], list[np.ndarray]] = ([], [])
+
+    def add(self, own: np.ndarray, other: np.ndarray) -> None:
+        """A replicate: paths [windows, samples, horizon] of both arms."""
+        differences = band_differences(_bands(own), _bands(other))
+        for values, found in zip((self.moved, self.wider), differences, strict=True):
+            values.append(found)
+        for name, windows in path_quantities(own, other).items():
+            self.paths[name].append(float(windows.mean()))
+        for means, paths in zip(self.means, (own, other), strict=True):
+            means.append(paths.mean(axis=1))
+
+    def differences(self) -> Differences:
+        return Differences.of(np.array(self.moved), np.array(self.wider))
+
+    def between(self) -> list[float]:
+        return spread_between(*(np.array(means) for means in self.means)).tolist()
+
+    def decided(self, rules: dict[str, Any], look: int) -> bool:
+        alpha = rate_at(rules["alpha"], look, rules["looks"])
+        bands = judge_draws(self.differences(), alpha, rules["limit"]).outcome
+        alarm = rate_at(rules["alarm"], look, rules["looks"])
+        paths = judge_paths(self.paths, self.between(), rules["path_limits"], alpha=alpha, alarm=alarm).outcome
+        return "fail" in (bands, paths) or "inconclusive" not in (bands, paths)
 
 
 def _bands(paths: np.ndarray) -> dict[str, np.ndarray]:

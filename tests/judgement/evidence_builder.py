@@ -342,9 +342,7 @@ class _Writer:
             paths[0] = paths[0][np.random.default_rng(1).permutation(SAMPLES)]
         return paths
 
-    def _table(
-        self, symbol: str, actual: np.ndarray, center: np.ndarray, sigma: np.ndarray, z: np.ndarray
-    ) -> pa.Table:
+    def _table(self, symbol: str, actual: np.ndarray, center: np.ndarray, sigma: np.ndarray, z: np.ndarray) -> pa.Table:
         count = len(actual)
         paths = self.effects.paths(symbol, center[:, None] + sigma[:, None] * z)
         drawn = paths.transpose(1, 0, 2).reshape(SAMPLES, -1)

@@ -325,11 +325,11 @@ def swap_module(weights):
 
 CHANGES = {
     "trained": (lambda weights: weights.train(), r"is in training mode; call eval\(\)"),
-    "assigned": (assign, "was moved or exchanged"),
+    "assigned": (assign, "was exchanged"),
     "written": (write, "was written to"),
-    "data": (swap_data, "was moved or exchanged"),
-    "module": (swap_module, "is another module"),
-    "cast": (lambda weights: weights.to(torch.float64), "was moved or exchanged"),
+    "data": (swap_data, "was moved"),
+    "module": (swap_module, "was exchanged"),
+    "cast": (lambda weights: weights.to(torch.float64), "was (moved|exchanged)"),
 }
 
 

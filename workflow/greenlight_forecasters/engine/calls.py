@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import operator
 import os
 import threading
 import weakref
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
 import torch
@@ -23,6 +24,7 @@ from greenlight.api import UserError
 
 # What autocast computes in where nothing else is asked for: torch.compile looks at it even where autocast is off.
 _AUTOCAST = {"cpu": torch.bfloat16, "cuda": torch.float16}
+_TRAINING, _VERSION = operator.attrgetter("training"), operator.attrgetter("_version")
 _Result = TypeVar("_Result")
 _GUARDS: weakref.WeakSet[CallGuard] = weakref.WeakSet()
 
@@ -34,12 +36,15 @@ def plain_state(device: torch.device) -> Iterator[None]:
     A CUDA device is the current one.
     """
     with contextlib.ExitStack() as stack:
-        stack.enter_context(_without_modes())
-        # Buffers that were made in inference mode could not be written to outside it.
-        stack.enter_context(torch.inference_mode(False))
+        if torch._C._len_torch_function_stack():
+            stack.enter_context(_without_modes())
+        if torch.is_inference_mode_enabled():
+            # Buffers that were made in inference mode could not be written to outside it.
+            stack.enter_context(torch.inference_mode(False))
         stack.enter_context(torch.no_grad())
         for kind, dtype in _AUTOCAST.items():
-            if kind == "cpu" or device.type == "cuda":
+            plain = not torch.is_autocast_enabled(kind) and torch.get_autocast_dtype(kind) == dtype
+            if not plain or not torch.is_autocast_cache_enabled():
                 stack.enter_context(torch.autocast(kind, dtype=dtype, enabled=False))
         if device.type == "cuda":
             stack.enter_context(torch.cuda.device(device))
@@ -168,56 +173,64 @@ def _product_precision(device: torch.device) -> str:
 
 
 class _Weights:
-    """Parameters and buffers as they were: the very tensors, at their addresses, not written to."""
+    """Parameters, buffers and modules as they were: the very objects, tensors at their addresses and not written to.
+
+    All is looked at in every call, so without a loop in Python: a few hundred of them take some ten microseconds.
+    """
 
     def __init__(self, modules: Mapping[str, nn.Module]) -> None:
         self._modules: list[nn.Module] = []
-        self._children: list[tuple[str, dict[str, Any], str, nn.Module]] = []
-        self._tensors: list[tuple[str, dict[str, Any], str, Tensor, int | None, int]] = []
-        self._stand_ins: list[tuple[str, Tensor]] = []
+        self._places: list[dict[str, Any]] = []
+        self._kept: list[dict[str, Any]] = []
+        self._paths: list[str] = []
+        self._tensors: dict[str, Tensor] = {}
+        self._counted: dict[str, Tensor] = {}
         self.add(modules)
 
     def add(self, modules: Mapping[str, nn.Module]) -> None:
-        """What these modules hold now."""
+        """What these modules hold now, too."""
         for root, whole in modules.items():
             for path, module in whole.named_modules(prefix=root):
                 self._modules.append(module)
-                self._children += [
-                    (f"{path}.{name}", module._modules, name, child) for name, child in module._modules.items()
-                ]
-                for tensors in (module._parameters, module._buffers):
-                    self._tensors += [
-                        (f"{path}.{name}", tensors, name, tensor, _version(tensor), tensor.data_ptr())
-                        for name, tensor in tensors.items()
-                        if tensor is not None
-                    ]
-        # What a stand-in says of many numbers is one 0 in memory. To read it from a GPU would be to wait for it.
-        self._stand_ins = [
-            (name, tensor.data.view(-1)[0])
-            for name, _, _, tensor, _, _ in self._tensors
-            if tensor.device.type == "cpu" and tensor.numel() > 1 and not any(tensor.stride())
-        ]
+                for place in filter(None, (module._modules, module._parameters, module._buffers)):
+                    self._places.append(place)
+                    self._kept.append(dict(place))
+                    self._paths.append(path)
+                    self._tensors |= {f"{path}.{key}": one for key, one in place.items() if isinstance(one, Tensor)}
+        self._counted = {name: tensor for name, tensor in self._tensors.items() if _version(tensor) is not None}
+        self._addresses = list(map(Tensor.data_ptr, self._tensors.values()))
+        self._versions = list(map(_VERSION, self._counted.values()))
 
     def check(self) -> None:
-        """UserError where a module trains, or a weight was moved, exchanged or written to."""
-        for module in self._modules:
-            if module.training:
-                raise UserError(
-                    f"a {type(module).__name__} of this engine is in training mode; call eval() on its model: "
-                    "engines forecast, and don't train"
-                )
-        for name, children, key, child in self._children:
-            if children.get(key) is not child:
-                raise _changed(name, "is another module")
-        for name, tensors, key, tensor, version, address in self._tensors:
-            if tensors.get(key) is not tensor or tensor.data_ptr() != address:
-                raise _changed(name, "was moved or exchanged")
-            if _version(tensor) != version:
-                raise _changed(name, "was written to")
-        for name, number in self._stand_ins:
-            # Writes by `.data` are not counted; here they would be without effect.
-            if number.item() != 0.0:
-                raise _changed(name, "was written to")
+        """UserError where a module trains, or a module or weight was moved, exchanged or written to."""
+        if any(map(_TRAINING, self._modules)):
+            kind = type(next(filter(_TRAINING, self._modules))).__name__
+            raise UserError(
+                f"a {kind} of this engine is in training mode; call eval() on its model: engines forecast, and don't "
+                "train"
+            )
+        try:
+            same = self._places == self._kept  # what is the same object is not compared any further
+        except (RuntimeError, ValueError):  # two tensors are neither equal nor not
+            same = False
+        if not same:
+            raise _changed(self._exchanged(), "was exchanged")
+        _compare(self._tensors, list(map(Tensor.data_ptr, self._tensors.values())), self._addresses, "was moved")
+        _compare(self._counted, list(map(_VERSION, self._counted.values())), self._versions, "was written to")
+
+    def _exchanged(self) -> str:
+        """The name of what is another object now."""
+        for path, place, kept in zip(self._paths, self._places, self._kept, strict=True):
+            for key in place.keys() | kept.keys():
+                if place.get(key) is not kept.get(key):
+                    return f"{path}.{key}"
+        return "a weight"
+
+
+def _compare(names: Iterable[str], found: list[int], known: list[int], what: str) -> None:
+    if found != known:
+        changed = next(name for name, one, other in zip(names, found, known, strict=True) if one != other)
+        raise _changed(changed, what)
 
 
 def _version(tensor: Tensor) -> int | None:

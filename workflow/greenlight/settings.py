@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    create_model,
+    field_validator,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
 from greenlight.api import Model, ModelSettings
@@ -26,6 +36,8 @@ _GONE = {
     "published_code": "write code: {fork: folder}; the copy is a further implementation then, such as fork-eager",
     "dtype": "a precision is part of a variant's name now, such as static-default-bf16",
 }
+
+_DAYS = 30 * 86400.0  # the longest that a limit of seconds may be
 
 
 class _Section(BaseModel):
@@ -53,74 +65,74 @@ class DataSettings(ReadingOptions):
 class EvaluationSettings(_Section):
     """What is forecast."""
 
-    context_length: int = Field(default=96, ge=2)
+    context_length: int = Field(default=96, ge=2, le=1_000_000)
     """Rows that a model sees."""
-    horizon: int = Field(default=16, ge=1)
+    horizon: int = Field(default=16, ge=1, le=100_000)
     """Rows that a model forecasts."""
-    windows: int = Field(default=5, ge=1)
+    windows: int = Field(default=5, ge=1, le=100_000)
     """Windows of each symbol, cut from its end with targets that do not overlap."""
-    samples: int = Field(default=20, ge=2)
+    samples: int = Field(default=20, ge=2, le=100_000)
     """Sample paths of each window."""
-    windows_per_call: int = Field(default=2, ge=1)
+    windows_per_call: int = Field(default=2, ge=1, le=100_000)
     """Windows that a compiled variant forecasts in one call; the last call is filled up, so shapes stay the same."""
     measure_same: bool = False
     """Whether a mode that is identical to another one on this device (reduce-overhead without CUDA) is run too."""
-    probe_windows: int = Field(default=4, ge=1)
+    probe_windows: int = Field(default=4, ge=1, le=10_000)
     """Windows, each of another symbol where there are enough, whose numerics are compared with float64."""
-    replicates: int = Field(default=8, ge=4)
+    replicates: int = Field(default=8, ge=4, le=10_000)
     """Forecasts of each window, by the reference and by a variant that draws other random numbers, whose distributions
     are compared. Where they decide nothing, their number is doubled, at most until the last of `looks`."""
-    replicate_windows: int = Field(default=30, ge=4)
+    replicate_windows: int = Field(default=30, ge=4, le=100_000)
     """Windows that are forecast so, at most."""
     looks: int = Field(default=5, ge=1, le=6)
     """How often replicates are looked at; the error rates are split over the looks. Replicates are those above, and
     forecasts with further seeds where the errors of a variant and its partner, with the same random numbers, decide
     nothing: twice as many seeds in all with each look."""
-    extra_seconds: float = Field(default=20, ge=0)
+    extra_seconds: float = Field(default=20, ge=0, le=_DAYS)
     """Seconds that a variant may spend on further replicates of either kind; a doubling that does not fit is left."""
 
 
 class TimingSettings(_Section):
     """How latency is measured."""
 
-    processes: int = Field(default=2, ge=1)
+    processes: int = Field(default=2, ge=1, le=1_000)
     """Fresh processes; the first chooses the mode, the others confirm it."""
-    pairs: int = Field(default=20, ge=3)
+    pairs: int = Field(default=20, ge=3, le=100_000)
     """Pairs of one reference call and one call of the variant in each process, in random order."""
-    control_pairs: int = Field(default=10, ge=3)
+    control_pairs: int = Field(default=10, ge=3, le=100_000)
     """Pairs of the reference against itself, which show the machine's own noise."""
     looks: int = Field(default=3, ge=1, le=6)
     """How often pairs are looked at. Where they leave open whether a variant is slower, the last process doubles their
     number, at most until the last look; the error rates are split over the looks. 1: the planned pairs only."""
-    extra_seconds: float = Field(default=20, ge=0)
+    extra_seconds: float = Field(default=20, ge=0, le=_DAYS)
     """Seconds that a variant may spend on further pairs; a doubling that does not fit is not begun."""
     fresh_compiles: bool = False
     """Whether each process after the first compiles anew from an empty cache; else all start from the filled one."""
-    warm_up_calls: int = Field(default=3, ge=1)
+    warm_up_calls: int = Field(default=3, ge=1, le=10_000)
     """Calls before the first timed one."""
-    windows: int = Field(default=2, ge=1)
+    windows: int = Field(default=2, ge=1, le=100_000)
     """Windows in one timed call. Where it is evaluation.windows_per_call, a variant compiles for one shape only."""
 
 
 class TrialSettings(_Section):
     """Limits of the child processes that run the models."""
 
-    compile_seconds: float = Field(default=900, gt=0)
+    compile_seconds: float = Field(default=900, gt=0, le=_DAYS)
     """Time limit of a cold compile with its warm-up."""
-    predict_seconds: float = Field(default=1800, gt=0)
+    predict_seconds: float = Field(default=1800, gt=0, le=_DAYS)
     """Time limit of forecasting one shard of symbols."""
-    probe_seconds: float = Field(default=900, gt=0)
+    probe_seconds: float = Field(default=900, gt=0, le=_DAYS)
     """Time limit of the numerics against float64."""
-    repeat_seconds: float = Field(default=900, gt=0)
+    repeat_seconds: float = Field(default=900, gt=0, le=_DAYS)
     """Time limit of one further process."""
-    time_seconds: float = Field(default=900, gt=0)
+    time_seconds: float = Field(default=900, gt=0, le=_DAYS)
     """Time limit of one timing process."""
-    replicate_seconds: float = Field(default=900, gt=0)
+    replicate_seconds: float = Field(default=900, gt=0, le=_DAYS)
     """Time limit of forecasting with further seeds, of one variant beside its partner."""
-    repeats: int = Field(default=5, ge=1)
+    repeats: int = Field(default=5, ge=1, le=1_000)
     """Fresh processes in which each variant must succeed, all of them. Compiling, forecasting (one a shard), probing
     and timing count; short further ones, of one forecast each, fill up what is missing."""
-    memory_gib: float | None = Field(default=None, gt=0)
+    memory_gib: float | None = Field(default=None, gt=0, le=1_000_000)
     """Host memory that a trial may use; null for no limit."""
     scratch_folder: str | None = Field(default=None, min_length=1)
     """Where a trial keeps its compile cache while it runs, such as $TMPDIR of a cluster's node; null: in results."""
@@ -190,11 +202,11 @@ class Settings(_Section):
     """Folder of the accepted evidence of earlier runs; kept in git."""
     symbols: Literal["all"] | tuple[str, ...] = "all"
     """`all`, or the names of the symbols to evaluate."""
-    symbols_per_job: int = Field(default=100, ge=1)
+    symbols_per_job: int = Field(default=100, ge=1, le=1_000_000)
     """Symbols that one job handles; a change in one symbol runs its job again."""
-    seed: int = Field(default=20260101, ge=0)
+    seed: int = Field(default=20260101, ge=0, le=2**63 - 1)
     """Seed of every random number in a run."""
-    threads: int = Field(default=1, ge=1)
+    threads: int = Field(default=1, ge=1, le=4096)
     """Threads of torch in every trial; results and caches depend on it."""
     keep_trace: bool = False
     """Keep torch's structured trace (TORCH_TRACE) of every compile trial."""
@@ -206,6 +218,26 @@ class Settings(_Section):
     models: Models
     rules: Rules = Rules()
     accept: AcceptSettings = AcceptSettings()
+
+    @field_validator("data_folder", "results_folder", "baselines_folder")
+    @classmethod
+    def _folder(cls, value: str, info: ValidationInfo) -> str:
+        if not value.strip() or value.startswith("-") or not value.isprintable():
+            raise ValueError(f"{value!r} can't be meant as a folder; expected its path, such as {info.field_name[:-7]}")
+        if info.field_name != "baselines_folder" and set(value) & set("{}"):
+            raise ValueError(f"{value!r} has a brace, which stands for a name in the workflow; rename the folder")
+        folder = os.path.expanduser(value)
+        if info.field_name == "results_folder" and Path.cwd().is_relative_to(os.path.abspath(folder)):
+            raise ValueError(f"{value!r} is this folder or one around it; expected one of its own, such as results")
+        return folder
+
+    @model_validator(mode="after")
+    def _folders_of_their_own(self) -> Settings:
+        results = os.path.abspath(self.results_folder)
+        for key in ("data_folder", "baselines_folder"):
+            if os.path.abspath(getattr(self, key)) == results:
+                raise ValueError(f"results_folder and {key} are both {self.results_folder}; set one of them to another")
+        return self
 
     @field_validator("symbols", mode="before")
     @classmethod
@@ -324,6 +356,11 @@ def _explain(problem: Mapping[str, Any], config: Mapping[str, Any]) -> str:
         return f"{key}.{problem['ctx']['key']}: {problem['msg']}"
     message = problem["msg"].removeprefix("Value error, ")
     found = problem.get("input")
+    if problem["type"] in ("model_type", "model_attributes_type", "dict_type"):
+        return (
+            f"{key}: expected keys with values, found {found!r}. On a command line, a section is written "
+            f"--config {key}='{{name: value}}', with the quotes"
+        )
     shown = "" if isinstance(found, (dict, BaseModel)) else f" (found {found!r})"
     return f"{key}: {message}{shown}"
 

@@ -15,8 +15,8 @@ rule accept:
     resources:
         **needs("accept"),
     params:
-        config=json.dumps(config),
-        files=CONFIG_FILES,
+        config=lambda wildcards: json.dumps(config),  # a value: a text would be a pattern, in which {word} is a name
+        files=lambda wildcards: CONFIG_FILES,
     shell:
         "python -m greenlight.run.stages.accept --config {params.config:q} --files {params.files:q}"
 
@@ -29,8 +29,8 @@ rule why:
     resources:
         **needs("why"),
     params:
-        config=json.dumps(config),
-        files=CONFIG_FILES,
+        config=lambda wildcards: json.dumps(config),  # a value: a text would be a pattern, in which {word} is a name
+        files=lambda wildcards: CONFIG_FILES,
     shell:
         "python -m greenlight.run.stages.why --config {params.config:q} --files {params.files:q}"
 
@@ -43,7 +43,7 @@ rule power:
     resources:
         **needs("why"),
     params:
-        config=json.dumps(config),
-        files=CONFIG_FILES,
+        config=lambda wildcards: json.dumps(config),  # a value: a text would be a pattern, in which {word} is a name
+        files=lambda wildcards: CONFIG_FILES,
     shell:
         "python -m greenlight.run.stages.power --config {params.config:q} --files {params.files:q}"

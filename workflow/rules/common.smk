@@ -13,9 +13,9 @@ import sys
 from pathlib import Path
 
 try:
-    from greenlight.errors import UserError, shown
+    from greenlight.errors import UserError, sentence_of, shown
     from greenlight.run.locking import claim_run
-    from greenlight.run.planning import PLANNED_DEVICE, make_plan, withdraw_after
+    from greenlight.run.planning import PLANNED_DEVICE, make_plan, withdraw_after, without_baselines
     from greenlight.run.resources import limits_of, resources_of
     from greenlight.run.staleness import forced_jobs, mark_stale, stale_jobs, write_plan
     from greenlight.run.withdrawal import LOOKING, withdraw_for
@@ -41,7 +41,8 @@ try:
     STALE_MARK = str(LAYOUT.stale_mark)
     if not workflow.remote_exec:
         mark_stale(PLAN, LAYOUT, STALE)
-except UserError as error:
+except (UserError, OSError) as error:
+    error = UserError(sentence_of(error)) if isinstance(error, OSError) else error
     print(f"greenlight: {shown(error)}", file=sys.stderr)
     only_looks = workflow.output_settings.dryrun or workflow.remote_exec or not set(LOOKING[1:]).isdisjoint(sys.argv)
     if said := "" if only_looks else withdraw_after(error, config, workflow.configfiles):
@@ -136,13 +137,15 @@ onstart:
         try:
             claim_run(LAYOUT)
             withdraw_for(LAYOUT, rules_to_run, PLAN.model_names)
-        except UserError as error:
-            print(f"greenlight: {shown(error)}", file=sys.stderr)
+            write_plan(PLAN, LAYOUT)
+            LAYOUT.last_error.unlink(missing_ok=True)
+        except (UserError, OSError) as error:
+            said = sentence_of(error) if isinstance(error, OSError) else error
+            print(f"greenlight: {shown(said)}", file=sys.stderr)
             sys.exit(2)
-        if said := dropped_words(steering(os.environ), PLAN.settings.trials.environment):
-            print(f"greenlight: {said}", file=sys.stderr)
-        write_plan(PLAN, LAYOUT)
-        LAYOUT.last_error.unlink(missing_ok=True)
+        for said in (dropped_words(steering(os.environ), PLAN.settings.trials.environment), without_baselines(PLAN.settings)):
+            if said:
+                print(f"greenlight: {said}", file=sys.stderr)
 
 
 onerror:

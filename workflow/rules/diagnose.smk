@@ -10,7 +10,7 @@ rule diagnose:
     resources:
         **needs("diagnose"),
     params:
-        config=json.dumps(config),
-        files=CONFIG_FILES,
+        config=lambda wildcards: json.dumps(config),  # a value: a text would be a pattern, in which {word} is a name
+        files=lambda wildcards: CONFIG_FILES,
     shell:
         "python -m greenlight.run.stages.diagnose --config {params.config:q} --files {params.files:q}"

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from greenlight.errors import UserError, shown
+from greenlight.errors import UserError, from_outside, sentence_of, shown
 from greenlight.files import write_text
 from greenlight.layout import Layout
 from greenlight.provenance import load_parsed_code, moment
@@ -56,6 +56,11 @@ def run_stage(description: str, stage: Callable[[Layout, Job, argparse.Namespace
             enter(layout, name, job, outputs, plan["upstream"], modules=plan["modules"], started=started)
     except UserError as error:
         report_error(layout, str(error))
+        sys.exit(USER_ERROR)
+    except OSError as error:
+        if not from_outside(error):
+            raise
+        report_error(layout, f"{arguments.job}: {sentence_of(error)}")
         sys.exit(USER_ERROR)
     finally:
         held.close()

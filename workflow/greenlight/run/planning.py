@@ -20,7 +20,7 @@ from greenlight.run.jobs import Plan
 from greenlight.run.locking import run_at_work
 from greenlight.run.staleness import PACKAGE
 from greenlight.run.withdrawal import withdraw
-from greenlight.settings import load_settings
+from greenlight.settings import Settings, load_settings
 from greenlight.trials.gpu import planned_device
 
 # The device that a run was planned for, (torch device, name) as JSON; its jobs inherit it.
@@ -53,6 +53,7 @@ def make_plan(
         check_package(checkout)
     settings = load_settings(config, files)
     layout = Layout(Path(settings.results_folder))
+    check_threads(settings)
     check_results(layout.root)
     if not for_a_job:
         check_writable(layout.root)
@@ -86,6 +87,26 @@ def check_package(checkout: Path) -> None:
             f"the Snakefile is {checkout / 'Snakefile'}, whose package is {own}, but `import greenlight` finds "
             f"{PACKAGE}. Run the environment of this checkout (`make env`, then .venv/bin/snakemake), or set "
             f"PYTHONPATH={own.parent}"
+        )
+
+
+def without_baselines(settings: Settings) -> str:
+    """What a user should know where there is no folder of baselines, as a sentence; empty where there is one."""
+    if Path(settings.baselines_folder).is_dir():
+        return ""
+    return (
+        f"baselines_folder: there is no folder {settings.baselines_folder}, so that nothing is compared with an "
+        "accepted run; `snakemake --cores 1 accept` makes it"
+    )
+
+
+def check_threads(settings: Settings) -> None:
+    """UserError for more threads than this machine has, unless trials run on other machines (`device.name`)."""
+    here = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if settings.threads > here and settings.device.name is None:
+        raise UserError(
+            f"threads: {settings.threads}, expected at most {here}, the processors that this machine gives; set "
+            "threads to fewer, or name the device of the machines that run the trials in device.name"
         )
 
 

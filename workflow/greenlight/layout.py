@@ -2,11 +2,35 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from greenlight.files import sha256_of
+
+
+def checked_folder(key: str, value: str) -> str:
+    """A folder of the configuration with `~` written out; ValueError for what can't be meant.
+
+    Args:
+        key: `data_folder`, `results_folder` or `baselines_folder`.
+    """
+    if not value.strip() or value.startswith("-") or not value.isprintable():
+        raise ValueError(f"{value!r} can't be meant as a folder; expected its path")
+    if key != "baselines_folder" and set(value) & set("{}"):
+        raise ValueError(f"{value!r} has a brace, which stands for a name in the workflow; rename the folder")
+    folder = os.path.expanduser(value)
+    if key == "results_folder" and Path.cwd().is_relative_to(os.path.abspath(folder)):
+        raise ValueError(f"{value!r} is this folder or one around it; expected one of its own, such as results")
+    return folder
+
+
+def check_apart(results: str, **others: str) -> None:
+    """ValueError where the results folder is one of the others, named by their keys, too."""
+    for key, folder in others.items():
+        if os.path.abspath(folder) == os.path.abspath(results):
+            raise ValueError(f"results_folder and {key} are both {results}; set one of them to another")
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -26,6 +25,7 @@ from greenlight.data.repair import RepairRules
 from greenlight.errors import UserError, nearest
 from greenlight.files import json_text
 from greenlight.judgement.rules import Rules
+from greenlight.layout import check_apart, checked_folder
 from greenlight.plugins import installed_plugins, model_of
 from greenlight.statistics.looks import confirming_pairs, needed_for_a_bound, rate_at
 from greenlight.trials.device_settings import DeviceSettings
@@ -222,21 +222,11 @@ class Settings(_Section):
     @field_validator("data_folder", "results_folder", "baselines_folder")
     @classmethod
     def _folder(cls, value: str, info: ValidationInfo) -> str:
-        if not value.strip() or value.startswith("-") or not value.isprintable():
-            raise ValueError(f"{value!r} can't be meant as a folder; expected its path, such as {info.field_name[:-7]}")
-        if info.field_name != "baselines_folder" and set(value) & set("{}"):
-            raise ValueError(f"{value!r} has a brace, which stands for a name in the workflow; rename the folder")
-        folder = os.path.expanduser(value)
-        if info.field_name == "results_folder" and Path.cwd().is_relative_to(os.path.abspath(folder)):
-            raise ValueError(f"{value!r} is this folder or one around it; expected one of its own, such as results")
-        return folder
+        return checked_folder(str(info.field_name), value)
 
     @model_validator(mode="after")
     def _folders_of_their_own(self) -> Settings:
-        results = os.path.abspath(self.results_folder)
-        for key in ("data_folder", "baselines_folder"):
-            if os.path.abspath(getattr(self, key)) == results:
-                raise ValueError(f"results_folder and {key} are both {self.results_folder}; set one of them to another")
+        check_apart(self.results_folder, data_folder=self.data_folder, baselines_folder=self.baselines_folder)
         return self
 
     @field_validator("symbols", mode="before")

@@ -1,6 +1,6 @@
 """The rooms of the house, from the code itself: lines, and what each imports.
 
-    python -m tools.rooms       prints a table
+python -m tools.rooms       prints a table
 """
 
 from __future__ import annotations

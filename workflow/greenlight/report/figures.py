@@ -27,6 +27,7 @@ from greenlight.report.drawing import (
 )
 
 SYMBOLS_BY_NAME = 40
+CALLS_DRAWN = 60
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,11 @@ def draw_forecasts(path: Path, cases: Sequence[ForecastCase], variant: str, refe
 
 
 def draw_latencies(path: Path, latencies: Sequence[Latencies], reference: str) -> None:
-    """Every timed call: the variant's and, in the same pairs, the reference's; medians as bars."""
+    """Timed calls: the variant's and, in the same pairs, the reference's; medians as bars.
+
+    Of more calls than can be told apart, every so many'th of the sorted ones is drawn, the fastest and the slowest
+    among them.
+    """
     every = np.concatenate([np.r_[entry.seconds, entry.reference_seconds] for entry in latencies])
     factor, unit = seconds_unit(float(every.max()))
     with style():
@@ -110,9 +115,10 @@ def draw_latencies(path: Path, latencies: Sequence[Latencies], reference: str) -
             lanes = ((entry.reference_seconds, -0.18, ORANGE, "o", "none"), (entry.seconds, 0.18, BLUE, "^", BLUE))
             for seconds, offset, color, marker, face in lanes:
                 # The golden ratio spreads points evenly without a random number.
-                spread = ((np.arange(len(seconds)) * 0.618034) % 1 - 0.5) * 0.22
+                drawn = _thinned(seconds)
+                spread = ((np.arange(len(drawn)) * 0.618034) % 1 - 0.5) * 0.22
                 axes.plot(
-                    seconds * factor,
+                    drawn * factor,
                     row + offset + spread,
                     linestyle="none",
                     marker=marker,
@@ -140,6 +146,13 @@ def draw_latencies(path: Path, latencies: Sequence[Latencies], reference: str) -
             axes.set_xlim(left=0)
         figure.legend(loc="outside upper right", ncols=3)
         save(figure, path)
+
+
+def _thinned(seconds: np.ndarray) -> np.ndarray:
+    """At most CALLS_DRAWN of the seconds, in the order that they were measured in where all are drawn."""
+    if len(seconds) <= CALLS_DRAWN:
+        return seconds
+    return np.sort(seconds)[np.linspace(0, len(seconds) - 1, CALLS_DRAWN).round().astype(int)]
 
 
 def draw_speedups(path: Path, speedups: Sequence[Speedup], reference: str) -> None:

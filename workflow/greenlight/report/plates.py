@@ -52,7 +52,9 @@ def _plates(reader: Reader, layout: Layout, model: ModelFacts) -> Iterator[tuple
         if (found := latency_arrays(reader, layout.pairs(model.name, row.name)))
     ]
     if latencies:
-        caption = f"{model.name}: latency of every timed call, {model.reference} and the variant in turn."
+        many = max(len(entry.seconds) for entry in latencies) > figures.CALLS_DRAWN
+        more = f"; of more than {figures.CALLS_DRAWN} calls that many are drawn, evenly from the sorted" if many else ""
+        caption = f"{model.name}: latency of timed calls, {model.reference} and the variant in turn{more}."
         yield "latency", caption, partial(figures.draw_latencies, latencies=latencies, reference=model.reference)
     yield from _ratios(model)
     naive = {f"{model.shown} / {name}": _column(model, name) for name in ("naive", "drift")}

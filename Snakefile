@@ -5,7 +5,7 @@
     snakemake --cores 1 why         the same in words: which key, module, file or version changed
     snakemake --cores 1 power       what sizes of defect this configuration can show
     snakemake --cores 1 accept      store this run's evidence as the baseline
-    snakemake --cores 1 history     archived runs as a table
+    snakemake --cores 1 history     archived runs, and since when figures differ
     snakemake --cores 1 diagnose    where CUDA or compile failures come from
 """
 

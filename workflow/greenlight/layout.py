@@ -219,6 +219,11 @@ class Layout:
         return self.root / "history.md"
 
     @property
+    def history_page(self) -> Path:
+        """Archived runs, their figures and the steps in them as one HTML file."""
+        return self.root / "history.html"
+
+    @property
     def history_figures(self) -> Path:
         """Trends over archived runs."""
         return self.root / "history"

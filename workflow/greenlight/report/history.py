@@ -1,24 +1,105 @@
-"""Archived runs as a table, a row a run and model, each next to the run before."""
+"""Archived runs: a table with the changes from run to run, and the steps in every figure of every variant."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from greenlight.report.archive import read_archived
+from greenlight.report.formats import mebibytes, milliseconds, seconds, significant
 from greenlight.report.reading import at
 from greenlight.report.variants import VariantRow, variant_row
+from greenlight.statistics.steps import Level, find_levels
+
+# Of pages in which nothing ever changed, at most this share shows any step.
+FALSE_ALARMS = 0.05
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A figure that is followed over runs.
+
+    Attributes:
+        name: of the figure in `VariantRow`, or of its estimate.
+        title: as a heading; noun: in a sentence.
+        grows: what a variant does whose figure is larger now, such as `slower`; shrinks: the same of a smaller one.
+        worse: the sign of a change for the worse.
+        smallest: relative change below which a step is left out.
+    """
+
+    name: str
+    title: str
+    noun: str
+    grows: str
+    shrinks: str
+    worse: int
+    smallest: float
+
+    def of(self, row: VariantRow) -> float | None:
+        """The figure of a variant; None where it was not measured, or can't be followed."""
+        value = getattr(row, self.name)
+        value = getattr(value, "value", value)
+        return value if value is not None and math.isfinite(value) and value > 0 else None
+
+    def text(self, value: float) -> str:
+        """The figure with its unit."""
+        match self.name:
+            case "mae_percent":
+                return f"{significant(value)}%"
+            case "median_seconds":
+                return f"{milliseconds(value)} ms"
+            case "cold":
+                return seconds(value)
+            case "peak_memory":
+                return mebibytes(int(value))
+        return significant(value)
+
+
+METRICS = (
+    Metric("mae_percent", "MAE, % of price", "MAE", "larger errors", "smaller errors", 1, 0.005),
+    Metric("speedup", "Speedup over the reference", "speedup", "faster", "slower", -1, 0.03),
+    Metric("median_seconds", "p50 of a call", "p50", "longer calls", "shorter calls", 1, 0.05),
+    Metric("cold", "Cold start", "cold start", "longer cold start", "shorter cold start", 1, 0.1),
+    Metric("peak_memory", "Peak memory", "peak memory", "more memory", "less memory", 1, 0.02),
+)
+
+
+@dataclass(frozen=True)
+class ArchivedRun:
+    """One archived run.
+
+    Attributes:
+        page: its report, relative to the archive's folder.
+        machine: the platform's id; rows: by (model, variant).
+        judged: by model, the variant that was judged; "" where none passed.
+        made_with: what figures depend on besides code, by name: a change of one explains a step.
+    """
+
+    folder: str
+    time: str
+    commit: str
+    verdict: str
+    page: str
+    machine: str
+    rows: dict[tuple[str, str], VariantRow]
+    judged: dict[str, str]
+    made_with: dict[str, Any]
+
+    @property
+    def when(self) -> str:
+        """Its time to the minute, for people."""
+        return self.time[:16].replace("T", " ")
 
 
 @dataclass(frozen=True)
 class ModelRun:
     """One model in one archived run; `row` is that of the variant that was judged, None where none passed."""
 
-    folder: str
-    time: str
-    commit: str
-    verdict: str
+    run: ArchivedRun
     variant: str
     row: VariantRow | None
 
@@ -46,10 +127,68 @@ class ModelRun:
 class Line:
     """A run with its changes against the run before that has the figure, as shares."""
 
-    run: ModelRun
+    run: ArchivedRun
+    model: ModelRun
     mae_change: float | None
     speedup_change: float | None
     median_change: float | None
+
+
+@dataclass(frozen=True)
+class Series:
+    """A figure of one variant on one machine: the runs that have it, oldest first, and its levels."""
+
+    machine: str
+    model: str
+    variant: str
+    metric: Metric
+    runs: tuple[ArchivedRun, ...]
+    values: tuple[float, ...]
+    levels: tuple[Level, ...]
+
+    @property
+    def steps(self) -> list[Step]:
+        """Where it stepped, oldest first."""
+        return [Step(self, *pair) for pair in zip(self.levels, self.levels[1:], strict=False)]
+
+
+@dataclass(frozen=True)
+class Step:
+    """A figure that is at another level since a run."""
+
+    series: Series
+    level_before: Level
+    level: Level
+
+    @property
+    def first(self) -> ArchivedRun:
+        """The first run at the new level."""
+        return self.series.runs[self.level.start]
+
+    @property
+    def before(self) -> ArchivedRun:
+        """The last run at the old level."""
+        return self.series.runs[self.level.start - 1]
+
+    @property
+    def worse(self) -> bool:
+        """Whether it is a change for the worse."""
+        return (self.level.median > self.level_before.median) == (self.series.metric.worse > 0)
+
+    @property
+    def words(self) -> str:
+        """Such as `1.31 times slower (speedup 4.20 to 3.21)`."""
+        metric, then, now = self.series.metric, self.level_before.median, self.level.median
+        factor = max(now / then, then / now)
+        many = f"{factor:.2f}" if factor >= 1.02 else f"{factor:.3f}"
+        how = metric.grows if now > then else metric.shrinks
+        return f"{many} times {how} ({metric.noun} {metric.text(then)} to {metric.text(now)})"
+
+    @property
+    def changed_with(self) -> list[str]:
+        """What else is not as in the run before, besides code: weights, settings, data, versions."""
+        then, now = self.before.made_with, self.first.made_with
+        return [name for name in now if then.get(name) != now[name]]
 
 
 @dataclass(frozen=True)
@@ -57,22 +196,67 @@ class History:
     """All archived runs.
 
     Attributes:
-        models: by model, its runs, oldest first.
+        every: the runs, oldest first.
         broken: (folder, what is wrong) of archived runs that can't be trusted.
-        runs: number of folders that can.
     """
 
-    models: dict[str, list[ModelRun]]
+    every: list[ArchivedRun]
     broken: list[tuple[str, str]]
-    runs: int
+
+    @property
+    def runs(self) -> int:
+        """How many there are."""
+        return len(self.every)
+
+    @property
+    def machines(self) -> list[str]:
+        """The machines, by name."""
+        return sorted({run.machine for run in self.every})
+
+    @cached_property
+    def models(self) -> dict[str, list[ModelRun]]:
+        """By model, its runs, oldest first."""
+        found: dict[str, list[ModelRun]] = {}
+        for run in self.every:
+            for model, variant in run.judged.items():
+                found.setdefault(model, []).append(ModelRun(run, variant, run.rows.get((model, variant))))
+        return dict(sorted(found.items()))
 
     def lines(self, model: str) -> list[Line]:
         """The table of a model, newest first."""
         runs = self.models[model]
+        names = ("mae_percent", "speedup", "median_seconds")
         return [
-            Line(run, *(_change(runs[:place], run, name) for name in ("mae_percent", "speedup", "median_seconds")))
-            for place, run in enumerate(runs)
+            Line(own.run, own, *(_change(runs[:place], own, name) for name in names)) for place, own in enumerate(runs)
         ][::-1]
+
+    @cached_property
+    def series(self) -> list[Series]:
+        """Every figure of every variant on every machine that two runs have, with its levels."""
+        found = list(self._measured())
+        return [
+            Series(*names, metric, runs, values, tuple(find_levels(values, FALSE_ALARMS / len(found), metric.smallest)))
+            for *names, metric, runs, values in found
+        ]
+
+    def _measured(self) -> Iterator[tuple[Any, ...]]:
+        for machine in self.machines:
+            runs = [run for run in self.every if run.machine == machine]
+            for model, variant in dict.fromkeys(name for run in runs for name in run.rows):
+                for metric in METRICS:
+                    own = [(run, metric.of(run.rows[model, variant])) for run in runs if (model, variant) in run.rows]
+                    own = [(run, value) for run, value in own if value is not None]
+                    if len(own) > 1:
+                        yield machine, model, variant, metric, *zip(*own, strict=True)
+
+    @property
+    def steps(self) -> list[Step]:
+        """All steps, the newest first."""
+        return sorted((step for series in self.series for step in series.steps), key=_order, reverse=True)
+
+
+def _order(step: Step) -> tuple[str, bool]:
+    return step.first.time, step.worse
 
 
 def _change(before: Sequence[ModelRun], run: ModelRun, name: str) -> float | None:
@@ -83,22 +267,30 @@ def _change(before: Sequence[ModelRun], run: ModelRun, name: str) -> float | Non
 
 def read_history(archive: Path) -> History:
     """Read every archived run, oldest first; a folder that can't be trusted is listed, not used."""
-    models: dict[str, list[ModelRun]] = {}
     broken, runs = [], []
     for folder in sorted(archive.glob("*")) if archive.is_dir() else []:
         if not folder.is_dir() or folder.name.startswith("."):
             continue
         try:
-            runs.append((folder.name, read_archived(folder)))
+            runs.append(_run(folder.name, read_archived(folder)))
         except ValueError as error:
             broken.append((folder.name, str(error)))
-    runs.sort(key=lambda run: (str(run[1]["manifest"].get("time")), len(run[0]), run[0]))
-    for name, found in runs:
-        manifest, verdict = found["manifest"], found["verdict"]
-        for model, entry in at(verdict, "models", kind=dict, default={}).items():
-            variant = at(entry, "decision", "judged", kind=str, default="")
-            reference = at(found["expected"], "models", model, "reference", kind=str)
-            row = variant_row(verdict, model, variant, reference) if variant else None
-            words = (str(manifest.get(key, "")) for key in ("time", "commit", "verdict"))
-            models.setdefault(model, []).append(ModelRun(name, *words, variant, row))
-    return History(dict(sorted(models.items())), broken, len(runs))
+    return History(sorted(runs, key=lambda run: (run.time, len(run.folder), run.folder)), broken)
+
+
+def _run(folder: str, found: dict[str, dict[str, Any]]) -> ArchivedRun:
+    manifest, verdict, expected = (found[name] for name in ("manifest", "verdict", "expected"))
+    rows, judged, weights = {}, {}, {}
+    for model, entry in at(verdict, "models", kind=dict, default={}).items():
+        judged[model] = at(entry, "decision", "judged", kind=str, default="")
+        reference = at(expected, "models", model, "reference", kind=str)
+        for variant in at(entry, "variants", kind=dict, default={}):
+            rows[model, variant] = variant_row(verdict, model, variant, reference)
+        weights[model] = at(expected, "models", model, "weights_hash")
+    data = {name: at(entry, "data_hash") for name, entry in at(expected, "symbols", kind=dict, default={}).items()}
+    platform = at(expected, "platform", kind=dict, default={})
+    made_with = {"weights": weights, "settings": expected.get("settings_hash"), "data": data, "machine": platform}
+    words = (str(manifest.get(key, "")) for key in ("time", "commit", "verdict"))
+    files = at(manifest, "files", kind=dict, default={})
+    page = f"{folder}/{'report.html' if 'report.html' in files else 'report.md'}"
+    return ArchivedRun(folder, *words, page, str(platform.get("id", "unknown")), rows, judged, made_with)

@@ -94,12 +94,24 @@ def html(facts: Facts, figures: Sequence[FigureFile], folder: Path) -> str:
     Args:
         folder: where the figures lie.
     """
-    environment = _environment(finalize=_shown, autoescape=True)
     sources = {figure.name: data_uri(folder / figure.name) for figure in figures}
-    style, script = (Markup((TEMPLATES / name).read_text(encoding="utf-8")) for name in ("report.css", "report.js"))
+    return html_page("report.html.jinja", ["report"], **_context(facts, figures), sources=sources)
+
+
+def html_page(template: str, looks: Sequence[str], **context: Any) -> str:
+    """An HTML template rendered as one file that fetches nothing; Jinja escapes every value.
+
+    Args:
+        looks: names of the style sheets and scripts that go into it, those that there are.
+    """
+    files = {suffix: [TEMPLATES / f"{name}.{suffix}" for name in looks] for suffix in ("css", "js")}
+    style, script = (
+        Markup("".join(path.read_text(encoding="utf-8") for path in paths if path.is_file()))
+        for paths in files.values()
+    )
     own = {"style": style, "script": script, "style_hash": _integrity(style), "script_hash": _integrity(script)}
-    context = {**_context(facts, figures), "sources": sources, **own}
-    return environment.get_template("report.html.jinja").render(context)
+    environment = _environment(finalize=_shown, autoescape=True)
+    return environment.get_template(template).render({**context, **own})
 
 
 def _integrity(text: str) -> str:

@@ -1,10 +1,10 @@
 """Where a series of runs stepped to another level: a piecewise constant fit with a known rate of false alarms.
 
 The fit is that of asv (airspeed velocity): levels are medians, and a step stands where the absolute deviations from
-them are least. Where asv chooses the number of steps by a penalty, a step here must pass a permutation test: in how many
-random orders of the same values would the ranks on the two sides of the best split differ by as much? Whatever the
-distribution of the values, a series in which their order means nothing shows a step in at most `alpha` of cases. Ranks,
-so that a single wild run neither makes a step nor hides one.
+them are least. Where asv chooses the number of steps by a penalty, a step here must pass a permutation test: in how
+many random orders of the same values would the ranks on the two sides of the best split differ by as much? Whatever
+the distribution of the values, a series in which their order means nothing shows a step in at most `alpha` of cases.
+Ranks, so that a single wild run neither makes a step nor hides one.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import pairwise
 
 import numpy as np
 
@@ -44,7 +45,7 @@ def find_levels(values: Sequence[float], alpha: float, smallest: float) -> list[
     bounds = [0, *cuts, len(logs)]
     return [
         Level(start, stop, float(np.exp(np.median(logs[start:stop]))))
-        for start, stop in zip(bounds, bounds[1:], strict=False)
+        for start, stop in pairwise(bounds)
         if stop > start
     ]
 
@@ -54,7 +55,7 @@ def _cuts(logs: np.ndarray, alpha: float, smallest: float) -> list[int]:
     exact = [cut for cut in range(EXACT_RUNS, len(logs)) if _exact_change(logs, cut, smallest)]
     bounds = [0, *exact, len(logs)]
     found = list(exact)
-    for start, stop in zip(bounds, bounds[1:], strict=False):
+    for start, stop in pairwise(bounds):
         found += [start + cut for cut in _tested(logs[start:stop], alpha, smallest)]
     return sorted(found)
 
@@ -98,7 +99,7 @@ def significant_split(values: np.ndarray, alpha: float) -> bool:
 
 def _orders_needed(alpha: float) -> int:
     """As many random orders as tell a rate of `alpha` from one of twice that."""
-    return max(999, math.ceil(10 / alpha) - 1)
+    return max(1999, math.ceil(10 / alpha) - 1)
 
 
 @cache

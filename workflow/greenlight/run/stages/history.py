@@ -1,4 +1,4 @@
-"""history: archived runs as a table with trends; results/history.md, and printed."""
+"""history: archived runs and since when figures differ; results/history.html, and history.md, which is printed."""
 
 from __future__ import annotations
 
@@ -12,32 +12,33 @@ from greenlight.files import write_text
 from greenlight.layout import Layout
 from greenlight.report.figures import draw_trend
 from greenlight.report.history import History, read_history
+from greenlight.report.history_page import history_html
 from greenlight.report.render import history_markdown
 
 TRENDS = {"mae_percent": "MAE, % of price", "speedup": "speedup over the reference", "median_seconds": "p50, s"}
 
 
 def history(layout: Layout) -> str:
-    """Write history.md and its figures; return the text."""
+    """Write history.html, history.md and its figures; return the text."""
     found = read_history(layout.archive)
     text = history_markdown(found, _draw(layout, found) if found.runs > 1 else [])
     write_text(layout.history, text)
+    write_text(layout.history_page, history_html(found, layout.archive.relative_to(layout.root).as_posix()))
     return text
 
 
 def _draw(layout: Layout, found: History) -> list[tuple[str, str]]:
     """Draw each trend over all runs; (path relative to the results folder, caption)."""
-    folders = sorted({(run.time, run.folder) for runs in found.models.values() for run in runs})
     drawn = []
     for name, title in TRENDS.items():
         series = {}
         for model, runs in found.models.items():
-            values = {run.folder: getattr(run, name) for run in runs}
-            known = [values.get(folder) for _, folder in folders]
+            values = {own.run.folder: getattr(own, name) for own in runs}
+            known = [values.get(run.folder) for run in found.every]
             series[model] = np.array([np.nan if value is None else value for value in known])
         if any(np.isfinite(values).any() for values in series.values()):
             path = layout.history_figures / f"{name.replace('_', '-')}.svg"
-            draw_trend(path, [time[:16].replace("T", " ") for time, _ in folders], series, title)
+            draw_trend(path, [run.when for run in found.every], series, title)
             drawn.append((path.relative_to(layout.root).as_posix(), f"{title}, by archived run"))
     return drawn
 

@@ -107,7 +107,7 @@ class Page:
 
     def value(self, expression: str) -> Any:
         """The value of an expression of JavaScript."""
-        answer = self.send("Runtime.evaluate", expression=expression, returnByValue=True)
+        answer = self.send("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
         assert "exceptionDetails" not in answer, answer
         return answer["result"].get("value")
 

@@ -6,13 +6,14 @@ must come out after a failed run too, and that is when it is read most closely.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from greenlight.layout import Layout
 from greenlight.provenance import digest
+from greenlight.report.checks import CheckRow, alike, check_rows, together
 from greenlight.report.compilation import Compilation, compilations
 from greenlight.report.findings import (
     TRIAL_STAGES,
@@ -85,63 +86,6 @@ class BaselineChanges:
 
 
 @dataclass(frozen=True)
-class CheckRow:
-    """One check as verdict.json has it; see `judgement.checks.base.Check`. `subject` is whom it concerns, in words."""
-
-    model: str
-    variant: str
-    subject: str
-    name: str
-    status: str
-    severity: str
-    figure: float | str | None
-    limit: float | str | None
-    reason: str
-    blocking: bool
-
-
-def check_row(check: Mapping[str, Any]) -> CheckRow:
-    """A check as a row; what it lacks is empty."""
-    whom = [str(check.get(key) or "") for key in ("model", "variant")]
-    words = (str(check.get(key, "")) for key in ("name", "status", "severity"))
-    figures = (at(check, key, kind=(int, float, str)) for key in ("figure", "limit"))
-    subject = " ".join(filter(None, whom)) or "the run"
-    return CheckRow(*whom, subject, *words, *figures, str(check.get("reason", "")), check.get("blocking") is True)
-
-
-def together(checks: Iterable[CheckRow]) -> list[CheckRow]:
-    """Checks, those of one subject that only lack evidence told in one row: they have one cause, told elsewhere."""
-    rows: list[CheckRow] = []
-    lacking: dict[tuple[str, str], int] = {}
-    for check in checks:
-        key = (check.subject, check.status)
-        if not check.reason.startswith("no evidence"):
-            rows.append(check)
-        elif key in lacking:
-            first = rows[lacking[key]]
-            rows[lacking[key]] = replace(first, name=f"{first.name}, {check.name}", reason="no evidence")
-        else:
-            lacking[key] = len(rows)
-            rows.append(check)
-    return rows
-
-
-def alike(checks: Iterable[CheckRow]) -> list[CheckRow]:
-    """Checks of the same name that say the same of several subjects told in one row that names them all.
-
-    So are those that pass, whatever their figures.
-    """
-    rows: dict[tuple[str, str, str], CheckRow] = {}
-    for check in checks:
-        same = rows.get(key := (check.name, check.status, "" if check.status == "pass" else check.reason))
-        if same:
-            reason = check.reason if check.reason == same.reason else "each within its limit"
-            check = replace(check, subject=f"{same.subject}, {check.subject}", reason=reason)
-        rows[key] = check
-    return list(rows.values())
-
-
-@dataclass(frozen=True)
 class Facts:
     """A whole report; see the attributes' own classes.
 
@@ -192,7 +136,7 @@ def gather(layout: Layout) -> Facts:
     models = tuple(_model(reader, layout, expected, verdict, model) for model in _model_names(expected, verdict))
     data = data_summary(reader, layout, symbols)
     judged = [check for check in at(verdict, "checks", kind=list, default=[]) if isinstance(check, dict)]
-    checks = tuple(check_row(check) for check in judged)
+    checks = tuple(check_rows(judged))
     made = sorted(m for m in (at(r, "provenance", "made", kind=str) for r in _flat(records)) if m)
     commits = sorted({c for c in (at(r, "provenance", "commit", kind=str) for r in _flat(records)) if c})
     jobs = [at(record, "job", kind=dict, default={}) for record in _flat(records)]

@@ -7,7 +7,8 @@ from collections import Counter
 from collections.abc import Iterable
 from xml.etree import ElementTree
 
-from greenlight.report.facts import CheckRow, Facts
+from greenlight.report.checks import CheckRow
+from greenlight.report.facts import Facts
 from greenlight.report.markup import one_line
 from greenlight.report.render import WORDS
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 
-from greenlight.report.facts import CheckRow, Facts, alike, together
+from greenlight.report.checks import CheckRow, alike, together
+from greenlight.report.facts import Facts
 from greenlight.report.markup import anchor
 from greenlight.report.render import WORDS, markdown_page
 

@@ -5,6 +5,9 @@ them are least. Where asv chooses the number of steps by a penalty, a step here 
 many random orders of the same values would the ranks on the two sides of the best split differ by as much? Whatever
 the distribution of the values, a series in which their order means nothing shows a step in at most `alpha` of cases.
 Ranks, so that a single wild run neither makes a step nor hides one.
+
+Runs of a machine resemble the run before, which makes steps of chance. So the difference of the ranks is held to be as
+uncertain as in a series with the correlation of neighbours that is left after the best split.
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ import numpy as np
 FEWEST = 2  # runs on each side of a step
 # Values that agree so far in so many runs are no measurement with noise: what differs then has changed.
 EXACT, EXACT_RUNS = 1e-6, 3
+ORDERS = 30  # of the random orders, so many are expected beyond a difference that is just significant
 _SEED = 20260101
 
 
@@ -91,31 +95,42 @@ def significant_split(values: np.ndarray, alpha: float) -> bool:
         return False  # so few values can't show it
     _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
     ranks = (np.cumsum(counts) - (counts - 1) / 2)[place]
-    orders = _orders_needed(alpha)
-    null = _null(len(values), orders) if counts.max() == 1 else _statistics(_shuffled(ranks, orders))
-    larger = np.count_nonzero(null >= _statistics(ranks[None])[0] * (1 - 1e-12))
-    return bool((1 + larger) / (1 + orders) <= alpha)
+    differences = _differences(ranks[None])[0]
+    split = FEWEST + int(differences.argmax())
+    found = differences.max() / math.sqrt(_inflation(ranks, split))
+    null = _of_random_orders(tuple(np.sort(ranks).tolist()), max(1999, math.ceil(ORDERS / alpha) - 1))
+    larger = np.count_nonzero(null >= found * (1 - 1e-6))
+    return bool((1 + larger) / (1 + len(null)) <= alpha)
 
 
-def _orders_needed(alpha: float) -> int:
-    """As many random orders as tell a rate of `alpha` from one of twice that."""
-    return max(1999, math.ceil(10 / alpha) - 1)
+def _inflation(ranks: np.ndarray, split: int) -> float:
+    """How many times as large neighbours that resemble each other make the variance of a mean; at least 1.
+
+    The smaller of two estimates of their correlation: what is left after the split, which further steps enlarge, and
+    differences of runs that are one and two apart, which they hardly do.
+    """
+    left = np.concatenate([part - part.mean() for part in (ranks[:split], ranks[split:])])
+    total, near, far = (float((values**2).sum()) for values in (left, np.diff(ranks), ranks[2:] - ranks[:-2]))
+    if not total or not near:
+        return 1.0
+    correlation = min(float((left[1:] * left[:-1]).sum()) / total, far / near - 1)
+    correlation = min(max(correlation, 0.0), 0.9)
+    return (1 + correlation) / (1 - correlation)
 
 
 @cache
-def _null(count: int, orders: int) -> np.ndarray:
-    """Statistics of random orders of the ranks 1 to count: the same for every series without ties."""
-    return _statistics(_shuffled(np.arange(1.0, count + 1), orders))
+def _of_random_orders(ranks: tuple[float, ...], orders: int) -> np.ndarray:
+    """[orders] largest difference over all splits of the ranks in random orders, a part at a time for memory."""
+    rng, given = np.random.default_rng([_SEED, len(ranks), orders]), np.array(ranks, dtype=np.float32)
+    part = max(1, 1_000_000 // len(ranks))
+    sizes = [min(part, orders - start) for start in range(0, orders, part)]
+    shuffled = (rng.permuted(np.broadcast_to(given, (size, len(given))), axis=1) for size in sizes)
+    return np.concatenate([_differences(rows).max(axis=1) for rows in shuffled])
 
 
-def _shuffled(ranks: np.ndarray, orders: int) -> np.ndarray:
-    rng = np.random.default_rng([_SEED, len(ranks), orders])
-    return rng.permuted(np.broadcast_to(ranks, (orders, len(ranks))).astype(np.float32), axis=1)
-
-
-def _statistics(ranks: np.ndarray) -> np.ndarray:
-    """[orders] largest standardised difference of the mean rank over all splits, of ranks [orders, count]."""
+def _differences(ranks: np.ndarray) -> np.ndarray:
+    """[orders, splits] standardised difference of the mean rank on the two sides of each split."""
     count = ranks.shape[1]
     cut = np.arange(FEWEST, count - FEWEST + 1)
     sums = np.cumsum(ranks - ranks.mean(axis=1, keepdims=True), axis=1)[:, cut - 1]
-    return np.abs(sums / np.sqrt(cut * (count - cut))).max(axis=1)
+    return np.abs(sums / np.sqrt(cut * (count - cut)))

@@ -152,6 +152,28 @@ def test_each_break_is_told_once_with_its_line(function, mark, eager):
         assert "Unsupported" in record["eager_frames"][0]["reason"]
 
 
+class GivesUp:
+    """A forecaster that runs eagerly from the third call after warm-up on."""
+
+    def __init__(self):
+        self.calls, self.compiled = 0, torch.compile(whole)
+
+    def forecast(self, x):
+        self.calls += 1
+        return (whole if self.calls > 3 else self.compiled)(x)
+
+
+def test_forecasts_after_warm_up_that_run_no_graph_are_counted():
+    forecaster = GivesUp()
+    with HealthRecorder() as recorder, torch.no_grad():
+        forecaster.forecast(X)
+        recorder.end_of_warm_up(forecaster)
+        for _ in range(5):
+            forecaster.forecast(X)
+
+    assert recorder.record()["forecasts"] == {"calls": 5, "idle": 3, "first_idle": 3, "fewest": 0, "most": 1}
+
+
 def test_a_whole_graph():
     record = watch(whole, (X,), (X,), (X,), warm=1)
     assert record["graphs"] == 1

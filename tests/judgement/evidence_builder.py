@@ -46,6 +46,7 @@ HEALTH = {
     "recompile_limit_hits": [],
     "cache": {"fx_hits": 2, "fx_misses": 0, "aot_hits": 1, "aot_misses": 0},
     "compilations_after_warm_up": 0,
+    "forecasts": {"calls": 20, "idle": 0, "first_idle": 0, "fewest": 3, "most": 3},
     "autotuning": {"engaged": True, "operations": 2},
     "cuda_graphs": {"available": False, "engaged": None, "recordings": 0, "skips": []},
 }

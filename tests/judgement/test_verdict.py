@@ -92,6 +92,30 @@ def test_each_defect_is_caught_by_its_check_and_the_variant_is_not_chosen(tmp_pa
     assert verdict.passed
 
 
+FORECASTS = {"calls": 30, "idle": 0, "first_idle": 0, "fewest": 3, "most": 3}
+
+
+@pytest.mark.parametrize(
+    ("forecasts", "words"),
+    [
+        (
+            {"idle": 17, "first_idle": 14, "fewest": 0},
+            "17 of 30 forecasts after warm-up ran no compiled graph, from number 14",
+        ),
+        ({"fewest": 2}, "some forecasts after warm-up ran 2 compiled graphs, others 3"),
+        ({"calls": 0, "fewest": 0, "most": 0}, "predict and time counted no forecast after warm-up"),
+        (None, "predict and time counted no forecast after warm-up"),
+    ],
+)
+def test_compiled_code_that_is_given_up_after_warm_up_has_not_engaged(tmp_path, forecasts, words):
+    health = {"forecasts": None if forecasts is None else FORECASTS | forecasts}
+    run = Run(models=KRONOS_ONLY, effects={("kronos", "upstream-default"): Effects(latency=0.7, health=health)})
+    engaged = check_of(verdict_of(tmp_path, run), "compile-engaged", "upstream-default", "kronos")
+
+    assert engaged.status == "fail" and engaged.blocking
+    assert words in engaged.reason
+
+
 @pytest.mark.parametrize(
     ("band", "status"), [(0.3, "fail"), (0.6, "inconclusive"), (0.7, "pass"), (1.0, "pass"), (4.0, "fail")]
 )

@@ -51,6 +51,16 @@ class Autotuning(_Read):
     operations: Count = 0
 
 
+class Forecasts(_Read):
+    """Forecasts after warm-up, and the compiled graphs that ran in each; see `watch.health.HealthRecord`."""
+
+    calls: Count
+    idle: Count
+    first_idle: Count
+    fewest: Count
+    most: Count
+
+
 class Health(_Read):
     """The health record of a process, as the compilation room writes it.
 
@@ -65,6 +75,7 @@ class Health(_Read):
     recompile_limit_hits: list[dict[str, Any]]
     compilations_after_warm_up: Count | None = None
     recompiles: list[dict[str, Any]] = []
+    forecasts: Forecasts | None = None
     cache: dict[str, Any] = {}
     cuda_graphs: CudaGraphs = CudaGraphs()
     autotuning: Autotuning = Autotuning()

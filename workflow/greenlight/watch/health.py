@@ -8,12 +8,13 @@ union of all of them.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
 from pydantic import BaseModel
 
+from greenlight.api import Forecaster
 from greenlight.watch.observer import Attempt, Graph, Observer, Place, switched_off
 
 
@@ -97,6 +98,8 @@ class HealthRecord(BaseModel):
     limit, whenever it did: such a frame runs eagerly for all that is new to it. `compilations_after_warm_up` also
     counts frames that were first met after it. Both are None when the end of warm-up was not marked.
     `calls` counts calls of graphs that Inductor compiled, and replays of CUDA graphs that engines record of them.
+    `forecasts`, after warm-up: `calls`, how many of them were `idle` (no graph ran; `first_idle` from 1, else 0), and
+    the `fewest` and `most` graphs that ran in one.
     """
 
     graphs: int
@@ -112,6 +115,7 @@ class HealthRecord(BaseModel):
     autotuning: Autotuning
     cuda_graphs: CudaGraphs
     calls: dict[str, int]
+    forecasts: dict[str, int] | None = None
     engaged: bool
     notes: list[str]
     torch: str
@@ -134,6 +138,7 @@ class HealthRecorder:
         self._observer = Observer()
         self._warm: tuple[int, int] | None = None  # attempts and calls at the end of warm-up
         self._off = ""
+        self._graphs_run: list[int] | None = None  # compiled graphs that ran in each forecast after warm-up
 
     def __enter__(self) -> HealthRecorder:
         self._observer.__enter__()
@@ -143,9 +148,26 @@ class HealthRecorder:
     def __exit__(self, *exception: object) -> None:
         self._observer.__exit__(*exception)
 
-    def end_of_warm_up(self) -> None:
-        """Mark that from here on nothing should be compiled any more."""
+    def end_of_warm_up(self, forecaster: Forecaster | None = None) -> None:
+        """Mark that from here on nothing should be compiled any more.
+
+        Args:
+            forecaster: whose forecasts are counted from here on, each with the compiled graphs that ran in it. Code
+                that gives up compiling later runs none, or fewer.
+        """
         self._warm = (len(self._observer.attempts), self._observer.calls)
+        if forecaster is not None:
+            self._graphs_run = graphs = []
+            forecaster.forecast = self._counted(forecaster.forecast, graphs)  # type: ignore[method-assign]
+
+    def _counted(self, forecast: Callable[..., Any], graphs: list[int]) -> Callable[..., Any]:
+        def counted(*arguments: Any) -> Any:
+            before = self._observer.calls
+            found = forecast(*arguments)
+            graphs.append(self._observer.calls - before)
+            return found
+
+        return counted
 
     def record(self) -> dict[str, Any]:
         """The health record as a plain dict, see `HealthRecord`; within the block or after it."""
@@ -175,11 +197,20 @@ class HealthRecorder:
             autotuning=_autotuning(seen, attempts),
             cuda_graphs=_cuda_graphs(seen, attempts),
             calls=calls,
+            forecasts=_forecasts(self._graphs_run),
             engaged=seen.calls > 0,
             notes=[self._off] if self._off else [],
             torch=torch.__version__,
         )
         return record.model_dump()
+
+
+def _forecasts(run: list[int] | None) -> dict[str, int] | None:
+    if run is None:
+        return None
+    first = next((number for number, graphs in enumerate(run, start=1) if graphs == 0), 0)
+    bounds = {"fewest": min(run, default=0), "most": max(run, default=0)}
+    return {"calls": len(run), "idle": run.count(0), "first_idle": first, **bounds}
 
 
 def headline(text: str) -> str:

@@ -60,15 +60,32 @@ def _healths(subject: Subject) -> list[tuple[str, Health]]:
 
 
 def _engaged(subject: Subject, health: list[tuple[str, Health]]) -> Check:
+    """Compiled graphs ran in every process, and after warm-up in every forecast, as many as in any other."""
     idle = sorted({stage for stage, entry in health if not entry.engaged or entry.graphs == 0})
     fewest = min(entry.graphs for _, entry in health)
+    later = [(stage, entry.forecasts) for stage, entry in health if entry.forecasts is not None]
+    unseen = [stage for stage in ("predict", "time") if stage in subject.found.expected.stages()]
+    unseen = [stage for stage in unseen if not any(each == stage and found.calls for each, found in later)]
+    reason = f"compiled graphs ran in all {len(health)} processes, at least {count(fewest, 'graph')} each"
+    holds, given_up = False, [(stage, found) for stage, found in later if found.idle]
+    # Other stages forecast other numbers of windows in a call, which may take as many graphs more.
+    uneven = [(stage, found) for stage, found in later if stage in ("predict", "time") and found.fewest < found.most]
     if idle:
-        notes = dict.fromkeys(note for stage, entry in health if stage in idle for note in entry.notes)
         reason = f"compilation never engaged in {', '.join(idle)}: no compiled graph ran"
-        reason += f" ({'; '.join(notes)})" if notes else ""
+    elif given_up:
+        stage, found = given_up[0]
+        reason = f"in {stage}, {found.idle} of {count(found.calls, 'forecast')} after warm-up ran no compiled graph, "
+        reason += f"from number {found.first_idle} on"
+    elif uneven:
+        stage, found = uneven[0]
+        reason = f"in {stage}, some forecasts after warm-up ran {found.fewest} compiled graphs, others {found.most}: "
+        reason += "a part gave up compiling"
+    elif unseen:
+        reason = f"no evidence: {' and '.join(unseen)} counted no forecast after warm-up"
     else:
-        reason = f"compiled graphs ran in all {len(health)} processes, at least {count(fewest, 'graph')} each"
-    return subject.holds("compile-engaged", not idle, reason, *_STAGES, figure=fewest, limit=1)
+        holds = True
+        reason += f", and in each of {sum(found.calls for _, found in later)} forecasts after warm-up"
+    return subject.holds("compile-engaged", holds, reason, *_STAGES, figure=fewest, limit=1)
 
 
 def _recompiles(subject: Subject, health: list[tuple[str, Health]]) -> Check:

@@ -55,7 +55,7 @@ def run(request: Request) -> dict[str, Any]:
         first_call_seconds = time.perf_counter() - before
         first_call_hash = paths_hash(first_call)
         repeats = reproducibility(forecaster, windows, request)
-        recorder.end_of_warm_up()
+        recorder.end_of_warm_up(forecaster)
         before = worked(request)
         forecast_hash, distinct_paths = _forecast_all(forecaster, request, meter)
         forecast_seconds = worked(request) - before

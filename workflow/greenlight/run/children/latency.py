@@ -43,7 +43,7 @@ def run(request: Request) -> dict[str, Any]:
         for _ in range(timing["warm_up_calls"]):
             variant.forecast(windows, request["samples"], request["seed"])
             reference.forecast(windows, request["samples"], request["seed"])
-        recorder.end_of_warm_up()
+        recorder.end_of_warm_up(variant)
 
         def after_pair(output: np.ndarray) -> None:
             meter.read()

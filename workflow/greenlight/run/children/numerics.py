@@ -46,7 +46,7 @@ def run(request: Request) -> dict[str, Any]:
             variant.forecast(filled, request["samples"], request["seed"])
         for size in _sizes(request):
             _probe(variant.probe, windows, size, fill)
-        recorder.end_of_warm_up()
+        recorder.end_of_warm_up(variant)
         found = {size: _probe(variant.probe, windows, size, fill) for size in _sizes(request)}
         draws = draw_beside(request, variant) if request["draws"] else None
     keys = [window.key for window in windows]

@@ -100,7 +100,7 @@ def _both_arms(request: Request, windows: list[Window], recorder: HealthRecorder
     for forecaster, fill in ((variant, request["mode"] != "eager"), (partner, False)):
         practice, _ = next(calls_of(windows, request["windows_per_call"], fill))
         forecaster.forecast(practice, request["samples"], request["seed"])
-    recorder.end_of_warm_up()
+    recorder.end_of_warm_up(variant)
 
     def measure(seed: int) -> tuple[Errors, Errors]:
         own = _errors(request, variant, windows, seed, fill=request["mode"] != "eager")

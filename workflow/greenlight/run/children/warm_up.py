@@ -42,7 +42,7 @@ def run(request: Request) -> dict[str, Any]:
             for _ in range(request["warm_up_calls"] - 1):
                 forecaster.forecast(windows, request["samples"], request["seed"])
         cold_seconds = time.perf_counter() - started
-        recorder.end_of_warm_up()
+        recorder.end_of_warm_up(forecaster)
         after = []
         for windows in batches:
             before = time.perf_counter()

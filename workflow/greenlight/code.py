@@ -37,12 +37,19 @@ class Code:
     packages: tuple[str, ...] = ()
     folders: tuple[tuple[str, str], ...] = ()
 
-    def contents(self) -> dict[str, str]:
-        """Hash of every module, and of every file of others, by name."""
+    def contents(self, known: dict[str, dict[str, str]] | None = None) -> dict[str, str]:
+        """Hash of every module, and of every file of others, by name.
+
+        Args:
+            known: contents of packages that were looked at just now, by name; those of others are added.
+        """
+        known = {} if known is None else known
         beside = Path(self.beside) if self.beside is not None else None
         found = import_closure(self.modules, beside=beside)
         for package in self.packages:
-            found |= contents_of_package(package)
+            if package not in known:
+                known[package] = contents_of_package(package)
+            found |= known[package]
         for name, folder in self.folders:
             found |= contents_of_folder(Path(folder).expanduser(), f"{name}: {folder}")
         return found
@@ -162,17 +169,19 @@ def contents_of_folder(folder: Path, label: str) -> dict[str, str]:
     return {f"{label}/ ({len(found)} files)": digest.hexdigest()[:16]}
 
 
-def _files(folder: Path) -> Iterator[tuple[str, Path]]:
+def _files(folder: Path) -> Iterator[tuple[str, str]]:
+    """(name below the folder, path) of each file that counts."""
     seen = set()
     for place, folders, files in os.walk(folder, followlinks=True):
         real = os.path.realpath(place)
         folders[:] = [] if real in seen else [n for n in folders if n != "__pycache__" and not n.startswith(".")]
+        below = place[len(str(folder)) + 1 :].replace(os.sep, "/")
         for name in files if real not in seen else ():
-            path = Path(place) / name
-            if not name.endswith(_BYTECODE) and not name.startswith(".") and path.is_file():
-                yield path.relative_to(folder).as_posix(), path
+            path = f"{place}{os.sep}{name}"
+            if not name.endswith(_BYTECODE) and not name.startswith(".") and os.path.isfile(path):
+                yield f"{below}/{name}" if below else name, path
         seen.add(real)
 
 
-def _hash(path: Path) -> str:
+def _hash(path: Path | str) -> str:
     return known_hashes.sha256(path)[:16]

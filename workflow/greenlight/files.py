@@ -134,7 +134,7 @@ class KnownHashes:
         self._known: dict[str, list[Any]] = {}
         self._used: dict[str, list[Any]] = {}
 
-    def sha256(self, path: Path) -> str:
+    def sha256(self, path: Path | str) -> str:
         """As `sha256_of`, read only where the file may have changed since."""
         name = os.path.abspath(path)
         found = os.stat(name)
@@ -144,7 +144,7 @@ class KnownHashes:
                 self._used[name] = known[name]
                 return str(known[name][5])
         settled = max(found.st_mtime_ns, found.st_ctime_ns) + _SETTLED_NS < time.time_ns()
-        content = sha256_of(path)
+        content = sha256_of(Path(path))
         self._used[name] = [*state, settled, content]
         return content
 

@@ -47,6 +47,8 @@ class Plan(Scope):
     answers: dict[tuple[Any, ...], Any] = field(default_factory=dict, repr=False, compare=False)
     codes: dict[str, Code] = field(default_factory=dict, repr=False, compare=False)
     """The code of the jobs described so far, by its fingerprint."""
+    packages: dict[str, dict[str, str]] = field(default_factory=dict, repr=False, compare=False)
+    """Contents of other people's packages that were looked at, by name."""
 
     def _start(self, stage: str, run: Iterable[str] = (), **names: str | int) -> Job:
         """The start of every description: what it is, and the fingerprint of its code.
@@ -69,7 +71,7 @@ class Plan(Scope):
     @once
     def contents(self, code: Code) -> dict[str, str]:
         """Hash of every module that a job runs, and of every file of other people's code."""
-        return code.contents()
+        return code.contents(self.packages)
 
     @once
     def _fingerprint(self, code: Code) -> str:

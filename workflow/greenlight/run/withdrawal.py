@@ -19,7 +19,6 @@ from greenlight.judgement.seal import seal
 from greenlight.layout import Layout
 from greenlight.provenance import git_commit, utc_now
 from greenlight.report.markup import escape
-from greenlight.run.bundle import undecided_bundle
 from greenlight.run.deployment import UNDECIDED, Deployment, deploy_text, switches_in
 
 # Targets that change no evidence, and the default one, which runs nothing itself.
@@ -101,6 +100,8 @@ def _deploy(layout: Layout, reason: str, models: list[str]) -> None:
     off, made = switches_in(older), _made()
     undecided = Deployment(UNDECIDED, dict.fromkeys(models), **made, reasons=[reason], also_off=off)
     write_text(layout.deploy, deploy_text(undecided))
+    from greenlight.run.bundle import undecided_bundle  # reads tables: planning does not
+
     undecided_bundle(layout, reason, made)
 
 

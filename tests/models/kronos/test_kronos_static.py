@@ -16,6 +16,7 @@ from greenlight.data.symbols import symbols_in
 from greenlight.data.windows import cut_windows
 from greenlight.weights import trained_until
 from greenlight_forecasters import CHECKPOINTS
+from greenlight_forecasters.kronos import static as kronos_static
 from greenlight_forecasters.kronos.config import CLOSE, Settings
 from greenlight_forecasters.kronos.sampling import Filter, Sampling, probabilities
 from greenlight_forecasters.kronos.static import KronosStatic
@@ -88,6 +89,25 @@ def test_one_decoder_serves_shorter_contexts_and_horizons(build, walk):
     decoder = static.decoder
     assert_same(upstream, static, [walk("B", 17, 3)], samples=3)
     assert static.decoder is decoder
+
+
+def test_the_latest_shapes_are_kept_as_far_as_there_is_room(build, walk, monkeypatch):
+    static = build(KronosStatic, {"max_context": 64})
+    windows = [walk(symbol) for symbol in "ABCDE"]
+    first = static.forecast(windows[:1], samples=2, seed=1)
+    decoder = static.decoder
+    static.forecast(windows, samples=2, seed=1)
+    assert static.decoder is not decoder
+    np.testing.assert_array_equal(static.forecast(windows[:1], samples=2, seed=1), first)
+    assert static.decoder is decoder, "both are kept"
+    estimated, real = static._bytes(decoder.shape), sum(buffer.nbytes for buffer in decoder.buffers())
+    weights = sum(buffer.nbytes for buffer in static.weights.buffers())
+    assert estimated <= real <= 1.3 * estimated + weights
+    monkeypatch.setitem(kronos_static._KEPT_BYTES, "cpu", estimated + 1)
+    static.forecast(windows, samples=2, seed=1)
+    static.forecast(windows[:2], samples=2, seed=1)
+    assert len(static._kept) == 1
+    np.testing.assert_array_equal(static.forecast(windows[:1], samples=2, seed=1), first)
 
 
 def test_a_tail_of_few_windows_reuses_the_batch(build, walk):

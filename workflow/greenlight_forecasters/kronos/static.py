@@ -19,7 +19,7 @@ from greenlight_forecasters.kronos.config import CLIP, CLOSE
 from greenlight_forecasters.kronos.decoder import REPLAYED, Shape, StaticDecoder
 from greenlight_forecasters.kronos.forecaster import KronosForecaster, as_array, probed
 from greenlight_forecasters.kronos.joined import JoinedNetwork
-from greenlight_forecasters.kronos.sampling import Sampling, fill_noise
+from greenlight_forecasters.kronos.sampling import Sampling, fill_noise, noise_size
 from greenlight_forecasters.kronos.static_tokenizer import PathDecoder
 
 if TYPE_CHECKING:
@@ -33,8 +33,8 @@ _SUFFIX_STEP = 32
 _SERIES_PER_BATCH = 16
 # Rows of context that there is room for where a context was longer than one before it.
 _ROOM_TO_GROW = 256
-# Shapes whose buffers and programs are kept.
-_KEPT = 8
+# Room for the buffers of the shapes that are kept beside the latest.
+_KEPT_BYTES = {"cpu": 1 << 30, "cuda": 8 << 30}
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class KronosStatic(KronosForecaster):
 
     Windows run in batches of at most `windows_per_batch`; where the context slides, in batches of at most
     `series_per_batch` series. Each shape (windows, series, samples, and context and horizon rounded up) has graphs
-    of its own; the latest are kept. Memory beyond the weights is the cache of each:
+    of its own; the latest are kept, as far as there is room. Memory beyond the weights is the cache of each:
     2 * (layers + 1) * width values for each prefix slot of a series and each suffix slot of a sample.
 
     Attributes:
@@ -248,12 +248,27 @@ class KronosStatic(KronosForecaster):
             if any(replace(known, prefix=shape.prefix).holds(shape) for known in self._kept):
                 longest = max(self.settings.max_context, shape.prefix)
                 shape = replace(shape, prefix=min(shape.prefix + _ROOM_TO_GROW, _round_up(longest, _PREFIX_STEP)))
+            self._make_room(shape)
             self._kept[shape] = self._new(shape)
-            while len(self._kept) > _KEPT:
-                with self.guard.rebuilding():
-                    self._kept.pop(next(iter(self._kept)))
         self.decoder, self.programs = self._kept[shape] = self._kept.pop(shape)
         return self.decoder
+
+    def _make_room(self, shape: Shape) -> None:
+        """Give up the shapes that were not used for longest, where all buffers would take too much with a new one."""
+        room = _KEPT_BYTES.get(self.device.type, _KEPT_BYTES["cpu"])
+        with self.guard.rebuilding():
+            while self._kept and sum(map(self._bytes, (*self._kept, shape))) > room:
+                gone = next(iter(self._kept))
+                self._eager.discard(gone)
+                if self._kept.pop(gone)[0] is self.decoder:
+                    self.decoder, self.programs = None, {}
+
+    def _bytes(self, shape: Shape) -> int:
+        """Of the buffers of a shape that grow with it: keys and values, and random numbers."""
+        config = self.network.config
+        slots = shape.series * (shape.prefix + shape.samples * shape.suffix)
+        numbers = shape.windows * shape.suffix * noise_size(shape.samples, config.classes)
+        return slots * 2 * (config.n_layers + 1) * config.d_model * self.dtype.itemsize + numbers * 4
 
     def _new(self, shape: Shape) -> tuple[StaticDecoder, dict[str, Callable[[], None]]]:
         """A decoder and its programs."""

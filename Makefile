@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-dep
 CORES ?= 1
 TEST_WORKERS ?= 2
 
-.PHONY: help verify test env checkpoints data benchmarks lint schema clean
+.PHONY: help verify test campaign env checkpoints data benchmarks lint schema clean
 
 # The first target: a comment after `##` says what a target does.
 help:
@@ -44,6 +44,9 @@ benchmarks: env  ## time the implementations and a run of the gate
 	$(BIN)/python -m tools.toto
 	$(BIN)/python -m tools.kronos
 	$(BIN)/python -m tools.scale
+
+campaign: env  ## try to break a run in hundreds of ways, 30 minutes at most; ends in a table
+	$(BIN)/python -m tests.campaign --minutes 30
 
 lint: env  ## style and types
 	$(BIN)/ruff check workflow tests

@@ -37,14 +37,15 @@ def check_paths(root: Path, paths: Iterable[Path]) -> None:
     inside = root.resolve()
     seen: set[Path] = set()
     for path in paths:
-        for part in (path, *path.parents):
-            if part == root or part in seen:
-                break
+        way = [part for part in (path, *path.parents) if part.is_relative_to(root) and part != root]
+        for part in reversed(way):  # from the outside in: what lies behind a pipe or a loop can't be looked at
+            if part in seen:
+                continue
             seen.add(part)
             try:
                 _check(str(part), os.lstat(part).st_mode, inside)
-            except FileNotFoundError:
-                continue
+            except (FileNotFoundError, NotADirectoryError):
+                break
 
 
 def open_lock(path: Path, write: bool = True) -> int:
@@ -95,6 +96,11 @@ def _check(path: str, mode: int, inside: Path) -> None:
     if kind := _KINDS.get(stat.S_IFMT(mode)):
         raise UserError(_refusal(path, kind))
     if stat.S_ISLNK(mode):
+        try:
+            os.stat(path)
+        except OSError as error:
+            if error.errno == errno.ELOOP:
+                raise UserError(_refusal(path, f"a link to {os.readlink(path)}, which leads in a circle")) from None
         target = Path(os.path.realpath(path))
         if target != inside and inside not in target.parents:
             raise UserError(_refusal(path, f"a link to {os.readlink(path)}, outside of the results folder"))

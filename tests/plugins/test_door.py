@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -118,6 +119,51 @@ def test_a_plug_in_that_imports_torch_while_planning_is_refused(tmp_path):
     command = [sys.executable, "-c", PLAN, f"{tmp_path}/drift.py:MODEL", str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[2])
     assert done.returncode != 0 and "imports torch, which takes seconds" in done.stderr
+
+
+INSTALLED = """
+from pathlib import Path
+from greenlight.errors import UserError
+from greenlight.run.jobs import Plan
+from greenlight.settings import load_settings
+try:
+    plan = Plan(load_settings({"models": {"drift-1": {}}}, []), {}, "cpu", "cpu")
+    print(sorted(plan.contents(plan._code("predict", "drift-1", ("plain-eager",)))))
+except UserError as error:
+    print(error)
+"""
+
+
+def install(folder, package, drift=None):
+    """A distribution that brings the example as `drift-1`."""
+    (folder / package).mkdir(parents=True)
+    (folder / package / "__init__.py").write_text("")
+    (folder / package / "gate.py").write_text(drift or DRIFT.read_text())
+    info = folder / f"{package}-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(f"[greenlight.models]\ndrift-1 = {package}.gate:MODEL\n")
+
+
+def with_installed(folder):
+    own = {"PYTHONPATH": os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")])}
+    command = [sys.executable, "-c", INSTALLED]
+    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | own, cwd=folder)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_an_installed_package_brings_a_model_and_is_known_by_its_files(tmp_path):
+    install(tmp_path, "theirs")
+    said = with_installed(tmp_path)
+    assert "'theirs/gate.py'" in said and "'theirs/__init__.py'" in said
+
+
+def test_two_packages_that_bring_one_model_are_named(tmp_path):
+    install(tmp_path, "theirs")
+    install(tmp_path, "others")
+    said = with_installed(tmp_path)
+    assert "two installed packages bring a model 'drift-1'" in said and "theirs.gate" in said and "others.gate" in said
 
 
 def jobs(config):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, available_timezones
 
 import numpy as np
 import pandas as pd
@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from greenlight.data.columns import Layout, listed
 from greenlight.data.names import ENDS, TIMES, TIMES_OF_DAY, ZONES, is_time, normal_name, without_unit
-from greenlight.data.options import ReadingOptions, paste
+from greenlight.data.options import ReadingOptions, paste, yaml_word
 from greenlight.data.repair import Findings
 from greenlight.data.table import Table
 from greenlight.data.times import Times, read_times, read_times_of_day
@@ -161,7 +161,7 @@ def _no_times(path: str, table: Table) -> str:
         name for name, column in zip(table.header, table.columns, strict=True)
         if name and not read_times(column[:_SAMPLE]).bad.all()
     ]  # fmt: skip
-    choice = paste("columns", f"{{timestamp: {dates[0] if dates else '<name>'}}}")
+    choice = paste("columns", f"{{timestamp: {yaml_word(dates[0]) if dates else 'NAME'}}}")
     return (
         f"{path}: {where} has no column of dates (such as Date, timestamp or ds); found columns {listed(table.header)}"
         f". Expected a header such as Date,Open,High,Low,Close,Volume, or {choice}"
@@ -202,7 +202,7 @@ def _best(found: Sequence[_Candidate], table: Table, findings: Findings) -> _Can
         apart = apart[~np.isnat(apart)]
         agree = len(apart) == 0 or np.mean(apart <= np.timedelta64(36, "h")) >= 0.9
         if agree:
-            finer = (other.fine and not best.fine) or other.unique > best.unique * 1.1
+            finer = (other.fine and not best.fine and not best.times.with_clock) or other.unique > best.unique * 1.1
             if finer and other.unique >= best.unique:
                 best = other
             continue
@@ -238,8 +238,9 @@ def _offsets(
     if zones:
         told = _offsets_of_column(table.columns[zones[0]], wall, chosen.epoch)
         if told is not None:
-            names = pc.unique(table.columns[zones[0]])
-            return told, str(names[0].as_py()) if len(names) == 1 else zone_in_words(told), zones[0]
+            names = [str(name) for name in pc.unique(table.columns[zones[0]]).to_pylist()]
+            known = len(names) == 1 and names[0] in available_timezones()
+            return told, names[0] if known else zone_in_words(told), zones[0]
         text = f"{layout_name(table, zones[0])!r} names zones that are not known"
         findings.note("time_zone", text, "not used", [])
     if chosen.epoch:

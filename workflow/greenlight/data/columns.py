@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from greenlight.data.header import stripped
 from greenlight.data.names import COINS, CURRENCIES, adjusted_of, canonical_of, known, normal_name, rank, without_unit
-from greenlight.data.options import ReadingOptions, paste
+from greenlight.data.options import ReadingOptions, paste, yaml_word
 from greenlight.data.repair import Findings
 from greenlight.data.table import Table
 from greenlight.data.unnamed import infer_columns
@@ -137,7 +137,7 @@ def _best(path: str, header: Sequence[str], free: dict[int, str], price: str, fi
         return None
     same = [at for place, at in own if place == own[0][0]]
     if len(same) > 1:
-        lower = paste("columns", f"{{{price}: {header[same[0]]}}}")
+        lower = paste("columns", f"{{{price}: {yaml_word(header[same[0]])}}}")
         raise UserError(
             f"{path}: columns {listed([header[at] for at in same])} are all {price}; "
             f"expected one: remove or rename the others, or choose: {lower}"
@@ -174,7 +174,7 @@ def _settle_adjusted(
             raise UserError(
                 f"{path}: the close is adjusted ({name!r}), and {', '.join(plain)} are not; candles of both kinds are "
                 f"none. Bring a plain close or all prices adjusted, or say that they are the same: "
-                f"{paste('columns', f'{{close: {name}}}')}"
+                f"{paste('columns', f'{{close: {yaml_word(name)}}}')}"
             )
         names = listed([header[at] for at in adjusted.values()])
         findings.note("columns", f"no plain close; {names} beside what is plain", "used", [])
@@ -272,13 +272,13 @@ def _no_close(path: str, table: Table) -> str:
     sides = [name for name in table.header if re.match(r"(?i)(bid|ask|mid)", normal_name(name))]
     where = f"line {table.header_line}" if table.header_line else "the file"
     if len(sides) >= 4:
-        prices = ", ".join(f"{price}: {_side(table.header, price)}" for price in PRICES)
+        prices = ", ".join(f"{price}: {yaml_word(_side(table.header, price))}" for price in PRICES)
         choice = paste("columns", f"{{{prices}}}")
         return f"{path}: {where} has prices of bid and ask ({listed(sides)}); choose one side: {choice}"
     missing = [] if any(known(name) == "timestamp" for name in names) else ["no column of dates (such as Date)"]
     missing.append("no column of closing prices (Close)")
     numbers = [name for name in table.header if name and known(name) is None]
-    choice = paste("columns", f"{{close: {numbers[-1]}}}") if numbers else ""
+    choice = paste("columns", f"{{close: {yaml_word(numbers[-1])}}}") if numbers else ""
     return (
         f"{path}: {where} has {' and '.join(missing)}; found columns {listed(table.header)}. "
         f"Expected a header such as Date,Open,High,Low,Close,Volume{f', or {choice}' if choice else ''}"

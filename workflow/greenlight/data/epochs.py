@@ -11,6 +11,7 @@ _UNITS = (("s", 1), ("ms", 10**3), ("us", 10**6), ("ns", 10**9))
 # From 1973 on; before it, seconds have as many digits as dates.
 _FIRST = 10**8
 _DAY = 86_400
+_TICKS = (600_000_000_000_000_000, 680_000_000_000_000_000)
 # Fields of yyyymmddHHMMSSfff by number of digits.
 _CALENDARS = {8: "yyyymmdd", 10: "yyyymmddHH", 12: "yyyymmddHHMM", 14: "yyyymmddHHMMSS", 17: "yyyymmddHHMMSSfff"}
 
@@ -83,6 +84,9 @@ def _unix(numbers: np.ndarray) -> tuple[np.ndarray, list[str]]:
     for unit, factor in _UNITS:
         # All that is plausible in a finer unit is beyond tomorrow in a coarser one.
         own = (numbers >= _FIRST * factor) & (numbers <= last * factor)
+        if unit == "ns":
+            # Ticks of .NET, tenths of microseconds since the year 1, are nanoseconds of 1989 to 1991 as well.
+            own &= (numbers < _TICKS[0]) | (numbers > _TICKS[1])
         if own.any():
             units.append(unit)
             times[own] = (numbers[own] * (10**9 // factor)).astype("datetime64[ns]")

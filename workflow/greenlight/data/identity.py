@@ -191,7 +191,7 @@ def _unique(cells: pa.Array) -> list[str]:
 
 
 def _looks_like_ticker(text: str) -> bool:
-    return re.fullmatch(r"[A-Z0-9][A-Z0-9.^=:/-]{0,11}", text) is not None
+    return re.fullmatch(r"(?=.*[A-Z])[A-Z0-9][A-Z0-9.^=:/-]{0,11}", text) is not None
 
 
 def same_symbol(own: str, other: str) -> bool:

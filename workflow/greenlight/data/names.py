@@ -197,6 +197,8 @@ def without_unit(name: str) -> tuple[str, str]:
 def canonical_of(name: str) -> str | None:
     """Which of open, high, low, close, volume, amount a column's name says; None for others."""
     full = normal_name(name)
+    if "%" in name:
+        return None  # a change or a share of what its name says
     if full in _BY_NAME:
         return _BY_NAME[full]
     base, unit = without_unit(name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import json
 import re
 from typing import Any, Literal, get_args
 from zoneinfo import ZoneInfo
@@ -91,6 +92,12 @@ class ReadingOptions(BaseModel):
         if isinstance(self.columns, tuple):
             return {name: place for place, name in enumerate(self.columns, 1) if name not in _LEFT_OUT}
         return dict(self.columns or {})
+
+
+def yaml_word(name: str) -> str:
+    """A name from a file as it has to stand in YAML."""
+    plain = re.fullmatch(r"[^\W_][\w ().%/-]*", name) and name == name.strip() and name.isprintable()
+    return name if plain else json.dumps(name, ensure_ascii=not name.isprintable())
 
 
 def paste(key: str, value: str) -> str:

@@ -168,6 +168,8 @@ def _pattern_for(cells: Sequence[str]) -> str:
     """The pattern that would read some cells, as a key; "" where none of the usual ones does."""
     if all(re.fullmatch(r"[\d.]+[eE]\+?\d+", cell) for cell in cells):
         return "; Unix times in scientific notation may have lost digits: export them as whole numbers"
+    if all(re.fullmatch(r"[2-6]\d{4}(\.\d+)?", cell) for cell in cells):
+        return "; these look like the day numbers of a spreadsheet: format the column as dates and export it again"
     for pattern in _PATTERNS:
         if pd.to_datetime(pd.Series(cells), format=pattern, errors="coerce").notna().all():
             return f"; to read them as {pattern}, {paste('dates', repr(pattern))}"

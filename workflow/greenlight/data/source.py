@@ -5,7 +5,9 @@ from __future__ import annotations
 import codecs
 import gzip
 import io
+import itertools
 import os
+import re
 import stat
 import zlib
 from collections.abc import Callable, Iterator
@@ -148,8 +150,27 @@ def find_encoding(source: Source, wanted: str, known_names: Callable[[str], set[
         head = source.head.decode(encoding, errors="replace")
         if any(not name.isascii() for name in known_names(head)) and _fault(source, encoding) is None:
             return encoding
+    head = source.head.decode("cp1252", errors="replace")
+    below = next((at + 1 for at in _line_ends(source.head) if len(known_names(head[:at])) >= 4), len(source.head))
+    if _ascii_below(source, below):
+        return "cp1252"  # only words in the header are not ASCII, so that no number depends on it
     _check(source, "utf-8", "; save the file as CSV in UTF-8, or paste `data: {encoding: cp1252}` (or gb18030, …)")
     return "utf-8"
+
+
+def _line_ends(head: bytes) -> Iterator[int]:
+    """Places of the first line ends."""
+    return itertools.islice((found.start() for found in re.finditer(b"\n", head)), 6)
+
+
+def _ascii_below(source: Source, start: int) -> bool:
+    """Whether all bytes from a place on are ASCII."""
+    at = 0
+    for chunk in source.chunks():
+        if not chunk[max(start - at, 0) :].isascii():
+            return False
+        at += len(chunk)
+    return True
 
 
 def _zero_bytes(head: bytes) -> str:

@@ -66,7 +66,8 @@ class Times:
         offset: [rows] float64, seconds that the clock is ahead of UTC; NaN where no zone was written.
         form: how they are written, such as `ISO 8601`, `Unix times in ms`, `month/day/year`.
         doubt: what leaves the order of day and month open, or "".
-        of_day: whether the times have a time of day.
+        of_day: whether any of the times has a time of day.
+        with_clock: whether a time of day is written, were it midnight in all rows.
     """
 
     wall: np.ndarray
@@ -74,6 +75,7 @@ class Times:
     form: str
     doubt: str = ""
     of_day: bool = False
+    with_clock: bool = False
 
     @property
     def bad(self) -> np.ndarray:
@@ -113,7 +115,8 @@ def read_times(cells: pa.Array, dates: str = "auto") -> Times:
     if len(cells) and integers.sum() * 2 > np.count_nonzero(pc.not_equal(cells, "").to_numpy(zero_copy_only=False)):
         wall, epoch, form = read_integers(cells, integers)
         known = ~np.isnat(wall)
-        return Times(wall, np.where(known & epoch, 0.0, np.nan), form, of_day=_of_day(wall))
+        offset = np.where(known & epoch, 0.0, np.nan)
+        return Times(wall, offset, form, of_day=_of_day(wall), with_clock=bool(epoch.any()))
     return _by_form(cells, dates)
 
 
@@ -159,7 +162,8 @@ def _by_form(cells: pa.Array, dates: str) -> Times:
         form = _name_of(parts)
     wall = _plausible(wall)
     offset[np.isnat(wall)] = np.nan
-    return Times(wall, offset, f"{form} with offset" if any(words) else form, doubt, _of_day(wall))
+    clock = any(found["H"] is not None for _, _, _, found in parts)
+    return Times(wall, offset, f"{form} with offset" if any(words) else form, doubt, _of_day(wall), clock)
 
 
 def by_form(cells: pa.Array) -> list[tuple[str, np.ndarray, np.ndarray]]:

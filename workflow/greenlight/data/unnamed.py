@@ -15,9 +15,9 @@ from greenlight.data.times import read_times, read_times_of_day
 from greenlight.errors import UserError
 
 _SAMPLE = 5000
-# Columns behind open, high, low, close, by their number: volume, and which of the further ones is the amount.
-# Binance klines end with close time, quote volume, trades, taker volumes and a zero; OKX with two amounts and a flag.
-_TAILS = {0: None, 1: None, 2: None, 3: 2, 4: 2, 7: 2}
+# How many columns may follow open, high, low, close. Behind the volume Binance has close time, amount, trades, taker
+# volumes and a zero; OKX two amounts, of which the last is in the quoted currency, and a flag.
+_TAILS = (0, 1, 2, 3, 4, 7)
 
 
 def infer_columns(path: str, columns: Sequence[pa.Array]) -> tuple[dict[str, int], dict[str, int]]:
@@ -59,7 +59,7 @@ def infer_columns(path: str, columns: Sequence[pa.Array]) -> tuple[dict[str, int
         raise _doubt(path, columns, "which columns are open, high, low and close is not beyond doubt")
     used = {name: start + at for name, at in order.items()}
     tail = values[4:]
-    if len(tail) not in _TAILS and not (len(tail) == 5 and _is_count(tail[-1])):
+    if len(tail) not in _TAILS or (len(tail) == 4 and not np.isin(tail[3], (0, 1)).all()):
         raise _doubt(path, columns, f"{len(tail)} columns follow the prices")
     if tail:
         low, high = values[order["low"]], values[order["high"]]
@@ -70,7 +70,7 @@ def infer_columns(path: str, columns: Sequence[pa.Array]) -> tuple[dict[str, int
         used["volume"] = start + 4
     if len(tail) == 2 and not _is_count(tail[1]):
         used["amount"] = start + 5
-    if len(tail) == 7 or (len(tail) == 4 and not _is_count(tail[1])):
+    if len(tail) in (4, 7):
         used["amount"] = start + 6
     return used, times
 

@@ -231,7 +231,7 @@ def _write_forecast(source: Path, path: Path, index: int) -> None:
 
 def _write_check(folder: Path, rows: int) -> None:
     """The stored window and its forecast as plain arrays."""
-    times, values = load_series(folder / "window.parquet")
+    times, values, *_ = load_series(folder / "window.parquet")
     forecast = read_parquet(folder / "forecast.parquet").sort_by("step")
     columns = np.stack([forecast.column(name).to_numpy() for name in ("mean", *QUANTILE_COLUMNS)])
     assert len(times) == rows and columns.shape[1] < rows

@@ -55,6 +55,7 @@ def test_a_file_brings_a_model_with_settings_of_its_own(plugin):
         ({"damping": 2}, ["models.drift-1.damping:", "less than or equal to 1", "found 2"]),
         ({"variants": ["plain-eagr"]}, ["models.drift-1.variants: unknown variant 'plain-eagr'", "'plain-eager'?"]),
         ({"variants": ["plain-eager", "plain-max-autotune"]}, ["unknown variant 'plain-max-autotune'"]),
+        ({"source": "weights"}, ["models.drift-1.source: the model has no weights, but its source is 'weights'"]),
         ({"deployed": "plain-reduce-overhead"}, ["models.drift-1.deployed: 'plain-reduce-overhead' is not among"]),
     ],
 )

@@ -238,6 +238,8 @@ class Model:
                     f"{name!r} draws other random numbers than the reference {settings.reference!r}, so that its "
                     f"forecasts can be compared one by one with {pair!r} only; add {pair!r} to the variants"
                 )
+        if MODEL not in self.checkpoints and (settings.source, settings.revision) != ("embedded", None):
+            return "source", f"the model has no weights, but its source is {settings.source!r}; leave it out"
         for role, (source, revision) in self.sources_of(settings).items():
             if problem := source_problem(str(source), revision):
                 return "source" if role == MODEL else role, problem

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from greenlight.api import DECILES
 from greenlight.judgement.baseline import Baselines
 from greenlight.judgement.evidence import load_evidence
 from greenlight.judgement.expected import load_expected
+from greenlight.judgement.forecasts import read_forecasts
 from greenlight.judgement.judge import judge
 from greenlight.judgement.rules import Rules
 from tests.judgement.evidence_builder import KRONOS, Effects, Run
@@ -46,3 +50,27 @@ def test_one_that_draws_after_all_fails(tmp_path, fact, name):
     verdict = verdict_of(tmp_path, **{fact: 0.1})
     (check,) = [c for c in verdict.checks if (c.name, c.variant) == (name, "upstream-default")]
     assert check.status == "fail" and check.blocking and "says that the model draws no random numbers" in check.reason
+
+
+@pytest.mark.parametrize("crossing", [False, True])
+def test_quantiles_that_cross_are_a_fault_unless_the_plug_in_says_that_they_may(tmp_path, crossing):
+    def quantiles(manifest):
+        manifest["models"]["kronos"] |= {"random": False, "levels": list(DECILES), "crossing": crossing}
+        for variant in manifest["models"]["kronos"]["variants"].values():
+            variant["jobs"].pop("replicate", None)
+
+    Run(models={"kronos": KRONOS}, adjust=quantiles).write(tmp_path)
+    expected = load_expected(tmp_path / "expected.json")
+    symbol = expected.rows()[0][0]
+    written = next(tmp_path.glob(f"forecasts/model=kronos/variant=upstream-default/symbol={symbol}/*.parquet"))
+    table = pq.read_table(written)
+    turned = [[*row[:3], row[4], row[3], *row[5:]] for row in table.column("samples").to_pylist()]
+    columns = {name: table.column(name) for name in table.column_names}
+    columns |= {"q40": table.column("q50"), "q50": table.column("q40")}
+    columns["samples"] = pa.array(turned, table.schema.field("samples").type)
+    path = tmp_path / "turned.parquet"
+    pq.write_table(pa.table(columns, schema=table.schema), path)
+    found, problems = read_forecasts({symbol: path}, "kronos", "upstream-default", expected)
+    own = np.array([one == symbol for one, _ in expected.rows()])
+    assert found.whole[own].all() == crossing
+    assert all("has quantiles that cross" in problem[1] for problem in problems) and bool(problems) != crossing

@@ -7,6 +7,7 @@ Judgement walks the rows named here, never the rows that happen to lie on the di
         "reference": "upstream-eager",        the eager variant that everything is compared with
         "deployed": "static-default" | null,  what production runs now
         "levels": [], "random": true,         of quantiles, empty for sample paths; whether forecasts depend on a seed
+        "crossing": false,                    whether quantiles may cross
         "weights_hash": "...",
         "variants": {"static-default": {
             "paired_with": "static-eager" | null,   null: see below
@@ -142,6 +143,7 @@ class ExpectedModel(_Strict):
     deployed: str | None = None
     levels: tuple[float, ...] = ()
     random: bool = True
+    crossing: bool = False
     weights_hash: str = ""
     settings_hash: str = ""
     variants: dict[str, ExpectedVariant] = Field(min_length=1)

@@ -84,7 +84,7 @@ def read_forecasts(
     cells = counts.reshape(len(rows), horizon)
     finite = np.all([np.isfinite(array).all(axis=1) for array in values.values()], axis=0)
     ladder = np.stack([values[name] for name in QUANTILE_COLUMNS])
-    crossed = (ladder[:-1] > ladder[1:]).any(axis=(0, 2))
+    crossed = (ladder[:-1] > ladder[1:]).any(axis=(0, 2)) & (not expected.models[model].crossing)
     paths = samples.transpose(0, 2, 1)
     strange = _other_samples(paths, values, levels)
     whole = finite & (cells == 1).all(axis=1) & ~crossed & ~strange

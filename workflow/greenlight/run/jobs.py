@@ -316,6 +316,7 @@ class Plan(Scope):
                     "measured": self.variants_of(model),
                     "levels": list(self.plugin(model).forecast.levels),
                     "random": self.plugin(model).forecast.random,
+                    "crossing": self.plugin(model).forecast.crossing,
                     "checkpoints": self._checkpoints(model),
                     "settings": s.own(),
                     "same_as": {v: self._same_as(v, s.variants) for v in s.variants},

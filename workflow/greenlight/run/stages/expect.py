@@ -77,6 +77,7 @@ def _model(layout: Layout, job: Job, model: str) -> dict[str, Any]:
         "deployed": entry["deployed"],
         "levels": entry["levels"],
         "random": entry["random"],
+        "crossing": entry["crossing"],
         "settings_hash": digest(entry["settings"]),
         "weights_hash": digest(read_json(layout.weights(model))["hashes"]),
         "variants": {

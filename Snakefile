@@ -13,21 +13,12 @@ configfile: "config/config.yaml"
 
 
 include: "workflow/rules/common.smk"
-include: "workflow/rules/prepare.smk"
-include: "workflow/rules/compile.smk"
-include: "workflow/rules/forecast.smk"
-include: "workflow/rules/measure.smk"
-include: "workflow/rules/judge.smk"
-include: "workflow/rules/report.smk"
-include: "workflow/rules/baseline.smk"
-include: "workflow/rules/diagnose.smk"
+include: "workflow/rules/stages.smk"
+include: "workflow/rules/targets.smk"
 
 
 rule all:
     default_target: True
     input:
-        passed=LAYOUT.passed,
-        # Named here too, because Snakemake does not miss an intermediate file that was deleted.
-        reports=[LAYOUT.verdict, LAYOUT.decision, LAYOUT.report, LAYOUT.report_page, LAYOUT.archived],
-        notices=LAYOUT.notices,
-        **EVIDENCE,
+        # All of them, because Snakemake does not miss an intermediate file that was deleted.
+        files_of(WRITTEN),

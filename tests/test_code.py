@@ -21,9 +21,9 @@ from greenlight.code import (
     resolved,
 )
 from greenlight.errors import NotAsPlanned
+from greenlight.run.handover import PACKAGE, check_code
 from greenlight.run.jobs import Plan
 from greenlight.run.ledger import code_changes
-from greenlight.run.staleness import PACKAGE, check_code
 from greenlight.settings import make_settings
 
 

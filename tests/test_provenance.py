@@ -13,7 +13,8 @@ import pytest
 import greenlight
 from greenlight import provenance
 from greenlight.plugins import Reference, model_of, reference_of
-from greenlight.run.modules import STAGE_MODULES, code_of
+from greenlight.run.modules import code_of
+from greenlight.run.table import ROWS
 
 WORKFLOW = Path(greenlight.__file__).parents[1]
 FIRST_PARTY = [file for name in provenance.FIRST_PARTY for file in (WORKFLOW / name).rglob("*.py")]
@@ -71,15 +72,15 @@ def test_a_relative_import_is_followed(package):
     assert "greenlight.deep" in fingerprint(package)
 
 
-@pytest.mark.parametrize("stage", sorted(STAGE_MODULES))
+@pytest.mark.parametrize("stage", sorted(ROWS))
 def test_every_stage_names_modules_that_exist(stage):
-    closure = provenance.import_closure(STAGE_MODULES[stage])
-    assert set(STAGE_MODULES[stage]) <= set(closure)
+    closure = provenance.import_closure(ROWS[stage].modules)
+    assert set(ROWS[stage].modules) <= set(closure)
 
 
 def test_models_do_not_depend_on_each_other():
     plugin = Reference.parse(reference_of("toto"), "toto")
-    toto = code_of("predict", plugin, model_of("toto").implementations.values(), ()).contents()
+    toto = code_of(ROWS["predict"].modules, plugin, model_of("toto").implementations.values(), ()).contents()
     assert "greenlight_forecasters.toto.static.engine" in toto
     assert not any(name.startswith("greenlight_forecasters.kronos") for name in toto)
 
@@ -152,10 +153,10 @@ def test_no_dynamic_imports_hide_from_the_fingerprint():
     assert not {file: lines for file, lines in found.items() if lines}
 
 
-@pytest.mark.parametrize("stage", sorted(STAGE_MODULES))
+@pytest.mark.parametrize("stage", sorted(ROWS))
 def test_what_a_stage_starts_by_name_is_declared(stage):
-    """`python -m <name>` starts code that no import shows, so STAGE_MODULES must."""
-    closure = provenance.import_closure(STAGE_MODULES[stage])
+    """`python -m <name>` starts code that no import shows, so the table of stages must."""
+    closure = provenance.import_closure(ROWS[stage].modules)
     for module in closure:
         place = WORKFLOW.joinpath(*module.split("."))
         file = place / "__init__.py" if place.is_dir() else place.with_suffix(".py")

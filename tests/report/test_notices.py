@@ -19,9 +19,9 @@ from greenlight.judgement.seal import seal
 from greenlight.report.facts import gather
 from greenlight.report.junit import junit
 from greenlight.report.notices import comment, summary
+from greenlight.run.handover import PACKAGE
 from greenlight.run.stages.gate import summary as gate_summary
 from greenlight.run.stages.report import report
-from greenlight.run.staleness import PACKAGE
 from tests.judgement.evidence_builder import KRONOS, TOTO, Effects, Run
 from tests.report.conftest import accept_as_baseline, judge_again
 
@@ -165,7 +165,7 @@ def test_junit_is_xml_with_any_name(plain):
 
 
 def run_gate(layout, page):
-    job = {"job": {"stage": "gate"}, "upstream": [], "code": ""}
+    job = {"job": {"stage": "gate", "code": ""}, "upstream": [], "outputs": []}
     code = Code(("greenlight.run.stages.gate",))
     own = {"": {"code": code.plain(), "contents": code.contents()}}
     write_json(layout.plan, {"jobs": {"gate": job}, "package": str(PACKAGE), "code": own})

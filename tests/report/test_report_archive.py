@@ -14,10 +14,10 @@ from greenlight.files import read_json, sha256_of, write_json
 from greenlight.judgement.seal import seal
 from greenlight.report.archive import archive_run, read_archived
 from greenlight.report.history import read_history
+from greenlight.run.handover import PACKAGE
 from greenlight.run.stages.archive import archive
 from greenlight.run.stages.gate import summary
 from greenlight.run.stages.history import history
-from greenlight.run.staleness import PACKAGE
 from tests.judgement.evidence_builder import KRONOS, Effects, Run
 from tests.report.conftest import judge_again
 
@@ -107,7 +107,7 @@ def test_the_stage_names_the_folder(judged):
 
 
 def run_gate(layout):
-    job = {"job": {"stage": "gate"}, "upstream": [], "code": ""}
+    job = {"job": {"stage": "gate", "code": ""}, "upstream": [], "outputs": []}
     code = Code(("greenlight.run.stages.gate",))
     own = {"": {"code": code.plain(), "contents": code.contents()}}
     write_json(layout.plan, {"jobs": {"gate": job}, "package": str(PACKAGE), "code": own})

@@ -14,10 +14,10 @@ from greenlight.errors import UserError
 from greenlight.files import read_json, write_json
 from greenlight.layout import Layout
 from greenlight.run.boundary import check_paths, check_results
+from greenlight.run.handover import PACKAGE
 from greenlight.run.ledger import read_entry
 from greenlight.run.locking import claim_run, run_at_work
-from greenlight.run.modules import STAGE_MODULES
-from greenlight.run.staleness import PACKAGE
+from greenlight.run.table import ROWS
 from tests.workflow.project import make_project
 
 
@@ -134,16 +134,17 @@ def test_the_workflow_refuses_a_link_and_hangs_at_no_pipe(tmp_path, outside):
 
 def test_a_stage_refuses_a_link_that_came_after_planning(tmp_path, outside):
     layout = Layout(tmp_path / "results")
-    job = {"stage": "clear", "model": "toto", "variant": "static-default"}
-    code = Code(STAGE_MODULES["clear"])
+    job = {"stage": "clear", "model": "toto", "variant": "static-default", "code": "0"}
+    code = Code(ROWS["clear"].modules)
     own = {"0": {"code": code.plain(), "contents": code.contents()}}
-    jobs = {"clear/toto/static-default": {"job": job, "upstream": [], "code": "0"}}
+    outputs = ["compile/model=toto/variant=static-default/cleared.json"]
+    jobs = {"clear/toto/static-default": {"job": job, "upstream": [], "outputs": outputs}}
     plan = {"jobs": jobs, "package": str(PACKAGE), "code": own}
     write_json(layout.plan, plan)
     cache = layout.cache("toto", "static-default")
     cache.parent.mkdir(parents=True)
     cache.symlink_to(outside)
-    command = [sys.executable, "-m", "greenlight.run.stages.clear", "--results", str(layout.root), "--job",
-               "clear/toto/static-default", "--model", "toto", "--variant", "static-default"]  # fmt: skip
+    command = [sys.executable, "-m", "greenlight.run.stages.clear", "--results", str(layout.root)]
+    command += ["--job", "clear/toto/static-default"]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 2 and "cache is a link to" in done.stderr and whole(outside), done.stderr

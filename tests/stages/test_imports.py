@@ -7,9 +7,9 @@ import sys
 
 import pytest
 
-from greenlight.run.modules import STAGE_MODULES
+from greenlight.run.table import ROWS
 
-MODULES = ["greenlight.run.planning", *(modules[0] for modules in STAGE_MODULES.values())]
+MODULES = ["greenlight.run.planning", *(row.command for row in ROWS.values())]
 
 
 @pytest.mark.parametrize("module", MODULES)

@@ -8,9 +8,9 @@ import sys
 from greenlight.code import Code
 from greenlight.files import read_json, write_json
 from greenlight.layout import Layout
+from greenlight.run.handover import PACKAGE
 from greenlight.run.ledger import read_entry
 from greenlight.run.records import not_measured
-from greenlight.run.staleness import PACKAGE
 
 NAME = "probe/toto/static-eager"
 STAGE = """
@@ -27,13 +27,16 @@ run_stage("A stage.", stage)
 """
 
 
+RECORD = "probe/model=toto/variant=static-eager/record.json"
+
+
 def test_a_job_that_the_machine_failed_stays_stale(tmp_path):
     layout = Layout(tmp_path / "results")
     code = Code(("greenlight.errors",))
-    job = {"stage": "probe", "model": "toto", "variant": "static-eager"}
+    job = {"stage": "probe", "model": "toto", "variant": "static-eager", "code": "0"}
     own = {"0": {"code": code.plain(), "contents": code.contents()}}
-    write_json(layout.plan, {"jobs": {NAME: {"job": job, "upstream": [], "code": "0"}}, "package": str(PACKAGE),
-                             "code": own})  # fmt: skip
+    write_json(layout.plan, {"jobs": {NAME: {"job": job, "upstream": [], "outputs": [RECORD]}},
+                             "package": str(PACKAGE), "code": own})  # fmt: skip
     for kind, entered in (("ok", True), ("machine", False), ("signal", True)):
         (tmp_path / "kind").write_text(kind)
         done = subprocess.run([sys.executable, "-c", STAGE, "--results", "results", "--job", NAME], cwd=tmp_path,

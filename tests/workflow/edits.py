@@ -58,13 +58,13 @@ def touch_everything(project):
 
 def fresh_clone(project):
     """A checkout elsewhere with the results copied in: no records of Snakemake's, times in any order."""
-    shutil.rmtree(project.folder / ".snakemake")
+    shutil.rmtree(project.folder / ".snakemake", ignore_errors=True)
     touch_everything(project)
 
 
 def fresh_clone_and_metric(project):
     fresh_clone(project)
-    add_code("measures/accuracy.py")(project)
+    add_code("greenlight/measures/accuracy.py")(project)
 
 
 def unfinished_for_snakemake(project):
@@ -78,7 +78,7 @@ def results_from_the_future(project):
     for file in (project.folder / "results").rglob("*"):
         if file.is_file():
             os.utime(file, (time.time() + 10_000,) * 2)
-    add_code("measures/accuracy.py")(project)
+    add_code("greenlight/measures/accuracy.py")(project)
 
 
 def change_last_row(symbol, older=False):

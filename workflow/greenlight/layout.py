@@ -91,10 +91,6 @@ class Layout:
         """Scores of every window."""
         return self.stage("scores", model, variant) / "windows.parquet"
 
-    def score_summary(self, model: str) -> Path:
-        """Scores of a model by symbol and in all."""
-        return self.root / "scores" / f"model={model}" / "summary.json"
-
     def trial(self, stage: str, model: str, variant: str, name: str = "") -> Path:
         """Folder in which a trial runs: request, result, captured output."""
         folder = self.root / "trials" / stage / f"model={model}" / f"variant={variant}"
@@ -142,11 +138,6 @@ class Layout:
     def expected(self) -> Path:
         """Every row that the evidence must have."""
         return self.root / "expected.json"
-
-    @property
-    def configuration(self) -> Path:
-        """The merged configuration of the run."""
-        return self.root / "configuration.json"
 
     @property
     def difference(self) -> Path:

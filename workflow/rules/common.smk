@@ -1,7 +1,7 @@
 """The plan of the run: checked settings, symbols, shards, and the job description of every stage.
 
-Every rule takes the name of its job; `run/staleness.py` finds which jobs are stale, by their descriptions and the
-contents of their outputs. A stale job gets a new file as input, so that Snakemake runs it, and all other inputs are
+The table of stages (`run/table.py`) says which jobs there are; `run/staleness.py` finds which are stale, by their
+descriptions and the contents of their outputs. A stale job gets a new file as input, so that Snakemake runs it, and all other inputs are
 `ancient`, because file times say nothing after a copy, a clone or a touch. Series and forecasts, one a symbol, are
 not listed as files: the record of the job that writes them stands for them here, the ledger knows each.
 """
@@ -14,13 +14,14 @@ from pathlib import Path
 
 try:
     from greenlight.errors import UserError, sentence_of, shown
+    from greenlight.run.handover import write_plan
     from greenlight.run.locking import claim_run
     from greenlight.run.planning import PLANNED_DEVICE, make_plan, withdraw_after, without_baselines
     from greenlight.run.resources import limits_of, resources_of
-    from greenlight.run.staleness import forced_jobs, mark_stale, stale_jobs, write_plan
+    from greenlight.run.staleness import forced_jobs, mark_stale, outputs_of, stale_jobs
+    from greenlight.run.table import ROWS
     from greenlight.run.withdrawal import LOOKING, withdraw_for
     from greenlight.trials.environment import dropped_words, steering
-    from greenlight.variants import Variant
 except ModuleNotFoundError as error:
     raise WorkflowError(
         f"{error}. Greenlight's environment is not complete: run `make env` and then `.venv/bin/snakemake --cores 1`, "
@@ -60,19 +61,12 @@ if CORES is not None:
         if resource == "slots" or resource not in workflow.global_resources:  # as of `--resources mem_mb=…`
             workflow.global_resources[resource] = limit
 THREADS = PLAN.settings.threads
-MODELS = sorted({model for model, _ in PLAN.variants})
 SHARDS = dict(enumerate(PLAN.shards))
-PREPARED = [LAYOUT.prepared(shard) for shard in SHARDS]
 
 
 wildcard_constraints:
     model="[a-z0-9-]+",
     variant="[a-z0-9-]+",
-
-
-def job_of(stage):
-    """A parameter function: the name of this job."""
-    return lambda wildcards: "/".join((stage, *dict(wildcards.items()).values()))
 
 
 @functools.cache
@@ -81,54 +75,9 @@ def forced():
     return forced_jobs(PLAN, LAYOUT, set(map(str, workflow.dag_settings.forcerun)))
 
 
-def reads(job, **files):
-    """An input function, for `unpack`: what a job reads, in a way that it runs exactly when it is stale.
-
-    A stale job also reads the mark, which is new. For any other, times of files do not count, unless it follows a
-    rule that is forced on the command line.
-
-    Args:
-        job: its name, or a function of the wildcards that gives it.
-        files: lists of files, or functions of the wildcards that give one.
-    """
-
-    def inputs(wildcards):
-        name = job(wildcards) if callable(job) else job
-        chosen = {key: value(wildcards) if callable(value) else value for key, value in files.items()}
-        if name in STALE:
-            return chosen | {"stale": [STALE_MARK]}
-        return chosen if name in forced() else {key: ancient(value) for key, value in chosen.items()}
-
-    return inputs
-
-
 def needs(stage):
     """The resources of a stage's jobs: see `run/resources.py`."""
     return resources_of(stage, PLAN.settings, PLAN.device, CORES)
-
-
-def of_every_variant(path, model=None, compiled=False):
-    """A path of the layout for each variant, of one model or of all, or for each compiled one."""
-    chosen = [(m, v) for m, v in PLAN.variants if model in (None, m)]
-    return [path(m, v) for m, v in chosen if Variant.parse(v).compiled or not compiled]
-
-
-def of_timed(path):
-    """A path of the layout for each variant that is timed."""
-    return [path(m, v) for m, v in PLAN.timed]
-
-
-def predict_records(model):
-    """The records of a model's forecasts, of every variant and shard."""
-    return [LAYOUT.predict_record(model, variant, shard) for variant in PLAN.variants_of(model) for shard in SHARDS]
-
-
-def weights_and_cache(wildcards):
-    """What a variant starts from: the weights, and the record of its filled compile cache where it is compiled."""
-    model, variant = wildcards.model, wildcards.variant
-    if not Variant.parse(variant).compiled:
-        return [LAYOUT.weights(model)]
-    return [LAYOUT.weights(model), LAYOUT.record("compile", model, variant)]
 
 
 onstart:
@@ -137,7 +86,7 @@ onstart:
         try:
             claim_run(LAYOUT)
             withdraw_for(LAYOUT, rules_to_run, PLAN.model_names)
-            write_plan(PLAN, LAYOUT)
+            write_plan(PLAN, LAYOUT, {name: outputs_of(LAYOUT, job) for name, job in PLAN.all_jobs()})
             LAYOUT.last_error.unlink(missing_ok=True)
         except (UserError, OSError) as error:
             said = sentence_of(error) if isinstance(error, OSError) else error

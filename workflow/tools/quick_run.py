@@ -59,28 +59,28 @@ class QuickRun:
     def begin(self) -> None:
         """Prepare the prices, find the weights, write the manifest."""
         files = [str(self.plan.symbols[name]) for name in self.symbols]
-        prepare(self.layout, self.plan.prepare(0), argparse.Namespace(files=files))
+        prepare(self.layout, self.plan.job("prepare", 0), argparse.Namespace(files=files))
         for model, _ in self.plan.settings.models.items():
-            find_weights(self.layout, self.plan.weights(model), argparse.Namespace())
-        expect(self.layout, self.plan.expect(), argparse.Namespace())
+            find_weights(self.layout, self.plan.job("weights", model), argparse.Namespace())
+        expect(self.layout, self.plan.job("expect"), argparse.Namespace())
 
     def measure(self, model: str, variant: str, stages: tuple[str, ...] = STAGES) -> None:
         """Run those of the stages that a variant has."""
         options, plan = argparse.Namespace(symbols=self.symbols), self.plan
         if "compile" in stages and Variant.parse(variant).compiled:
-            compile_variant(self.layout, plan.compile(model, variant), options, self.run)
+            compile_variant(self.layout, plan.job("compile", model, variant), options, self.run)
         if "predict" in stages:
-            predict(self.layout, plan.predict(model, variant, 0), options, self.run)
+            predict(self.layout, plan.job("predict", model, variant, 0), options, self.run)
         if "probe" in stages:
-            probe(self.layout, plan.probe(model, variant), options, self.run)
+            probe(self.layout, plan.job("probe", model, variant), options, self.run)
         if "time" in stages and (model, variant) in plan.timed:
-            time_variant(self.layout, plan.time(model, variant), options, self.run)
+            time_variant(self.layout, plan.job("time", model, variant), options, self.run)
 
     def judge(self) -> Verdict:
         """Score what there is, forecast with further seeds where that leaves something open, and judge the run."""
         for model, _ in self.plan.settings.models.items():
-            score(self.layout, self.plan.score(model), argparse.Namespace())
+            score(self.layout, self.plan.job("score", model), argparse.Namespace())
         for model in self.plan.partners:
-            replicate(self.layout, self.plan.replicate(model), argparse.Namespace(), self.run)
+            replicate(self.layout, self.plan.job("replicate", model), argparse.Namespace(), self.run)
         rules = self.plan.settings.rules.model_dump(mode="json")
         return judge_run(self.layout, rules, Path(self.plan.settings.baselines_folder))[-1]

@@ -29,7 +29,7 @@ from greenlight.errors import UserError
 from greenlight.files import read_json, write_json
 from greenlight.layout import Layout
 from greenlight.provenance import processor_name
-from greenlight.run.modules import TRIAL_STAGES
+from greenlight.run.table import TRIAL_STAGES
 from tools.simulate import write_universe
 
 ROOT = Path(__file__).parents[3]

@@ -101,7 +101,6 @@ def _evidence(layout: Layout) -> Iterator[Path]:
         "weights/model=*/record.json",
         "*/model=*/variant=*/record.json",
         "predict/model=*/variant=*/shard=*/record.json",
-        "scores/model=*/summary.json",
         "time/model=*/variant=*/pairs.parquet",
         "scores/model=*/variant=*/windows.parquet",
         "data/symbol=*/report.json",

@@ -15,11 +15,11 @@ from greenlight.files import write_text
 from greenlight.layout import Layout
 from greenlight.provenance import load_parsed_code, moment
 from greenlight.run.boundary import check_paths
+from greenlight.run.handover import check_code, planned
 from greenlight.run.job import Job
 from greenlight.run.ledger import enter, forget
 from greenlight.run.locking import join_run
 from greenlight.run.records import not_measured
-from greenlight.run.staleness import check_code, outputs_of, planned
 
 USER_ERROR = 2
 
@@ -43,13 +43,13 @@ def run_stage(description: str, stage: Callable[[Layout, Job, argparse.Namespace
     try:
         plan = planned(layout, name)
         job = plan["job"]
-        check_paths(layout.root, [layout.entry(name), *outputs_of(layout, job)])
+        outputs = [layout.root / file for file in plan["outputs"]]
+        check_paths(layout.root, [layout.entry(name), *outputs])
         forget(layout, name)
         load_parsed_code(layout.parsed_code)
         check_code(plan)
         stage(layout, job, arguments)
         check_code(plan)  # nor while it ran
-        outputs = outputs_of(layout, job)
         if said := not_measured(outputs):  # without an entry the job stays stale
             print(f"greenlight: {name}: not measured: {shown(said)}", file=sys.stderr, flush=True)
         else:

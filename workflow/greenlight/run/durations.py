@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
 from greenlight.layout import Layout
-from greenlight.run.ledger import read_entry
+from greenlight.run.ledger import read_entry, seconds_of
 from greenlight.run.staleness import outputs_of
 
 if TYPE_CHECKING:
@@ -23,9 +23,7 @@ def seconds_before(plan: Plan, layout: Layout, stale: Collection[str]) -> dict[s
     found: dict[str, float | None] = {}
     for name, job in plan.all_jobs():
         if name in stale:
-            seconds = (read_entry(layout, name) or {}).get("seconds")
-            known = isinstance(seconds, (int, float)) and not isinstance(seconds, bool)
-            found[str(outputs_of(layout, job)[0])] = float(seconds) if known else None
+            found[str(outputs_of(layout, job)[0])] = seconds_of(read_entry(layout, name))
     return found
 
 

@@ -14,6 +14,7 @@ import contextlib
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,15 @@ def enter(layout: Layout, name: str, job: Job, outputs: Iterable[Path], upstream
     before = {other: outputs_digest(read_entry(layout, other)) for other in upstream}
     document = {"job": job, "outputs": found, "upstream": before, "ended": moment(), **more}
     write_json(layout.entry(name), document)
+
+
+def seconds_of(entry: Entry | None) -> float | None:
+    """How long a job took, its start included; None where the entry does not say."""
+    try:
+        started, ended = (datetime.fromisoformat((entry or {})[key]) for key in ("started", "ended"))
+        return (ended - started).total_seconds()
+    except (KeyError, TypeError, ValueError):
+        return None
 
 
 def outputs_digest(entry: Entry | None) -> str | None:
@@ -113,7 +123,7 @@ def _hash(path: Path) -> str | None:
 def _differences(old: Any, new: Any, path: tuple[str, ...]) -> Iterator[str]:
     name = ".".join(path)
     if isinstance(old, dict) and isinstance(new, dict):
-        if path in (("before",), ("keys",)):
+        if path == ("before",):
             yield from _upstream(old, new)
             return
         for key in sorted({*old, *new}):

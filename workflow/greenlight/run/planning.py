@@ -16,9 +16,9 @@ from greenlight.files import known_hashes
 from greenlight.layout import Layout
 from greenlight.provenance import load_parsed_code, save_parsed_code, utc_now
 from greenlight.run.boundary import check_results
+from greenlight.run.handover import PACKAGE
 from greenlight.run.jobs import Plan
 from greenlight.run.locking import run_at_work
-from greenlight.run.staleness import PACKAGE
 from greenlight.run.withdrawal import withdraw
 from greenlight.settings import Settings, load_settings
 from greenlight.trials.gpu import planned_device

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import psutil
 
-from greenlight.run.modules import TRIAL_STAGES
+from greenlight.run.table import ROWS, TRIAL_STAGES
 from greenlight.settings import Settings
 from greenlight.trials.gpu import device_memory
 
@@ -96,11 +96,8 @@ def _beside_each_other(settings: Settings, device: str) -> int:
 def _trial_seconds(stage: str, settings: Settings) -> float:
     if stage == "diagnose":
         return _SECONDS[stage]
-    variants = max(len(model.variants) for _, model in settings.models.items())
-    several = {"time": settings.timing.processes, "repeat": settings.trials.repeats, "replicate": variants}
-    trials = several.get(stage, 1)
     limit = getattr(settings.trials, f"{stage}_seconds")
-    return _START_SECONDS + trials * (limit + settings.device.wait_seconds)
+    return _START_SECONDS + ROWS[stage].trials(settings) * (limit + settings.device.wait_seconds)
 
 
 def _minutes(seconds: float) -> int:

@@ -15,11 +15,11 @@ from greenlight.watch.caches import clear_cache
 
 def clear(layout: Layout, job: Job, options: argparse.Namespace) -> None:
     """Empty the variant's compile cache and record what was removed."""
-    check_paths(layout.root, [layout.cache(options.model, options.variant)])
-    removed = clear_cache(layout.cache(options.model, options.variant))
+    check_paths(layout.root, [layout.cache(job["model"], job["variant"])])
+    removed = clear_cache(layout.cache(job["model"], job["variant"]))
     record = {"key": digest(job), "job": job, "cleared": utc_now(), **removed}
-    write_json(layout.cleared(options.model, options.variant), record)
+    write_json(layout.cleared(job["model"], job["variant"]), record)
 
 
 if __name__ == "__main__":
-    run_stage("Empty the compile cache of a variant.", clear, "model", "variant")
+    run_stage("Empty the compile cache of a variant.", clear)

@@ -200,7 +200,7 @@ class Diagnosis:
         return self.plan.plugin(model).distributions
 
     def _request(self, entry: Entry) -> dict[str, Any]:
-        return trial_request(self.layout, self.plan.compile(*entry)) | {"device": self.device}
+        return trial_request(self.layout, self.plan.job("compile", *entry)) | {"device": self.device}
 
 
 def to_examine(plan: Plan) -> Iterator[Entry]:

@@ -17,7 +17,6 @@ from greenlight.layout import Layout
 from greenlight.provenance import digest
 from greenlight.run.command import run_stage
 from greenlight.run.job import Job
-from greenlight.variants import Variant
 
 
 def expect(layout: Layout, job: Job, options: argparse.Namespace) -> None:
@@ -84,7 +83,7 @@ def _model(layout: Layout, job: Job, model: str) -> dict[str, Any]:
             variant: {
                 "coupled_with_reference": entry["draws_as_reference"][variant],
                 "same_as": entry["same_as"][variant],
-                "jobs": _jobs(job, model, variant) if variant in entry["measured"] else {},
+                "jobs": _jobs(job, model, variant),
             }
             for variant in entry["variants"]
         },
@@ -92,35 +91,36 @@ def _model(layout: Layout, job: Job, model: str) -> dict[str, Any]:
 
 
 def _jobs(job: Job, model: str, variant: str) -> dict[str, Any]:
-    timing, keys = job["timing"], job["keys"]
-    jobs: dict[str, Any] = {
-        f"predict/{shard:04d}": {"key": keys[f"predict/{model}/{variant}/{shard}"], "symbols": symbols}
-        for shard, symbols in enumerate(job["shards"])
-    }
-    evaluation = job["evaluation"]
-    windows = min(evaluation["probe_windows"], evaluation["windows"] * len(job["shards"][0]))
-    jobs["probe"] = {
-        "key": keys[f"probe/{model}/{variant}"],
-        "windows": windows,
-        "looks": evaluation["looks"],
-        "golden": job["models"][model]["golden"][variant],
-    }
-    if repeats := job["models"][model]["repeats"][variant]:
-        jobs["repeat"] = {"key": keys[f"repeat/{model}/{variant}"], "trials": repeats}
-    if variant != job["models"][model]["reference"]:
-        jobs["time"] = {
-            "key": keys[f"time/{model}/{variant}"],
-            "trials": timing["processes"],
-            "pairs": timing["pairs"],
-            "control_pairs": timing["control_pairs"],
-            "looks": timing["looks"],
-        }
-    jobs["score"] = {"key": job["models"][model]["score_key"]}
-    if variant in job["models"][model]["paired"]:
-        jobs["replicate"] = {"key": job["models"][model]["replicate_key"], "looks": evaluation["looks"]}
-    if Variant.parse(variant).compiled:
-        jobs["compile"] = {"key": keys[f"compile/{model}/{variant}"]}
-    return jobs
+    """What is asked of each planned job of a variant, the model's own among them, with its key."""
+    found: dict[str, Any] = {}
+    if f"probe/{model}/{variant}" not in job["before"]:
+        return found  # another one is measured in its place
+    for name, key in job["before"].items():
+        stage, *own = name.split("/")
+        of_model = own == [model] and (stage != "replicate" or variant in job["models"][model]["paired"])
+        if of_model or own[:2] == [model, variant]:
+            shard = int(own[2]) if len(own) > 2 else None
+            label = stage if shard is None else f"{stage}/{shard:04d}"
+            found[label] = {"key": key, **_asked(job, stage, model, variant, shard)}
+    return found
+
+
+def _asked(job: Job, stage: str, model: str, variant: str, shard: int | None) -> dict[str, Any]:
+    evaluation, timing = job["evaluation"], job["timing"]
+    match stage:
+        case "predict":
+            return {"symbols": job["shards"][shard]}
+        case "probe":
+            windows = min(evaluation["probe_windows"], evaluation["windows"] * len(job["shards"][0]))
+            golden = job["models"][model]["golden"][variant]
+            return {"windows": windows, "looks": evaluation["looks"], "golden": golden}
+        case "repeat":
+            return {"trials": job["models"][model]["repeats"][variant]}
+        case "time":
+            return {"trials": timing["processes"], **{k: timing[k] for k in ("pairs", "control_pairs", "looks")}}
+        case "replicate":
+            return {"looks": evaluation["looks"]}
+    return {}
 
 
 def _platform(job: Job) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -11,17 +10,14 @@ import pyarrow.compute as pc
 
 from greenlight.data.stored import Prices, load_series
 from greenlight.data.windows import CLOSE
-from greenlight.files import read_parquet, write_json, write_parquet
+from greenlight.files import read_parquet, write_parquet
 from greenlight.layout import Layout
 from greenlight.measures.accuracy import (
-    METRICS,
     SCORES_SCHEMA,
     WindowContext,
     score_windows,
-    summarise,
     window_context,
 )
-from greenlight.provenance import digest
 from greenlight.run.command import run_stage
 from greenlight.run.job import Job
 from greenlight.run.records import write_record
@@ -30,11 +26,11 @@ from greenlight.run.records import write_record
 def score(layout: Layout, job: Job, options: argparse.Namespace) -> None:
     """Score every variant of a model against the canonical series, not against what the forecasts say of it."""
     prices = {symbol: load_series(layout.series(symbol)) for symbol in job["symbols"]}
-    summary = {variant: _score_variant(layout, job | {"variant": variant}, prices) for variant in job["variants"]}
-    write_json(layout.score_summary(job["model"]), {"key": digest(job), "variants": summary})
+    for variant in job["variants"]:
+        _score_variant(layout, job | {"variant": variant}, prices)
 
 
-def _score_variant(layout: Layout, job: Job, prices: dict[str, Prices]) -> dict[str, Any]:
+def _score_variant(layout: Layout, job: Job, prices: dict[str, Prices]) -> None:
     model, variant = job["model"], job["variant"]
     files = [layout.forecast(model, variant, symbol) for symbol in job["symbols"]]
     tables = [read_parquet(file).drop_columns("samples") for file in files]
@@ -55,10 +51,6 @@ def _score_variant(layout: Layout, job: Job, prices: dict[str, Prices]) -> dict[
         inputs=layout.hashes(files),
         outputs=layout.hashes([target]),
     )
-    metrics = {name: scores.column(name).to_numpy(zero_copy_only=False).astype(float) for name in METRICS}
-    if not scores.num_rows:
-        return {"problems": problems}
-    return summarise(metrics, np.array(scores.column("symbol").to_pylist())) | {"problems": problems}
 
 
 def _that_fit(forecasts: pa.Table, prices: dict[str, Prices]) -> tuple[pa.Table, list[str]]:

@@ -1,4 +1,4 @@
-"""Targets besides the run itself: accept, why, power."""
+"""Targets besides the run itself: accept, why, power, history, diagnose."""
 
 CONFIG_FILES = [str(file) for file in workflow.configfiles]
 
@@ -8,9 +8,7 @@ rule accept:
         "Accepting this run as the baseline"
     localrule: True
     input:
-        **EVIDENCE,
-        verdict=rules.judge.output.verdict,
-        expected=rules.expect.output.expected,
+        files_of(["judge", *PLAN.upstream("judge")]),
     threads: 1
     resources:
         **needs("accept"),
@@ -47,3 +45,29 @@ rule power:
         files=lambda wildcards: CONFIG_FILES,
     shell:
         "python -m greenlight.run.stages.power --config {params.config:q} --files {params.files:q}"
+
+
+rule history:
+    message:
+        "Archived runs"
+    localrule: True
+    threads: 1
+    resources:
+        **needs("history"),
+    shell:
+        "python -m greenlight.run.stages.history --results {RESULTS:q}"
+
+
+rule diagnose:  # ends with a page and exit code 0, whatever it finds
+    message:
+        "Diagnosing: the device, each model alone, all together, and what fails once more"
+    input:
+        [LAYOUT.weights(model) for model in PLAN.model_names],
+    threads: THREADS
+    resources:
+        **needs("diagnose"),
+    params:
+        config=lambda wildcards: json.dumps(config),  # a value: a text would be a pattern, in which {word} is a name
+        files=lambda wildcards: CONFIG_FILES,
+    shell:
+        "python -m greenlight.run.stages.diagnose --config {params.config:q} --files {params.files:q}"

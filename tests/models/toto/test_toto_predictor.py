@@ -142,7 +142,7 @@ def test_many_threads_and_autocast():
 @pytest.mark.slow
 def test_two_hundred_calls_with_a_growing_context_compile_four_graphs_and_are_exact():
     """As production calls it: a row ahead, samples, the context a row longer at each call."""
-    published = forecaster()
+    published = forecaster(num_layers=2)
     accelerated = accelerate(published, mode="default")
     series = walk(1, 1, 1, 300)
     with HealthRecorder() as recorder, warnings.catch_warnings():
@@ -161,10 +161,10 @@ def test_two_hundred_calls_with_a_growing_context_compile_four_graphs_and_are_ex
 
 @pytest.mark.slow
 def test_a_warmed_shape_is_not_mentioned_and_another_is():
-    accelerated = accelerate(forecaster(), mode="default")
-    accelerated.warm_up(64, 32, samples=8)
+    accelerated = accelerate(forecaster(num_layers=2), mode="default")
+    accelerated.warm_up(64, 16, samples=8)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        accelerated.forecast(masked(walk(1, 1, 1, 64)), 20, num_samples=8)
+        accelerated.forecast(masked(walk(1, 1, 1, 64)), 9, num_samples=8)
     with pytest.warns(NotWarmed, match="compiled within the call"):
         accelerated.forecast(masked(walk(1, 1, 1, 32)), 16)

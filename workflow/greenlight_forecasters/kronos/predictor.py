@@ -159,7 +159,7 @@ class StaticKronosPredictor:
         """As `paths`, of several series with the same number of rows."""
         sampling = _sampling(T, top_k, top_p)
         _check_counts(pred_len, sample_count, self.max_context)
-        candles = _candles(df_list, x_timestamp_list, y_timestamp_list, pred_len, self._clip)
+        candles = candles_of(df_list, x_timestamp_list, y_timestamp_list, pred_len, self._clip)
         found = self._normalised(candles, pred_len, sample_count, sampling)
         if _of_samples is not None:
             found = _of_samples(found, axis=1)
@@ -213,7 +213,7 @@ def _check_counts(horizon: int, samples: int, max_context: int) -> None:
         raise ValueError(f"sample_count is {samples}; expected 1 or more")
 
 
-def _candles(frames: Any, x_times: Any, y_times: Any, horizon: int, clip: float) -> Candles:
+def candles_of(frames: Any, x_times: Any, y_times: Any, horizon: int, clip: float) -> Candles:
     """Series as the published code normalises them; ValueError where it raises one."""
     lists = (frames, x_times, y_times)
     if not all(isinstance(one, (list, tuple)) for one in lists):

@@ -64,9 +64,12 @@ class Entry:
         """The stored window, and its stored forecast [10, horizon]: the mean and the deciles."""
         with np.load(self.folder / self.facts["check"]["file"], allow_pickle=False) as arrays:
             values, times, forecast = arrays["values"], arrays["timestamps"], arrays["forecast"]
+            wall = arrays["wall"].astype("datetime64[ns]") if "wall" in arrays else None
+            amount = arrays.get("amount")
         place, context = self.facts["window"], int(self.facts["window"]["context_length"])
         times = times.astype("datetime64[ns]")
-        return Window(place["symbol"], int(place["index"]), values[:context], values[context:], times), forecast
+        rows = (values[:context], values[context:], times, wall, amount)
+        return Window(place["symbol"], int(place["index"]), *rows), forecast
 
     def model(self) -> Model:
         """The model's plug-in; UserError for one that is no installed package's."""

@@ -5,7 +5,7 @@
     <model>/window.parquet          a stored window: the rows of its context, then those of its future
     <model>/forecast.parquet        its forecast by the variant that was judged
     <model>/check.npz               both again as arrays, which production reads without pyarrow: values [rows, 5],
-                                    timestamps [rows] int64 ns, forecast [10, horizon]: the mean and the deciles
+                                    timestamps and wall [rows] int64 ns, amount [rows], forecast [10, horizon]: the mean and the deciles
     cache/inductor, cache/triton    a copy of the compile caches of what is deployed, for one process with all models
 
 It is made anew with each verdict, and may be copied as a whole: all paths in it are relative to it. A process adds to
@@ -231,11 +231,12 @@ def _write_forecast(source: Path, path: Path, index: int) -> None:
 
 def _write_check(folder: Path, rows: int) -> None:
     """The stored window and its forecast as plain arrays."""
-    times, values, *_ = load_series(folder / "window.parquet")
+    prices = load_series(folder / "window.parquet")
     forecast = read_parquet(folder / "forecast.parquet").sort_by("step")
     columns = np.stack([forecast.column(name).to_numpy() for name in ("mean", *QUANTILE_COLUMNS)])
-    assert len(times) == rows and columns.shape[1] < rows
-    np.savez(folder / "check.npz", values=values, timestamps=times.astype(np.int64), forecast=columns)
+    assert len(prices.timestamps) == rows and columns.shape[1] < rows
+    times = {name: getattr(prices, name).astype(np.int64) for name in ("timestamps", "wall")}
+    np.savez(folder / "check.npz", values=prices.values, amount=prices.amount, forecast=columns, **times)
 
 
 def process_notes(layout: Layout) -> list[str]:

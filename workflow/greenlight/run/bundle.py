@@ -5,7 +5,8 @@
     <model>/window.parquet          a stored window: the rows of its context, then those of its future
     <model>/forecast.parquet        its forecast by the variant that was judged
     <model>/check.npz               both again as arrays, which production reads without pyarrow: values [rows, 5],
-                                    timestamps and wall [rows] int64 ns, amount [rows], forecast [10, horizon]: the mean and the deciles
+                                    timestamps and wall [rows] int64 ns, amount [rows], forecast [10, horizon]:
+                                    the mean and the deciles
     cache/inductor, cache/triton    a copy of the compile caches of what is deployed, for one process with all models
 
 It is made anew with each verdict, and may be copied as a whole: all paths in it are relative to it. A process adds to

@@ -48,7 +48,7 @@ def test_the_gate_passes_and_shows_its_variants(gated):
     assert "plain-default" in report and "not applicable: the model draws no random numbers" in report
     assert gated.read("decision.json")["models"]["drift-1"]["variant"] in variants
     deploy = (gated.folder / "results" / "deploy.env").read_text()
-    assert re.search(r"^DRIFT_1_VARIANT=plain-", deploy, re.MULTILINE)
+    assert re.search(r"GREENLIGHT_DRIFT_1_VARIANT=plain-", deploy)
     assert gated.stale() == {}
 
 

@@ -292,6 +292,11 @@ class SpeedRules(Strict):
     minimum_control_pairs: int = Field(10, ge=8, description="The same for A/A pairs (eager against eager).")
     noise: float = Field(0.10, gt=0, description="A/A bound, as a share, above which the machine is too noisy.")
     slow_call: float = Field(1.5, gt=1, description="A call slower than this many times its median is slow.")
+    slow_share: Share = Field(
+        0.05,
+        description="Share of slow calls that must be excluded. Where slow calls were seen and the planned pairs can't "
+        "exclude it, more are measured; what they leave open is inconclusive.",
+    )
     p99_over_median: float | None = Field(
         None, gt=1, description="p99 over median of the variant, at most; null: judged by slow calls alone."
     )

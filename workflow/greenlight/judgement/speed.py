@@ -20,6 +20,7 @@ from greenlight.statistics.intervals import (
     log_ratio_interval,
     median_interval,
     outliers,
+    share_bounds,
     sign_p_value,
     trend,
 )
@@ -38,6 +39,7 @@ class Speed:
         choosing, confirming: the ratio on two halves of the evidence that share no process (with one process:
             no pair), so that a mode chosen on the one is confirmed on the other.
         variant, reference: median, p50, p99, spread and so on of the seconds of each.
+        slow_bounds: exact bounds of the variant's share of slow calls.
         slow, slow_p_value: share of slow calls of the variant and of the reference, and whether the variant's
             is higher (Fisher's exact test, one-sided).
         p_pass, p_fail: sign tests that the median ratio is below the tolerable slowdown, and above none; like
@@ -57,6 +59,7 @@ class Speed:
     variant: dict[str, float]
     reference: dict[str, float]
     slow: tuple[float, float]
+    slow_bounds: tuple[float, float]
     slow_p_value: float
     p_pass: float
     p_fail: float
@@ -135,6 +138,7 @@ def measure_speed(pairs: Pairs, rules: SpeedRules, asked: ExpectedJob | None = N
         variant=_describe(measured.variant_seconds),
         reference=_describe(eager),
         slow=(slow[0][0] / slow[0][1], slow[1][0] / slow[1][1]),
+        slow_bounds=share_bounds(*slow[0], alpha),
         slow_p_value=excess_p_value(*slow[0], *slow[1]),
         p_pass=sign_p_value(logs, math.log(rules.slower), above=False),
         p_fail=sign_p_value(logs, math.log(rules.slower_shown), above=True),

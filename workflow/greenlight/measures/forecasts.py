@@ -118,6 +118,8 @@ def problem_with(
     rows = "levels" if levels else "samples"
     count = len(levels) or count
     expected = (len(windows), count, windows[0].horizon)
+    if type(samples) is not np.ndarray:
+        return f"the forecast is {type(samples).__name__}, expected a plain numpy array"
     if np.shape(samples) != expected:
         return f"the forecast has the shape {np.shape(samples)}, expected {expected} (windows, {rows}, horizon)"
     if np.asarray(samples).dtype != np.float64:

@@ -47,7 +47,8 @@ def interleaved_pairs(
 ) -> list[dict[str, Any]]:
     """Time two calls in turn, with the order within each pair and the place of control pairs drawn at random.
 
-    Calls must return only when their work is done (forecasts come back as host arrays, so they do). Interleaving
+    Calls must return only when their work is done; they return a plain array, whose values are read within their time
+    (TypeError for anything else: an object could compute when it is looked at). Interleaving
     keeps drift of the machine out of the ratios (Kalibera and Jones, arXiv 2007.10899; facts in the docs).
 
     Args:
@@ -74,6 +75,10 @@ def interleaved_pairs(
 def _timed(call: Callable[[int], Any], number: int) -> tuple[float, Any]:
     started = time.perf_counter()
     output = call(number)
+    if type(output) is not np.ndarray:
+        raise TypeError(f"a timed call returned {type(output).__name__}, expected a plain numpy array")
+    # Every value is read, so that whatever the call put off is done within its time.
+    output.copy()
     return time.perf_counter() - started, output
 
 

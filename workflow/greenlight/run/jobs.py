@@ -30,6 +30,7 @@ from greenlight.weights import MODEL, checkpoint_folders, contents_of, golden_di
 
 # The rules that decide whether more pairs are measured.
 SLOWDOWN = ("slower", "slower_shown", "alpha")
+TAIL = ("slow_call", "slow_share", "alpha")
 # Those that decide whether further seeds are.
 LIMITS = ("margin", "alpha", "minimum_series", "minimum_units")
 
@@ -229,7 +230,9 @@ class Plan(Scope):
         return {"trials": self.repeated[model, variant]}
 
     def _slowdown(self, model: str, variant: str) -> Job:
-        return {"slowdown": {name: getattr(self.settings.rules.speed, name) for name in SLOWDOWN}}
+        rules = self.settings.rules.speed
+        names = {"slowdown": SLOWDOWN, "tail": TAIL}
+        return {key: {name: getattr(rules, name) for name in own} for key, own in names.items()}
 
     def _scored(self, model: str) -> Job:
         return {"variants": self.variants_of(model), "symbols": sorted(self.symbols)}

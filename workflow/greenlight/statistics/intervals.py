@@ -210,6 +210,13 @@ def trend(values: np.ndarray, alpha: float) -> Trend:
     return Trend(middle * (n - 1), Interval(middle, lower, upper, n))
 
 
+def share_bounds(successes: int, trials: int, alpha: float) -> tuple[float, float]:
+    """Exact bounds of a share, each at rate alpha (Clopper and Pearson 1934)."""
+    lower = float(special.betaincinv(successes, trials - successes + 1, alpha)) if successes else 0.0
+    upper = float(special.betaincinv(successes + 1, trials - successes, 1 - alpha)) if successes < trials else 1.0
+    return lower, upper
+
+
 def excess_p_value(successes: int, trials: int, other_successes: int, other_trials: int) -> float:
     """One-sided p-value of Fisher's exact test: are successes more frequent here than there?"""
     total, all_trials = successes + other_successes, trials + other_trials

@@ -10,11 +10,36 @@ import math
 
 import numpy as np
 
-from greenlight.statistics.intervals import log_ratio_interval, median_interval, sign_p_value
+from greenlight.statistics.intervals import (
+    excess_p_value,
+    log_ratio_interval,
+    median_interval,
+    share_bounds,
+    sign_p_value,
+)
 
 NOISE_RATE = 0.025
 # Going on stops only where the bounds hold at the rate that Holm's method leaves the first of this many variants.
 FAMILY = 4
+
+
+def tail_settled(
+    variant: np.ndarray, reference: np.ndarray, *, slow_call: float, slow_share: float, alpha: float, share: float
+) -> bool:
+    """Whether seconds of calls leave nothing open about slow ones, as the check `slow-calls` will see them.
+
+    None was seen, or they are shown to be more frequent than the reference's, or their share is bounded.
+
+    Args:
+        slow_call: a call is slow above so many medians; slow_share: what their share must be bounded by.
+        alpha: error rate over all looks; share: that of this look, from `rate_at(1, ...)`.
+    """
+    own, other = (int((seconds > slow_call * np.median(seconds)).sum()) for seconds in (variant, reference))
+    if own == 0:
+        return True
+    rate = alpha * share
+    shown = excess_p_value(own, len(variant), other, len(reference)) <= rate / FAMILY
+    return shown or share_bounds(own, len(variant), rate)[1] <= slow_share
 
 
 def settled(

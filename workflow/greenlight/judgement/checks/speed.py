@@ -75,11 +75,25 @@ def _not_slower(subject: Subject, speed: Speed) -> Check:
 
 
 def _slow_calls(subject: Subject, speed: Speed) -> Check:
-    alpha, times = speed.alpha, subject.rules.speed.slow_call
-    own, other = speed.slow
-    reason = f"{own:.0%} of calls above {times:g} medians, {other:.0%} of the reference's (p {speed.slow_p_value:.2g})"
-    holds = speed.slow_p_value > alpha
-    return subject.holds("slow-calls", holds, reason, "time", figure=speed.slow_p_value, limit=alpha)
+    """fail: more frequent than the reference's; pass: their share is bounded, or the reference has as many; else
+    inconclusive: so few calls can't tell.
+    """
+    rules, (own, other) = subject.rules.speed, speed.slow
+    lower, upper = speed.slow_bounds
+    reason = f"{own:.0%} [{lower:.1%}, {upper:.1%}] of calls above {rules.slow_call:g} medians, {other:.0%} of the "
+    reason += f"reference's (p {speed.slow_p_value:.2g})"
+    status: Status = "inconclusive"
+    if speed.slow_p_value <= speed.alpha:
+        status = "fail"
+    elif upper <= rules.slow_share:
+        status = "pass"
+    else:
+        calls = math.ceil(math.log(speed.alpha) / math.log1p(-rules.slow_share)) if 0 < rules.slow_share < 1 else 0
+        reason += (
+            f"; {rules.slow_share:.0%} can't be excluded by {speed.ratio.n} calls, {calls} without a slow one would"
+        )
+    details = {"lower": lower, "upper": upper, "p_value": speed.slow_p_value, "n": speed.ratio.n}
+    return subject.check("slow-calls", status, reason, "time", figure=upper, limit=rules.slow_share, details=details)
 
 
 def _p99(subject: Subject, speed: Speed) -> Check:

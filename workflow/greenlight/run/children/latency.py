@@ -13,7 +13,7 @@ from greenlight.measures.memory import MemoryMeter, memory_slope
 from greenlight.run.children.common import Request, load, one_window_a_symbol, pin_process, worked
 from greenlight.run.children.outputs import problem_of
 from greenlight.statistics.looks import pairs_at, rate_at
-from greenlight.statistics.sequential import settled
+from greenlight.statistics.sequential import settled, tail_settled
 from greenlight.trials.child import serve
 from greenlight.trials.gpu import device_condition
 from greenlight.trials.kinds import InvalidOutput
@@ -55,13 +55,19 @@ def run(request: Request) -> dict[str, Any]:
             shift = request["seed"] + again.dropped
             return interleaved_pairs(
                 lambda number: reference.forecast(windows, request["samples"], shift + number),
-                lambda number: variant.forecast(windows, request["samples"], shift + number),
+                lambda number: timed_variant(shift + number),
                 pairs=pairs,
                 control_pairs=control_pairs,
                 seed=shift + request["process"],
                 first=first,
                 after_pair=after_pair,
             )
+
+        latest: dict[str, Any] = {}
+
+        def timed_variant(seed: int) -> np.ndarray:
+            latest["seed"], latest["output"] = seed, variant.forecast(windows, request["samples"], seed)
+            return latest["output"]
 
         again = Quietly(request, measure)
         before = watch.read()
@@ -70,6 +76,9 @@ def run(request: Request) -> dict[str, Any]:
         for more in _further(request, pairs, lambda: again.seconds_each):
             pairs += again.measure(*more, len(pairs))
             looks += 1
+        timed = np.array(latest["output"])
+        if not np.array_equal(timed, variant.forecast(windows, request["samples"], latest["seed"])):
+            raise InvalidOutput("the same call gives other values where it is not timed")
     return {
         "pairs": pairs,
         "looks": looks,
@@ -157,7 +166,10 @@ def _settled(request: Request, pairs: list[dict[str, Any]], share: float) -> boo
     ratios = np.array([np.log(pair["variant_seconds"] / pair["reference_seconds"]) for pair in every])
     control = np.array([pair["control"] for pair in every])
     process = np.array([pair["process"] for pair in every])
-    return settled(ratios[~control], process[~control], ratios[control], share=share, **request["slowdown"])
+    seconds = {arm: np.array([pair[f"{arm}_seconds"] for pair in every]) for arm in ("variant", "reference")}
+    eager = np.r_[seconds["reference"], seconds["variant"][control]]
+    tail = tail_settled(seconds["variant"][~control], eager, share=share, **request["tail"])
+    return tail and settled(ratios[~control], process[~control], ratios[control], share=share, **request["slowdown"])
 
 
 if __name__ == "__main__":

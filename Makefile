@@ -36,6 +36,7 @@ $(STAMP): $(REQUIREMENTS) pyproject.toml
 checkpoints: env  ## train the embedded checkpoints again, on the shipped data only
 	$(BIN)/python -m tools.train_toto
 	$(BIN)/python -m tools.train_kronos
+	$(BIN)/python -m tools.train_chronos2
 
 data: env  ## make the shipped price files again
 	$(BIN)/python -m tools.shipped --folder trainingdata
@@ -43,6 +44,7 @@ data: env  ## make the shipped price files again
 benchmarks: env  ## time the implementations and a run of the gate
 	$(BIN)/python -m tools.toto
 	$(BIN)/python -m tools.kronos
+	$(BIN)/python -m tools.chronos2
 	$(BIN)/python -m tools.scale
 
 campaign: env  ## try to break a run in hundreds of ways, 30 minutes at most; ends in a table

@@ -19,7 +19,7 @@ verify: env  ## set up the environment, run the whole gate; exit code 0 only if 
 	$(BIN)/snakemake --cores $(CORES)
 
 test: env  ## set up the environment, run the tests
-	$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadgroup --no-loadscope-reorder $(PYTEST_ARGUMENTS)
+	$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadgroup --no-loadscope-reorder --durations=10 $(PYTEST_ARGUMENTS)
 
 env: $(STAMP)  ## set up the environment in .venv
 

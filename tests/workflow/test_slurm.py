@@ -53,7 +53,7 @@ def jobs(project, *arguments):
 
 
 def test_every_job_says_what_it_needs_and_only_timing_asks_for_the_node(fresh):
-    config = tiny(threads=3)
+    config = tiny(threads=2)
     config["models"]["toto"]["variants"].append("static-default")
     config["timing"] |= {"processes": 2}
     config["trials"] = {"time_seconds": 600, "memory_gib": 2.5}
@@ -62,7 +62,7 @@ def test_every_job_says_what_it_needs_and_only_timing_asks_for_the_node(fresh):
     there = list(jobs(fresh, "--cores", "3", "--profile", "profiles/slurm"))
     assert {name for name, *_ in here} == {name for name, *_ in there} == RULES
     for name, threads, resources in there:
-        assert threads == (3 if name in TRIALS else 1), name
+        assert threads == (2 if name in TRIALS else 1), name
         assert resources["mem_mb"] > 0 and resources["runtime"] > 0, name
         assert "gpu" not in resources, name
         assert resources.get("slurm_extra") == ("--exclusive" if name == "time" else None), name

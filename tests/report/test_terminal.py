@@ -14,7 +14,7 @@ SNAKEFILE = """
 from greenlight.run.durations import expect_seconds
 
 onstart:
-    expect_seconds({"one": 40, "two": 100})
+    expect_seconds({"one": 100, "two": 40})
 
 rule all:
     input: "two"
@@ -56,7 +56,7 @@ def test_a_run_tells_a_line_a_job_with_what_is_done_and_left(run):
     lines = run().splitlines()
     assert lines[:2] == [
         "[0 of 3 done, 0 min, about 2 min left] Making the first",
-        "[1 of 3 done, 0 min, about 2 min left] Making the second",
+        "[1 of 3 done, 0 min, under a minute left] Making the second",
     ]
     assert lines[2].startswith("Complete log(s): ") and len(lines) <= 4
     log = Path(lines[2].removeprefix("Complete log(s): ")).read_text()

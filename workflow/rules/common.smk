@@ -14,6 +14,7 @@ from pathlib import Path
 
 try:
     from greenlight.errors import UserError, sentence_of, shown
+    from greenlight.run.durations import expect_seconds, seconds_before
     from greenlight.run.handover import write_plan
     from greenlight.run.locking import claim_run
     from greenlight.run.planning import PLANNED_DEVICE, make_plan, withdraw_after, without_baselines
@@ -86,6 +87,8 @@ onstart:
         try:
             claim_run(LAYOUT)
             withdraw_for(LAYOUT, rules_to_run, PLAN.model_names)
+            waiting = {str(job.output[0]) for job in workflow.dag.needrun_jobs() if job.output}
+            expect_seconds(seconds_before(PLAN, LAYOUT, waiting))
             write_plan(PLAN, LAYOUT, {name: outputs_of(LAYOUT, job) for name, job in PLAN.all_jobs()})
             LAYOUT.last_error.unlink(missing_ok=True)
         except (UserError, OSError) as error:

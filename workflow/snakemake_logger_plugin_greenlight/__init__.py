@@ -12,6 +12,7 @@ import time
 from typing import Any
 
 from snakemake.logging import ColorizingTextHandler, DefaultFilter, DefaultFormatter
+from snakemake.settings.enums import Quietness
 from snakemake_interface_logger_plugins.base import LogHandlerBase
 from snakemake_interface_logger_plugins.common import LogEvent
 
@@ -53,7 +54,9 @@ class LogHandler(LogHandlerBase):
     def emit(self, record: logging.LogRecord) -> None:
         """Tell a record, in short or as Snakemake does."""
         event, told = getattr(record, "event", None), record.__dict__
-        if self.everything or record.levelno >= logging.WARNING or event in _FAILURES:
+        if event in _FAILURES and Quietness.ALL not in (self.common_settings.quiet or ()):
+            self.whole.emit(record)  # past Snakemake's filter, which would leave it out where --quiet is set
+        elif self.everything or record.levelno >= logging.WARNING or event in _FAILURES:
             self.whole.handle(record)
         elif event == LogEvent.PROGRESS:
             self.done, self.total = told["done"], told["total"]
@@ -73,7 +76,8 @@ class LogHandler(LogHandlerBase):
         from greenlight.run.durations import seconds_left
 
         seconds = seconds_left(self.finished)
-        estimate = "" if seconds is None else f", about {max(1, round(seconds / 60))} min left"
+        estimate = "" if seconds is None else f", about {round(seconds / 60)} min left"
+        estimate = ", under a minute left" if seconds is not None and seconds < 60 else estimate
         spent = round((time.monotonic() - self.begun) / 60)
         return f"[{self.done} of {self.total or '?'} done, {spent} min{estimate}] {job['rule_msg'] or job['rule_name']}"
 

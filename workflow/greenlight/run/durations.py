@@ -18,12 +18,17 @@ if TYPE_CHECKING:
 _expected: dict[str, float | None] = {}
 
 
-def seconds_before(plan: Plan, layout: Layout, stale: Collection[str]) -> dict[str, float | None]:
-    """How long each stale job took when it last ran, by its first output; None where it never did."""
+def seconds_before(plan: Plan, layout: Layout, outputs: Collection[str]) -> dict[str, float | None]:
+    """How long the jobs took when they last ran, by their outputs; None where one never did.
+
+    Args:
+        outputs: one of each job that is to run.
+    """
     found: dict[str, float | None] = {}
     for name, job in plan.all_jobs():
-        if name in stale:
-            found[str(outputs_of(layout, job)[0])] = seconds_of(read_entry(layout, name))
+        own = next((str(path) for path in outputs_of(layout, job) if str(path) in outputs), None)
+        if own is not None:
+            found[own] = seconds_of(read_entry(layout, name))
     return found
 
 

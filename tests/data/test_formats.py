@@ -218,3 +218,13 @@ def test_what_stays_in_doubt_is_refused_with_what_helps(tmp_path: Path, file: st
     (tmp_path / file).write_text(content)
     with pytest.raises(UserError, match=f"(?s){words}"):
         read_series(tmp_path / file, RepairRules())
+
+
+def test_bytes_of_no_encoding_are_refused_in_words(tmp_path: Path) -> None:
+    """A damaged UTF-8 header is not taken for Windows text, whose table has holes."""
+    path = tmp_path / "A.csv"
+    path.write_bytes("날짜,시가,고가,저가,종가\n".encode()[1:] + b"2024-01-02,1,1,1,1\n" * 3)
+    with pytest.raises(UserError, match=r"line 1 is not UTF-8 text.*data: \{encoding: cp1252\}"):
+        read_series(path, RepairRules())
+    path.write_bytes("Date,Open,High,Low,Close,Veränderung\n".encode("cp1252") + b"2024-01-02,1,1,1,1,0\n2024-01-03,1,1,1,1,0\n")
+    assert len(read_series(path, RepairRules()).frame) == 2

@@ -54,13 +54,13 @@ def series_arrays(frame: pd.DataFrame) -> Prices:
 
 def series_report(series: Series) -> dict[str, Any]:
     """The data report of a symbol as plain JSON: rows, times, frequency, columns, findings, source."""
-    times = series.frame["timestamp"]
+    times, zone = series.frame["timestamp"], "Z" if series.frame["offset"].notna().all() else ""
     return {
         "source": series.source,
         "source_sha256": series.source_sha256,
         "rows": len(series.frame),
-        "first": _iso(times.iloc[0]),
-        "last": _iso(times.iloc[-1]),
+        "first": _iso(times.iloc[0]) + zone,
+        "last": _iso(times.iloc[-1]) + zone,
         "timezone": series.timezone,
         "frequency": series.frequency.as_dict(),
         "columns": series.columns,
@@ -74,7 +74,7 @@ def series_report(series: Series) -> dict[str, Any]:
 
 
 def _iso(time: pd.Timestamp) -> str:
-    return time.isoformat(timespec="auto") + "Z"
+    return time.isoformat(timespec="auto")
 
 
 def write_series(path: Path, series: Series) -> None:

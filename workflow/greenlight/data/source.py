@@ -151,8 +151,8 @@ def find_encoding(source: Source, wanted: str, known_names: Callable[[str], set[
         if any(not name.isascii() for name in known_names(head)) and _fault(source, encoding) is None:
             return encoding
     head = source.head.decode("cp1252", errors="replace")
-    below = next((at + 1 for at in _line_ends(source.head) if len(known_names(head[:at])) >= 4), len(source.head))
-    if _ascii_below(source, below):
+    below = next((at + 1 for at in _line_ends(source.head) if len(known_names(head[:at])) >= 4), None)
+    if below is not None and _ascii_below(source, below) and _fault(source, "cp1252") is None:
         return "cp1252"  # only words in the header are not ASCII, so that no number depends on it
     _check(source, "utf-8", "; save the file as CSV in UTF-8, or paste `data: {encoding: cp1252}` (or gb18030, …)")
     return "utf-8"

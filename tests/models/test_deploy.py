@@ -222,3 +222,26 @@ def test_reading_a_bundle_imports_no_torch_nor_what_the_gate_needs():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.slow
+def test_compiled_code_is_found_in_the_bundles_cache_and_missed_where_the_process_is_another(tmp_path):
+    entry = entry_of("toto", tmp_path) | {"variant": "static-default", "mode": "default"}
+    for part in CACHES.values():
+        (tmp_path / "cache" / part).mkdir(parents=True)
+    write(tmp_path, {"toto": entry})
+    environment = {variable: str(tmp_path / "cache" / part) for variable, part in CACHES.items()}
+    fill = (
+        "import sys, pathlib; from greenlight_forecasters.bundle import read_bundle\n"
+        "entry = read_bundle(pathlib.Path(sys.argv[1]))['toto']\n"
+        "entry.forecaster().forecast([entry.window()[0]], 8, 7)\n"
+    )
+    own = os.environ | {"OMP_NUM_THREADS": "1"}
+    subprocess.run([sys.executable, "-c", fill, str(tmp_path)], env=own | environment, check=True)
+    found = {}
+    for threads in ("1", "2"):
+        command = [sys.executable, "-m", "greenlight_forecasters.check", str(tmp_path)]
+        done = subprocess.run(command, env=own | {"OMP_NUM_THREADS": threads}, capture_output=True, text=True)
+        found[threads] = (done.returncode, done.stdout)
+    assert found["1"][0] == 0 and "cache 2 of 2 graphs" in found["1"][1], found
+    assert found["2"][0] == 1 and "this process has 2 threads" in found["2"][1], found

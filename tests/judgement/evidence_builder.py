@@ -251,7 +251,7 @@ class _Writer:
         seeds = [self.run.seed + number for number in range(1, 2 ** (look - 1))]
         other = {
             name: np.array(table.column(name).to_pylist()) * np.exp(0.3 * rng.standard_normal((len(seeds), len(table))))
-            for name in ("mae", "weighted_quantile_loss")
+            for name in ("mae", "weighted_quantile_loss", "rmse")
         }
         own = {name: rows * np.exp(shift + scatter * rng.standard_normal(rows.shape)) for name, rows in other.items()}
         arms = {"own": own, "other": other}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from greenlight.judgement.baseline import Baselines
@@ -72,6 +73,7 @@ DEFECTS = (
         "series-difference": Effects(latency=0.7, error={"SYM3": 1.3}),
         "coverage": Effects(latency=0.7, band=0.01),
         "quantile-loss-not-worse": Effects(latency=0.7, band=0.5),
+        "rmse-not-worse": Effects(latency=0.7, paths=lambda _, p: np.where(np.arange(32)[:, None] == 5, 2, 1) * p),
         "forecasts-agree": Effects(latency=0.7, shift=1),
         "not-slower": Effects(latency=1.15),
         "slow-calls": Effects(latency=0.7, slow_share=0.25),

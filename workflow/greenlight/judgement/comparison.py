@@ -22,7 +22,8 @@ import numpy as np
 from greenlight.statistics.intervals import Comparison, compare_log_ratios, holm
 from greenlight.statistics.looks import look_of, pairs_at, rate_at
 
-ERRORS = {"mae": "MAE", "weighted_quantile_loss": "weighted quantile loss"}
+ERRORS = {"mae": "MAE", "weighted_quantile_loss": "weighted quantile loss", "rmse": "RMSE of the mean"}
+IN_PRICES = ("mae", "rmse")
 # Errors are compared above this share of the price (or of 1 for scale-free losses): below it there is no error.
 NO_ERROR = 1e-9
 
@@ -170,7 +171,7 @@ def _units(
     counts = np.array(list(windows.values()))
     starts = np.r_[0, np.cumsum(counts)[:-1]]
     own, other = (values[error].mean(axis=0) for values in (arms.own, arms.other))
-    price = arms.price if error == "mae" else np.ones_like(other)
+    price = arms.price if error in IN_PRICES else np.ones_like(other)
     series = log_ratio(*(np.add.reduceat(values, starts) / counts for values in (own, other, price)))
     if not np.isfinite(series).all():
         return None

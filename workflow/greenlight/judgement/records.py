@@ -304,6 +304,7 @@ class ReplicateErrors(_Read):
 
     mae: list[list[NotNegative]]
     weighted_quantile_loss: list[list[NotNegative]]
+    rmse: list[list[NotNegative]]
 
     def has_shape(self, seeds: int, windows: int) -> bool:
         """Whether there is an error of each window for each seed."""

@@ -35,8 +35,16 @@ from greenlight.judgement.tables import Scores
 from greenlight.measures.accuracy import summarise
 from greenlight.statistics.intervals import mean_interval
 
-PAIRED_CHECKS = {"mae": "mae-not-worse", "weighted_quantile_loss": "quantile-loss-not-worse"}
-REFERENCE_CHECKS = {"mae": "mae-against-reference", "weighted_quantile_loss": "quantile-loss-against-reference"}
+PAIRED_CHECKS = {
+    "mae": "mae-not-worse",
+    "weighted_quantile_loss": "quantile-loss-not-worse",
+    "rmse": "rmse-not-worse",
+}
+REFERENCE_CHECKS = {
+    "mae": "mae-against-reference",
+    "weighted_quantile_loss": "quantile-loss-against-reference",
+    "rmse": "rmse-against-reference",
+}
 PAIRED_STAGES = ("score", "replicate")
 TRUTH_CHECKS = ("naive-ratio", "coverage", "mae-band")
 

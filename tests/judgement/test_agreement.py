@@ -159,3 +159,18 @@ def test_a_mean_that_is_not_that_of_the_paths_is_no_evidence(tmp_path):
     told = [p.message for p in evidence.problems if p.symbol == "SYM3"]
     assert any("a mean and quantiles that are not those of its sample paths" in text for text in told)
     assert len(told) > HORIZON // 2
+
+
+def test_forecasts_of_no_rows_as_after_a_failed_trial_are_missing_not_an_error(tmp_path):
+    import pyarrow.parquet
+
+    from greenlight.judgement.evidence import forecast_file
+
+    Run(models={"kronos": KRONOS}).write(tmp_path)
+    for symbol in (f"SYM{number}" for number in range(6)):
+        path = tmp_path / forecast_file("kronos", "upstream-default", symbol)
+        pyarrow.parquet.write_table(pyarrow.parquet.read_table(path, partitioning=None).slice(0, 0), path)
+    evidence = load_evidence(tmp_path, load_expected(tmp_path / "expected.json"))
+
+    assert any("0 of 8 steps" in problem.message for problem in evidence.problems)
+    assert evidence.variants["kronos", "upstream-default"].paths is None

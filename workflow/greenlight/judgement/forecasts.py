@@ -171,7 +171,7 @@ def _fill(
         array.reshape(-1)[place] = table.column(name).to_numpy(zero_copy_only=False)[known]
     drawn = table.column("samples").combine_chunks()
     if (pc.fill_null(pc.list_value_length(drawn), -1).to_numpy(zero_copy_only=False) == samples.shape[-1]).all():
-        rows = drawn.flatten().to_numpy(zero_copy_only=False).reshape(len(table), -1)
+        rows = drawn.flatten().to_numpy(zero_copy_only=False).reshape(len(table), samples.shape[-1])
         samples.reshape(-1, samples.shape[-1])[place] = rows[known]
     problems: list[Problem] = []
     for number in np.unique(owner[~known]):

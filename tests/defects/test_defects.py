@@ -121,8 +121,8 @@ SHARED = {
     ),
     "kronos, Sunday is 0": Edit(
         "greenlight_forecasters/kronos/candles.py",
-        "times.day_of_week, times.day,",
-        "(times.day_of_week + 1) % 7, times.day,",
+        "(day + 3) % 7, of_month",
+        "(day + 4) % 7, of_month",
     ),
     "kronos, the spread of the context a percent too wide": Edit(
         "greenlight_forecasters/kronos/candles.py",

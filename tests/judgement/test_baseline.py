@@ -147,12 +147,13 @@ def changed(key, value):
 @pytest.mark.parametrize(
     ("key", "word"), [("weights_hash", "weights"), ("settings_hash", "settings"), ("samples", "samples")]
 )
-def test_a_baseline_of_other_weights_or_settings_is_not_compared_and_says_so(accepted, tmp_path, key, word):
+def test_a_baseline_of_other_weights_or_settings_blocks_until_one_is_accepted_anew(accepted, tmp_path, key, word):
     value = 64 if key == "samples" else "other"
     verdict = verdict_against(accepted, evidence_of(tmp_path / "now", Run(models=MODELS, adjust=changed(key, value))))
 
     check = check_of(verdict, "baseline-comparable", None)
-    assert check.status == "warn" and f"other {word}" in check.reason
+    assert check.status == "fail" and check.blocking and not verdict.passed
+    assert f"other {word}" in check.reason and "accept a run" in check.reason
     assert not [c for c in verdict.checks if c.name == "baseline-accuracy"]
 
 
@@ -321,7 +322,7 @@ def test_the_baseline_of_other_symbols_altogether_is_not_compared_and_says_so(ac
     verdict = verdict_against(accepted, evidence_of(tmp_path / "now", run))
 
     check = check_of(verdict, "baseline-comparable", None)
-    assert check.status == "warn" and "none of which is here" in check.reason
+    assert check.status == "not-measured" and "none of which is here" in check.reason
     assert verdict.passed, verdict.reasons
 
 
@@ -331,4 +332,4 @@ def test_a_model_of_its_own_settings_leaves_the_other_comparable(accepted, tmp_p
 
     verdict = verdict_against(accepted, evidence_of(tmp_path / "now", Run(models=MODELS, adjust=other_settings)))
     check = check_of(verdict, "baseline-comparable", None)
-    assert check.status == "warn" and "other settings" in check.reason
+    assert check.status == "fail" and check.model == "kronos" and "other settings" in check.reason

@@ -84,7 +84,7 @@ DEFAULT_SEVERITY: dict[str, Severity] = {
     "memory-peak": "block",
     # Did anything change since the accepted run?
     "baseline-file": "block",
-    "baseline-comparable": "warn",
+    "baseline-comparable": "block-on-fail",
     "baseline-vanished": "block",
     "baseline-new": "warn",
     "baseline-accuracy": "block",

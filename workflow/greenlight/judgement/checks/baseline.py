@@ -52,8 +52,12 @@ def _accuracy_file(
         reason += f"delete {name}"
         return [*checks, make_check(rules, "baseline-vanished", "fail", reason, **about)]
     obstacle = incomparable(expected, model, found)
-    if obstacle:
-        reason = f"{name} can't be compared: {obstacle}; accept a run to have a new one"
+    if prices := other_prices(expected, found):
+        reason = f"{name} says nothing of these prices: it was made with other {prices}"
+        checks.append(make_check(rules, "baseline-comparable", "not-measured", reason, **about))
+    elif obstacle:
+        remedy = "accept a run to have a new one, or name another baselines_folder"
+        reason = f"{name} can't be compared: {obstacle}; {remedy}"
         checks.append(make_check(rules, "baseline-comparable", "fail", reason, **about))
     else:
         reason = f"accepted {found.accepted.when} at commit {found.accepted.commit[:12]}"
@@ -73,13 +77,18 @@ def incomparable(expected: Expected, model: str, found: AccuracyBaseline) -> str
         ("samples", found.samples, expected.samples),
     ]
     changed = [what for what, then, now in pairs if then != now or then == ""]
+    if prices := other_prices(expected, found):
+        changed.append(prices)
+    return f"it was made with other {' and '.join(changed)}" if changed else ""
+
+
+def other_prices(expected: Expected, found: AccuracyBaseline) -> str:
+    """What shows that a baseline is of other prices altogether, or "" where some are the same."""
     shared = [name for name in found.symbols if name in expected.symbols]
     if not shared:
-        changed.append("symbols, none of which is here")
+        return "symbols, none of which is here"
     moved = [name for name in shared if not _same_data(expected, found, name)]
-    if moved and len(moved) == len(shared):
-        changed.append("data of every symbol")
-    return f"it was made with other {' and '.join(changed)}" if changed else ""
+    return "data of every symbol" if len(moved) == len(shared) else ""
 
 
 def _same_data(expected: Expected, found: AccuracyBaseline, symbol: str) -> bool:

@@ -54,9 +54,9 @@ def make_plan(
     settings = load_settings(config, files)
     layout = Layout(Path(settings.results_folder))
     check_threads(settings)
-    check_results(layout.root)
     if not for_a_job:
         check_writable(layout.root)
+    check_results(layout.root)
     wanted = "all" if settings.symbols == "all" else list(settings.symbols)
     left_out: list[str] = []
     data = settings.data

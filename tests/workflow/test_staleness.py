@@ -269,7 +269,7 @@ def named(text):
 
 def would_run(project):
     """Names of the jobs that `snakemake -n` would run."""
-    done = project.snakemake("-n", "--printshellcmds", environment=project.variables)
+    done = project.snakemake("-n", "--printshellcmds", environment=getattr(project, "variables", {}))
     assert done.returncode == 0, done.stdout
     return set(re.findall(r"python -m greenlight\.run\.stages\.\w+ --results results --job (\S+)", done.stdout))
 

@@ -23,12 +23,17 @@ Request = dict[str, Any]
 
 
 def pin_process(request: Request) -> None:
-    """Pin what results depend on: threads, full float32 precision, seed of the global generators."""
+    """Pin what results depend on: threads, full float32 precision, seed of the global generators.
+
+    What is so already is not set: torch tells a precision that was set from one that is the default, and a compile
+    cache that was filled under the one misses under the other, as in production's process.
+    """
     torch.set_num_threads(request["threads"])
-    torch.set_float32_matmul_precision("highest")
-    if torch.backends.cuda.is_built():
-        torch.backends.cuda.matmul.allow_tf32 = False
-        torch.backends.cudnn.allow_tf32 = False
+    if torch.get_float32_matmul_precision() != "highest":
+        torch.set_float32_matmul_precision("highest")
+    for backend in (torch.backends.cuda.matmul, torch.backends.cudnn) if torch.backends.cuda.is_built() else ():
+        if backend.allow_tf32:
+            backend.allow_tf32 = False
     torch.manual_seed(request["seed"])
     np.random.seed(request["seed"] % 2**32)
 

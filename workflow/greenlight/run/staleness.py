@@ -76,7 +76,8 @@ def mark_stale(plan: Plan, layout: Layout, stale: Collection[str]) -> None:
     """Make the mark a little newer than whatever stale jobs have left; nothing is written where nothing is stale.
 
     Neither is it while a run is at work, whose jobs must not end with outputs older than the mark. An output with a
-    time in the future, as a copy between machines may leave, is set back to now.
+    time in the future, as a copy between machines may leave, is set back to now: also that of a job that is not stale,
+    for Snakemake takes a job's output to be broken if it is older than an input.
     """
     mark = layout.stale_mark
     if (not stale and mark.is_file()) or run_at_work(layout):
@@ -84,10 +85,11 @@ def mark_stale(plan: Plan, layout: Layout, stale: Collection[str]) -> None:
     now = time.time_ns()
     newest = 0
     for name, job in plan.all_jobs():
-        for path in outputs_of(layout, job) if name in stale else ():
+        for path in outputs_of(layout, job):
             with contextlib.suppress(OSError):
                 if (modified := path.stat().st_mtime_ns) > now - STEP:
                     os.utime(path, ns=(now - STEP, now - STEP))
-                newest = max(newest, min(modified, now - STEP))
+                if name in stale:
+                    newest = max(newest, min(modified, now - STEP))
     write_text(mark, f"{MARK}{now}\n")  # Snakemake compares contents too
     os.utime(mark, ns=(newest + STEP, newest + STEP))

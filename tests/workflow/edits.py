@@ -186,9 +186,9 @@ def interrupt_a_trial(project):
     before = trial.stat().st_mtime_ns
     names = ("--results", "results", "--job", "probe/kronos/upstream-eager", "--symbols", "SIM_00000", "SIM_00001")
     command = [sys.executable, "-m", "greenlight.run.stages.probe", *names]
-    with subprocess.Popen(command, cwd=project.folder, env=project.environment(), stderr=subprocess.DEVNULL) as stage:
+    with subprocess.Popen(command, cwd=project.folder, env=project.environment(), stderr=subprocess.PIPE) as stage:
         while trial.stat().st_mtime_ns == before:
-            assert stage.poll() is None, "the stage ended before its trial began"
+            assert stage.poll() is None, stage.stderr.read()
             time.sleep(0.05)
         stage.send_signal(signal.SIGKILL)
     assert (project.folder / "results/probe/model=kronos/variant=upstream-eager/record.json").is_file()

@@ -19,6 +19,7 @@ import yaml
 from snakemake.utils import update_config
 
 from greenlight.provenance import moment
+from greenlight.run.handover import write_plan
 from greenlight.run.ledger import enter
 from greenlight.run.planning import make_plan
 from greenlight.run.seals import remember
@@ -288,6 +289,9 @@ def test_exactly_what_uses_it_is_stale(undone, name):
 def test_a_record_from_an_interrupted_trial_counts_for_nothing(copied):
     """The record of the run before still lies there."""
     before = would_run(copied)
+    with contextlib.chdir(copied.folder):  # as a run of this copy does: a stage refuses code of another place
+        plan, layout = make_plan(merged(copied), ["small.json"])
+        write_plan(plan, layout, {name: outputs_of(layout, job) for name, job in plan.all_jobs()})
     interrupt_a_trial(copied)
     assert would_run(copied) == before | {"probe/kronos/upstream-eager"} | JUDGED
 

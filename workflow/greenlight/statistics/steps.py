@@ -133,4 +133,5 @@ def _differences(ranks: np.ndarray) -> np.ndarray:
     count = ranks.shape[1]
     cut = np.arange(FEWEST, count - FEWEST + 1)
     sums = np.cumsum(ranks - ranks.mean(axis=1, keepdims=True), axis=1)[:, cut - 1]
-    return np.abs(sums / np.sqrt(cut * (count - cut)))
+    standardised: np.ndarray = np.abs(sums / np.sqrt(cut * (count - cut)))
+    return standardised

@@ -19,7 +19,6 @@ import yaml
 from snakemake.utils import update_config
 
 from greenlight.provenance import moment
-from greenlight.run.handover import write_plan
 from greenlight.run.ledger import enter
 from greenlight.run.planning import make_plan
 from greenlight.run.seals import remember
@@ -286,12 +285,24 @@ def test_exactly_what_uses_it_is_stale(undone, name):
         assert would_run(undone) == expected
 
 
+PLANNING = """
+import json
+import sys
+from greenlight.run.handover import write_plan
+from greenlight.run.planning import make_plan
+from greenlight.run.staleness import outputs_of
+
+plan, layout = make_plan(json.loads(sys.argv[1]), ["small.json"])
+write_plan(plan, layout, {name: outputs_of(layout, job) for name, job in plan.all_jobs()})
+"""
+
+
 def test_a_record_from_an_interrupted_trial_counts_for_nothing(copied):
     """The record of the run before still lies there."""
     before = would_run(copied)
-    with contextlib.chdir(copied.folder):  # as a run of this copy does: a stage refuses code of another place
-        plan, layout = make_plan(merged(copied), ["small.json"])
-        write_plan(plan, layout, {name: outputs_of(layout, job) for name, job in plan.all_jobs()})
+    # As a run of this copy does: a stage refuses code of another place than the plan's.
+    command = [sys.executable, "-c", PLANNING, json.dumps(merged(copied))]
+    subprocess.run(command, cwd=copied.folder, env=copied.environment(), check=True)
     interrupt_a_trial(copied)
     assert would_run(copied) == before | {"probe/kronos/upstream-eager"} | JUDGED
 

@@ -22,6 +22,7 @@ from greenlight.measures.accuracy import WindowContext, score_windows
 from greenlight.measures.forecasts import QUANTILE_COLUMNS, QUANTILES
 from greenlight.measures.numerics import compare
 from greenlight.variants import Variant
+from tests.judgement.effects import HEALTH, REPRODUCIBILITY, Effects
 
 SYMBOLS = {f"SYM{number}": 5 for number in range(6)}
 HORIZON = 8
@@ -36,80 +37,6 @@ TOTO = {
 # What draws paths beside the reference's: other random numbers, or another precision.
 DRAWN = ("static-eager", "static-eager-bf16", "static-default-tf32")
 KRONOS = {"upstream-eager": {"coupled_with_reference": True}, "upstream-default": {"coupled_with_reference": True}}
-HEALTH = {
-    "engaged": True,
-    "graphs": 3,
-    "graph_breaks": [],
-    "eager_frames": [],
-    "recompiles": [],
-    "recompiles_after_warm_up": 0,
-    "recompile_limit_hits": [],
-    "cache": {"fx_hits": 2, "fx_misses": 0, "aot_hits": 1, "aot_misses": 0},
-    "compilations_after_warm_up": 0,
-    "forecasts": {"calls": 20, "idle": 0, "first_idle": 0, "fewest": 3, "most": 3},
-    "autotuning": {"engaged": True, "operations": 2},
-    "cuda_graphs": {"available": False, "engaged": None, "recordings": 0, "skips": []},
-}
-REPRODUCIBILITY = {
-    "same_seed_differing": 0,
-    "other_seed_changed": 1.0,
-    "other_symbol_changed": 1.0,
-    "batch_equals_rows": {"max_abs_difference": 1e-6, "tolerance": 0.01},
-    "order_irrelevant": {"max_abs_difference": 1e-6, "tolerance": 0.01},
-    "a_b_a": True,
-    "output_overwritten": False,
-    "affine": {"applies": True, "max_relative_difference": 1e-6, "tolerance": 0.01},
-}
-
-
-@dataclass
-class Effects:
-    """What differs from a good variant.
-
-    Attributes:
-        error: factor on the forecast errors of a symbol, by symbol; every other symbol has 1.
-        rounding: relative size of the differences that compiling makes in the forecasts.
-        band: factor on the width of the quantiles.
-        paths: what becomes of the sample paths [windows, samples, horizon] of a symbol.
-        drawn: statistics of paths drawn beside the reference's, by name, that differ.
-        shift: steps by which the forecasts come late.
-        latency: median seconds of a call, as a share of the reference's.
-        jitter: standard deviation of the log of seconds.
-        slow_share, slow_factor: some calls take longer.
-        leak: bytes a call.
-        device_leak: bytes a call on a device; None where the run has no device.
-        foreign: share of the processors that others used while pairs were timed.
-        distinct_paths: share of distinct sample paths.
-        golden: share of golden forecasts that are found again.
-        probe_error: relative error of the probed quantities; the float32 reference has 1e-7.
-        health, reproducibility: entries that differ.
-        failed: stage -> trial records in place of the good ones.
-        flipped: factor on the forecast errors of a symbol's first window, by symbol: paths that sampled another token.
-        replicated: (look, shift, scatter) of errors with further seeds as log ratios to the partner's, of a variant
-            whose first look was inconclusive; None for a record that says that it was not.
-    """
-
-    error: Mapping[str, float] = field(default_factory=dict)
-    rounding: float = 1e-7
-    band: float = 1.0
-    paths: Callable[[str, np.ndarray], np.ndarray] = lambda symbol, paths: paths
-    drawn: Mapping[str, list[float]] = field(default_factory=dict)
-    shift: int = 0
-    latency: float = 1.0
-    jitter: float = 0.03
-    slow_share: float = 0.0
-    slow_factor: float = 3.0
-    leak: int = 0
-    device_leak: int | None = None
-    foreign: float = 0.0
-    golden: float = 1.0
-    probe_error: float = 1.2e-7
-    distinct_paths: float = 1.0
-    health: Mapping[str, Any] = field(default_factory=dict)
-    reproducibility: Mapping[str, Any] = field(default_factory=dict)
-    failed: Mapping[str, dict[str, Any]] = field(default_factory=dict)
-    flipped: Mapping[str, float] = field(default_factory=dict)
-    replicated: tuple[int, float, float] | None = None
 
 
 @dataclass

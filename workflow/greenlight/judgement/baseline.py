@@ -32,7 +32,7 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError,
 
 from greenlight.files import read_json, sha256_of
 from greenlight.judgement.expected import Expected
-from greenlight.judgement.seal import SEAL, broken_seal
+from greenlight.judgement.seal import broken_seal
 
 COMPARED = ("mae", "weighted_quantile_loss")
 
@@ -231,8 +231,3 @@ def baseline_text(document: Mapping[str, Any]) -> str:
 
 def _one_line(match: re.Match[str]) -> str:
     return "[" + ", ".join(part.strip() for part in match.group(1).split(",")) + "]"
-
-
-def without_acceptance(document: Mapping[str, Any]) -> dict[str, Any]:
-    """A baseline's content, without who accepted it and its seal."""
-    return {key: value for key, value in document.items() if key not in ("accepted", SEAL)}

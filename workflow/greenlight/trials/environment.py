@@ -21,8 +21,8 @@ _KEPT = re.compile(
 )
 _STEERING = re.compile(
     r"(A?PY?TORCH|TORCH\w*|TORCHINDUCTOR|TORCHDYNAMO|INDUCTOR|AOT|FUNCTORCH|TRITON|CUDA|CUBLAS\w*|CUDNN|NVIDIA|NCCL"
-    r"|OMP|GOMP|KMP|MKL|OPENBLAS|GOTO|BLIS|VECLIB|NUMEXPR|ONEDNN|DNNL|ATEN|MALLOC|PYTHON\w*|LD|GLIBC|NPY|TBB"
-    r"|TOTO|KRONOS|CHRONOS\w*)(_\w+)?|CFLAGS|CXXFLAGS|LDFLAGS"
+    r"|OMP|GOMP|KMP|MKL|OPENBLAS|GOTO|BLIS|VECLIB|NUMEXPR|ONEDNN|DNNL|ATEN|MALLOC|PYTHON\w*|LD|GLIBC|NPY|TBB)(_\w+)?"
+    r"|CFLAGS|CXXFLAGS|LDFLAGS"
 )
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 # What Greenlight sets itself in each trial, or needs as it is.
@@ -42,7 +42,11 @@ def kept(environment: Mapping[str, str]) -> dict[str, str]:
 
 def steering(environment: Mapping[str, str]) -> list[str]:
     """Names of the variables that a trial does not inherit and that would have steered it."""
-    return sorted(name for name in environment if _STEERING.fullmatch(name) and not _KEPT.fullmatch(name))
+    return sorted(
+        name
+        for name in environment
+        if (_STEERING.fullmatch(name) or _LOADERS.fullmatch(name)) and not _KEPT.fullmatch(name)
+    )
 
 
 def problem_with(name: str, value: str) -> str:

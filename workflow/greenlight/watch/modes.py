@@ -6,17 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 
 
-def compile_arguments(mode: str, device: str = "cpu") -> dict[str, Any]:
-    """Keyword arguments of torch.compile for a mode: Inductor, and the mode by its own name on every device.
-
-    The mode is passed even where `same_as` names another one: what runs is what would be deployed.
-    ValueError for `eager`, which is not compiled.
-    """
-    if mode == "eager":
-        raise ValueError(f"mode eager is not compiled (device {device})")
-    return {"backend": "inductor", "mode": mode}
-
-
 def same_as(mode: str, device: str, autotuning: Mapping[str, Any] | None = None) -> str | None:
     """The mode that this one is identical to on this device, with the reason: `default: it only adds …`.
 

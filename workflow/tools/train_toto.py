@@ -6,9 +6,6 @@ The same seed, data, torch version and thread count give the same bytes.
 
 from __future__ import annotations
 
-import argparse
-import json
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,13 +14,13 @@ import torch
 from safetensors.torch import save_file
 
 from greenlight.data.windows import CLOSE
-from greenlight.files import atomic_path, sha256_of, write_json, write_text
+from greenlight.files import atomic_path, write_json, write_text
 from greenlight.weights import CONFIG, TRAINING, WEIGHTS
-from greenlight_forecasters import CHECKPOINTS
 from greenlight_forecasters.toto.checkpoint import CAUSAL_PATCH_SCALER, COMPUTED, STUDENT_T_MIXTURE
 from greenlight_forecasters.toto.inputs import price_unit
 from greenlight_forecasters.toto.published import CombinedLoss, Toto
-from tools.training_data import TrainingSeries, describe, mirrored_blocks, training_series
+from tools.train_checkpoint import command_line
+from tools.training_data import TrainingSeries, mirrored_blocks
 
 CONFIGURATION = {
     "patch_size": 8,
@@ -152,38 +149,7 @@ so that the gate runs without a download. It is made for validating code, not fo
 
 def main() -> None:
     """Command line entry."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", type=Path, default=Path("trainingdata"), help="folder with one CSV a symbol")
-    parser.add_argument("--output", type=Path, default=CHECKPOINTS / "toto", help="folder of the checkpoint")
-    parser.add_argument("--steps", type=int, default=2000)
-    parser.add_argument("--seed", type=int, default=20261120)
-    parser.add_argument("--share", type=float, default=0.65, help="share of each symbol's rows to train on")
-    arguments = parser.parse_args()
-    torch.set_num_threads(1)
-    torch.use_deterministic_algorithms(True)
-    series = training_series(arguments.data, arguments.share)
-    started = time.process_time()
-    toto, loss = train(series, arguments.steps, arguments.seed)
-    training = {
-        "symbols": describe(series),
-        "share": arguments.share,
-        "seed": arguments.seed,
-        "steps": arguments.steps,
-        "loss": round(loss, 6),
-        "threads": torch.get_num_threads(),
-        "torch": torch.__version__,
-    }
-    save(toto, training, arguments.output)
-    print(
-        json.dumps(
-            {
-                "checkpoint": str(arguments.output),
-                "loss": loss,
-                "sha256": sha256_of(arguments.output / WEIGHTS),
-                "cpu_seconds": round(time.process_time() - started, 1),
-            }
-        )
-    )
+    command_line(__doc__.splitlines()[0], "toto", 2000, 20261120, train, save)
 
 
 if __name__ == "__main__":

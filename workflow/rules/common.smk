@@ -21,7 +21,7 @@ try:
     from greenlight.run.resources import limits_of, resources_of
     from greenlight.run.staleness import forced_jobs, mark_stale, outputs_of, stale_jobs
     from greenlight.run.table import ROWS
-    from greenlight.run.withdrawal import LOOKING, withdraw_for
+    from greenlight.run.withdrawal import BESIDE_A_RUN, LOOKING, withdraw_for
     from greenlight.trials.environment import dropped_words, steering
 except ModuleNotFoundError as error:
     raise WorkflowError(
@@ -83,7 +83,7 @@ def needs(stage):
 
 onstart:
     rules_to_run = {job.rule.name for job in workflow.dag.needrun_jobs()}
-    if rules_to_run - {"history", "power", "why"}:  # these work beside a run
+    if not rules_to_run.issubset(BESIDE_A_RUN):
         try:
             claim_run(LAYOUT)
             withdraw_for(LAYOUT, rules_to_run, PLAN.model_names)

@@ -1,14 +1,16 @@
-"""The thin command line that every stage has."""
+"""The thin command lines of stages and of the targets besides the run."""
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import json
 import os
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from greenlight.errors import UserError, from_outside, sentence_of, shown
 from greenlight.files import write_text
@@ -64,6 +66,31 @@ def run_stage(description: str, stage: Callable[[Layout, Job, argparse.Namespace
         sys.exit(USER_ERROR)
     finally:
         held.close()
+
+
+def run_target(about: str, target: Callable[[dict[str, Any], list[str]], str], *, beside_a_run: bool = False) -> None:
+    """Parse the command line of a target besides the run, print what it says, and tell errors as `run_stage` does.
+
+    Args:
+        about: what the target does.
+        target: gets the merged configuration and the names of its files.
+        beside_a_run: whether a run may be at work, whose last error is then left as it is.
+    """
+    parser = argparse.ArgumentParser(description=about)
+    parser.add_argument("--config", type=json.loads, required=True, help="merged configuration as JSON")
+    parser.add_argument("--files", nargs="*", default=[], help="configuration files, for messages")
+    arguments = parser.parse_args()
+    try:
+        print(shown(target(arguments.config, arguments.files)))
+    except (UserError, OSError) as error:
+        if isinstance(error, OSError) and not from_outside(error):
+            raise
+        said = sentence_of(error) if isinstance(error, OSError) else str(error)
+        if beside_a_run:
+            print(f"greenlight: {shown(said)}", file=sys.stderr)
+        else:
+            report_error(Layout(Path(arguments.config.get("results_folder", "results"))), said)
+        sys.exit(USER_ERROR)
 
 
 def process_age() -> float:

@@ -21,8 +21,9 @@ from greenlight.provenance import git_commit, utc_now
 from greenlight.report.markup import escape
 from greenlight.run.deployment import UNDECIDED, Deployment, deploy_text, switches_in
 
-# Targets that change no evidence, and the default one, which runs nothing itself.
-LOOKING = ("all", "accept", "diagnose", "history", "power", "why")
+# Targets that work beside a run; those that change no evidence, and the default one, which runs nothing itself.
+BESIDE_A_RUN = ("history", "power", "why")
+LOOKING = ("all", "accept", "diagnose", *BESIDE_A_RUN)
 
 
 def withdraw_for(layout: Layout, rules: Collection[str], models: Iterable[str]) -> None:

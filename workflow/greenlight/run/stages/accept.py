@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import argparse
-import json
-import sys
 from pathlib import Path
 
-from greenlight.errors import UserError, shown
 from greenlight.files import write_text
 from greenlight.judgement.accept import build_baselines, describe_changes
 from greenlight.judgement.baseline import baseline_text
 from greenlight.layout import Layout
 from greenlight.provenance import git_commit, user_name, utc_now
-from greenlight.run.command import USER_ERROR, report_error
+from greenlight.run.command import run_target
 from greenlight.run.judging import judge_run
 from greenlight.settings import Settings, load_settings
 
@@ -41,19 +37,5 @@ def accept(settings: Settings) -> str:
     return "\n".join([*lines, "Commit these files to keep the baseline."])
 
 
-def main() -> None:
-    """Entry point."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--config", type=json.loads, required=True, help="merged configuration as JSON")
-    parser.add_argument("--files", nargs="*", default=[], help="configuration files, for messages")
-    arguments = parser.parse_args()
-    try:
-        settings = load_settings(arguments.config, arguments.files)
-        print(shown(accept(settings)))
-    except UserError as error:
-        report_error(Layout(Path(arguments.config.get("results_folder", "results"))), str(error))
-        sys.exit(USER_ERROR)
-
-
 if __name__ == "__main__":
-    main()
+    run_target(__doc__, lambda config, files: accept(load_settings(config, files)))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import shutil
@@ -20,7 +19,7 @@ from greenlight.provenance import git_commit, utc_now
 from greenlight.report.diagnosis import Entry, Step, conclude
 from greenlight.report.markup import anchor
 from greenlight.report.render import markdown_page
-from greenlight.run.command import USER_ERROR, report_error
+from greenlight.run.command import run_target
 from greenlight.run.jobs import Plan
 from greenlight.run.locking import join_run
 from greenlight.run.planning import make_plan
@@ -296,20 +295,12 @@ def diagnose(plan: Plan, layout: Layout) -> str:
     return "\n".join([conclusion.summary, *(f"  {cause}" for cause in causes), f"The whole page: {layout.diagnosis}"])
 
 
-def main() -> None:
-    """Entry point; exit code 0 whatever was found, 2 for a user's mistake."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--config", type=json.loads, required=True, help="merged configuration as JSON")
-    parser.add_argument("--files", nargs="*", default=[], help="configuration files, for messages")
-    arguments = parser.parse_args()
-    try:
-        plan, layout = make_plan(arguments.config, arguments.files, diagnosing=True)
-        with join_run(layout):
-            print(diagnose(plan, layout))
-    except UserError as error:
-        report_error(Layout(Path(arguments.config.get("results_folder", "results"))), str(error))
-        sys.exit(USER_ERROR)
+def examine(config: dict[str, Any], files: list[str]) -> str:
+    """Plan and diagnose, whatever device is there; what was found."""
+    plan, layout = make_plan(config, files, diagnosing=True)
+    with join_run(layout):
+        return diagnose(plan, layout)
 
 
 if __name__ == "__main__":
-    main()
+    run_target(__doc__, examine)

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import argparse
-import json
-import sys
 from pathlib import Path
 
 from greenlight.data.symbols import symbols_in
-from greenlight.errors import UserError
 from greenlight.judgement.power import Amounts, sentences
+from greenlight.run.command import run_target
 from greenlight.settings import Settings, load_settings
 
 
@@ -35,18 +32,5 @@ def power(config: dict, files: list[str]) -> str:
     return "\n".join(f"{topic}: {sentence}." for topic, sentence in told.items())
 
 
-def main() -> None:
-    """Entry point: prints to standard output."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--config", type=json.loads, required=True, help="merged configuration as JSON")
-    parser.add_argument("--files", nargs="*", default=[], help="configuration files, for messages")
-    arguments = parser.parse_args()
-    try:
-        print(power(arguments.config, arguments.files))
-    except UserError as error:
-        print(f"greenlight: {error}", file=sys.stderr)
-        sys.exit(2)
-
-
 if __name__ == "__main__":
-    main()
+    run_target(__doc__, power, beside_a_run=True)

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import argparse
-import json
-import sys
-
-from greenlight.errors import UserError, shown
+from greenlight.run.command import run_target
 from greenlight.run.planning import make_plan
 from greenlight.run.staleness import stale_jobs
 
@@ -20,18 +16,5 @@ def why(config: dict, files: list[str]) -> str:
     return "\n".join(lines) if lines else "Nothing is stale."
 
 
-def main() -> None:
-    """Entry point: prints to standard output."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--config", type=json.loads, required=True, help="merged configuration as JSON")
-    parser.add_argument("--files", nargs="*", default=[], help="configuration files, for messages")
-    arguments = parser.parse_args()
-    try:
-        print(shown(why(arguments.config, arguments.files)))
-    except UserError as error:
-        print(f"greenlight: {shown(error)}", file=sys.stderr)
-        sys.exit(2)
-
-
 if __name__ == "__main__":
-    main()
+    run_target(__doc__, why, beside_a_run=True)

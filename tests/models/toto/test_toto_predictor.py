@@ -165,6 +165,7 @@ def test_a_warmed_shape_is_not_mentioned_and_another_is():
     accelerated.warm_up(64, 16, samples=8)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        accelerated.forecast(masked(walk(1, 1, 1, 64)), 9, num_samples=8)
+        found = accelerated.forecast(masked(walk(1, 1, 1, 64)), 9, num_samples=8)
+    assert found.samples.shape[-1] == 8
     with pytest.warns(NotWarmed, match="compiled within the call"):
         accelerated.forecast(masked(walk(1, 1, 1, 32)), 16)

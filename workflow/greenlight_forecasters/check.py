@@ -86,7 +86,7 @@ def _run(entry: Entry, device: str | None, parts: list[str]) -> list[str]:
                 f"the compile cache misses ({hits} of {hits + misses} graphs found): this process has "
                 f"{torch.get_num_threads()} threads and torch {torch.__version__}, the judged one had "
                 f"{entry.facts['threads']} and {entry.facts['packages'].get('torch')}; "
-                f"see also {', '.join(entry.facts['environment']) or 'the environment'}"
+                f"its trials had set {_assignments(entry.facts['environment'])}"
             )
     found = _summary(paths[0], entry.model().forecast.levels)
     difference = float(np.max(np.abs(found - stored)) / np.max(np.abs(stored)))
@@ -99,6 +99,10 @@ def _run(entry: Entry, device: str | None, parts: list[str]) -> list[str]:
     if not np.array_equal(paths, again):
         faults.append("two calls with the same window and seed gave different forecasts")
     return faults
+
+
+def _assignments(environment: dict[str, str]) -> str:
+    return ", ".join(f"{name}={value}" for name, value in sorted(environment.items())) or "no variable"
 
 
 def _summary(paths: np.ndarray, levels: tuple[float, ...]) -> np.ndarray:

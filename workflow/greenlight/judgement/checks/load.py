@@ -13,6 +13,8 @@ from greenlight.judgement.records import Load, Loads
 from greenlight.judgement.rules import Rules
 from greenlight.judgement.speed import Speed
 
+REMEDY = "time again when it is quiet (snakemake --cores 1 --forcerun time)"
+
 
 def load_checks(
     name: str,
@@ -50,7 +52,7 @@ def _quiet_machine(model: str, timed: Mapping[str, VariantEvidence], rules: Rule
     worst = max((kept.foreign for _, kept in beside if kept.foreign is not None), default=None)
     status: Status = "inconclusive"
     if limit < 1 and (causes := list(dict.fromkeys(_causes(loads, beside, limit)))):
-        reason = f"{causes[0]}: the machine is too busy to choose between {_listed(timed)}"
+        reason = f"{causes[0]}; {REMEDY}: the machine is too busy to choose between {_listed(timed)}"
     else:
         status = "pass"
         reason = "any load of others is allowed" if limit == 1 else "others left the machine alone"
@@ -106,7 +108,7 @@ def _noise_of_choice(
     shown = f"by up to {math.expm1(noise):.0%}" if math.isfinite(noise) else "by more than its A/A pairs can bound"
     reason = f"the reference differs from itself {shown}, and the choice needs less than {math.expm1(need):.0%}"
     if noise >= need:
-        reason += f": the machine is too busy to choose between {chosen} and {rival}"
+        reason += f"; {REMEDY}: the machine is too busy to choose between {chosen} and {rival}"
     return make_check(
         rules,
         "noise-of-choice",

@@ -92,7 +92,7 @@ def _slow_calls(subject: Subject, speed: Speed) -> Check:
         reason += (
             f"; {rules.slow_share:.0%} can't be excluded by {speed.ratio.n} calls, {calls} without a slow one would"
         )
-    details = {"lower": lower, "upper": upper, "p_value": speed.slow_p_value, "n": speed.ratio.n}
+    details = {"lower": lower, "upper": upper, "p_value": speed.slow_p_value, "calls": speed.ratio.n}
     return subject.check("slow-calls", status, reason, "time", figure=upper, limit=rules.slow_share, details=details)
 
 

@@ -18,6 +18,7 @@ from greenlight.run.command import report_error, run_stage
 from greenlight.run.job import Job
 
 REASONS_SHOWN = 8
+CHECK = "python -m greenlight_forecasters.check"
 
 
 def gate(layout: Layout, job: Job, options: argparse.Namespace) -> None:
@@ -50,11 +51,13 @@ def summary(layout: Layout) -> tuple[bool, str]:
     passed = word == "pass"
     lines = ["FAIL: the verdict contradicts itself" if word == "unknown" else word.upper()]
     for model, entry in models.items():
-        lines.append(f"  {model}: {_decision(entry)}")
+        lines.append(f"  {model}: {_decision(entry, passed)}")
     lines += [f"  - {reason}" for reason in reasons[:REASONS_SHOWN]]
     if len(reasons) > REASONS_SHOWN:
         lines.append(f"  - and {len(reasons) - REASONS_SHOWN} more")
     lines.append(f"  report: {layout.report} (as one page: {layout.report_page})")
+    if passed and layout.manifest.is_file():
+        lines.append(f"  to production: {layout.bundle} (before the deploy, there: {CHECK} {layout.bundle})")
     folder = at(reader.json(layout.archived, quiet=True), "folder", kind=str)
     if folder:
         lines.append(f"  archived: {layout.root / folder}")
@@ -100,10 +103,14 @@ def _digest(path: Path) -> str | None:
         return None
 
 
-def _decision(entry: object) -> str:
+def _decision(entry: object, passed: bool) -> str:
     judged = at(entry, "decision", "judged", kind=str)
-    if at(entry, "gate") != "pass" or judged is None:
-        return f"deploy nothing ({judged or 'no variant passes'})"
+    if judged is None:
+        return "deploy nothing (no variant passes)"
+    if at(entry, "gate") != "pass":
+        return f"deploy nothing ({judged}): it is held back, see below"
+    if not passed:
+        return f"{judged} passes, held back because the gate does not"
     reason = at(entry, "decision", "reason", kind=str, default="")
     return f"deploy {judged}" + (f" ({one_line(reason)})" if judged == at(entry, "decision", "chosen") else "")
 

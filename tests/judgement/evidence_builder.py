@@ -20,7 +20,7 @@ from greenlight.judgement.evidence import forecast_file, record_file
 from greenlight.judgement.seal import seal
 from greenlight.measures.accuracy import WindowContext, score_windows
 from greenlight.measures.forecasts import QUANTILE_COLUMNS, QUANTILES
-from greenlight.measures.numerics import compare
+from greenlight.measures.numerics import compare, other_sizes
 from greenlight.variants import Variant
 from tests.judgement.effects import HEALTH, REPRODUCIBILITY, Effects
 
@@ -28,6 +28,7 @@ SYMBOLS = {f"SYM{number}": 5 for number in range(6)}
 HORIZON = 8
 SAMPLES = 32
 LOOKS = 5
+CALLS = {"windows_per_call": 4, "timed_windows": 1}
 TOTO = {
     "upstream-eager": {"coupled_with_reference": True},
     "static-eager": {"coupled_with_reference": False},
@@ -92,7 +93,8 @@ class Run:
                     jobs["compile"] = {}
                 jobs |= {f"predict/{number:04d}": {"symbols": part} for number, part in enumerate(shards)}
                 golden = variant.endswith("-eager")
-                jobs |= {"probe": {"windows": 4, "looks": 3, "golden": golden}, "score": {}}
+                drawn = {"replicates": 8, "drawn_windows": sum(self.symbols.values())} if variant in DRAWN else {}
+                jobs |= {"probe": {"windows": 4, "looks": 3, "golden": golden, **drawn}, "score": {}}
                 if variant != "upstream-eager":
                     jobs["time"] = {"trials": self.processes, "pairs": self.pairs, "control_pairs": self.control_pairs}
                 partner = partner_of(variant, options)
@@ -112,8 +114,10 @@ class Run:
         manifest = {
             "models": models,
             "symbols": {name: {"windows": n, "data_hash": f"data of {name}"} for name, n in self.symbols.items()},
+            "context_length": 64,
             "horizon": HORIZON,
             "samples": SAMPLES,
+            "calls": CALLS,
             "seed": self.seed,
             "settings_hash": "settings",
             "platform": {"id": "test-platform", "device": "cpu", "threads": 1},
@@ -199,7 +203,14 @@ class _Writer:
         stage = job.split("/")[0]
         trials = [{"kind": "ok", "message": "", "attempts": [], "result": result} for result in results]
         trials = [self.effects.failed.get(stage, trial) for trial in trials]
-        record = {"stage": stage, "model": self.model, "variant": self.variant, "key": key, "trials": trials}
+        record = {
+            "format": 1,
+            "stage": stage,
+            "model": self.model,
+            "variant": self.variant,
+            "key": key,
+            "trials": trials,
+        }
         record |= {"inputs": inputs, "outputs": outputs, "provenance": {"commit": "abc"}}
         write_json(self.results / record_file(job, self.model, self.variant), seal(record))
 
@@ -300,6 +311,8 @@ class _Writer:
         repeats = REPRODUCIBILITY | dict(self.effects.reproducibility)
         result = {"health": self._health(), "first_call_seconds": 0.5, "load_seconds": 0.2, "forecast_hash": "abc"}
         result["distinct_paths"] = self.effects.distinct_paths
+        windows = sum(self.run.symbols[symbol] for symbol in asked["symbols"])
+        result["memory_readings"] = [300 << 20] * -(-windows // CALLS["windows_per_call"])
         on_device = None if self.effects.device_leak is None else 40 << 20
         peaks = {"peak_memory_bytes": 300 << 20, "device_peak_bytes": on_device}
         return [result | peaks | {"reproducibility": repeats}]
@@ -311,7 +324,10 @@ class _Writer:
         tokens = exact[..., :3].argmax(-1)
         names = [f"SYM{number}/0" for number in range(4)]
         arrays = ({"logits": exact * (1 + error), "token": tokens}, {"logits": reference, "token": tokens})
-        result = {"quantities": compare(*arrays, {"logits": exact, "token": tokens}, windows=names)}
+        arrays += ({"logits": exact, "token": tokens},)
+        sizes = sorted({*CALLS.values(), *other_sizes(CALLS.values())})
+        found = [entry for size in sizes for entry in compare(*arrays, windows=names, batch_size=size)]
+        result = {"quantities": found}
         worst = {"window": "SYM0/0", "step": 3, "value": 101.0, "expected": 100.0}
         golden = {"paths": 48, "agreeing": self.effects.golden, "tolerance": 1e-3, "problem": "", "worst": worst}
         own = {"golden": golden if asked["golden"] else None, "draws": self._draws() if self.variant in DRAWN else None}

@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +28,7 @@ from greenlight_forecasters.check import check
 from greenlight_forecasters.chronos2.plugin import LEVELS
 from greenlight_forecasters.chronos2.static import Chronos2Static
 from greenlight_forecasters.deploy import load
+from greenlight_forecasters.engine.service import BeyondScope
 from greenlight_forecasters.kronos.static import KronosStatic
 from greenlight_forecasters.toto.published import MaskedTimeseries
 from greenlight_forecasters.toto.static import TotoStatic
@@ -121,6 +123,58 @@ def test_what_was_judged_is_loaded_with_the_published_interface(bundle):
     assert toto.forecast(inputs, 6, num_samples=4).samples.shape == (1, 1, 6, 4)
     quantiles, medians = chronos.predict_quantiles([series[0]], prediction_length=6, quantile_levels=[0.1, 0.5])
     assert quantiles[0].shape == (1, 6, 2) and torch.equal(medians[0], quantiles[0][..., 1])
+
+
+def calls_of(name, predictor):
+    """A call of a loaded predictor, by context, horizon, series and samples."""
+    if name == "kronos":
+
+        def call(context, horizon, series, samples):
+            times = pd.Series(pd.date_range("2024-01-01", periods=context + horizon, freq="h"))
+            frame = pd.DataFrame({name: 100.0 + np.arange(context) for name in ("open", "high", "low", "close")})
+            lists = ([one] * series for one in (frame, times[:context], times[context:]))
+            predictor.predict_batch(*lists, pred_len=horizon, sample_count=samples)
+
+    elif name == "toto":
+
+        def call(context, horizon, series, samples):
+            rows = torch.arange(float(context)).expand(series, 1, -1).contiguous()
+            ones = torch.ones(series, 1, dtype=torch.int)
+            inputs = MaskedTimeseries(rows, rows > -1, rows.int() * 0, rows.int(), ones)
+            predictor.forecast(inputs, horizon, num_samples=samples)
+
+    else:
+
+        def call(context, horizon, series, samples):
+            predictor.predict([torch.arange(float(context))] * series, prediction_length=horizon)
+
+    return call
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_call_beyond_what_was_judged_is_named_once(bundle, name):
+    predictor = load(bundle[0], name)
+    call, within = calls_of(name, predictor), {"context": CONTEXT, "horizon": HORIZON, "series": 2, "samples": SAMPLES}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", BeyondScope)
+        call(**within)
+        call(CONTEXT, HORIZON - 1, 1, SAMPLES - 1)
+    beyond = {
+        "context": (CONTEXT - 1, "a context of 31 rows, and 32 were judged"),
+        "horizon": (HORIZON + 1, "7 rows to forecast, and at most 6"),
+        "series": (3, "3 series, and at most 2"),
+        "samples": (SAMPLES + 1, "9 samples, and at most 8"),
+    }
+    for what, (asked, words) in beyond.items():
+        with warnings.catch_warnings(record=True) as found:
+            warnings.simplefilter("always")
+            call(**within | {what: asked})
+            call(**within | {what: asked})
+        said = [str(one.message) for one in found if issubclass(one.category, BeyondScope)]
+        if (name, what) == ("chronos-2", "samples"):
+            assert not said
+        else:
+            assert len(said) == 1 and words in said[0]
 
 
 def test_a_bundle_that_agrees_says_so_in_one_line(bundle):

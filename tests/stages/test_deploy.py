@@ -46,7 +46,8 @@ def sourced(folder, text, before=YESTERDAY, shell="sh", then=""):
 def passed(folder, **variants):
     chosen = {name.replace("_", "-"): variant for name, variant in variants.items()}
     published = dict.fromkeys(chosen, ("upstream",))
-    return deploy_text(Deployment("pass", chosen, **MADE, published=published, bundle=folder))
+    scopes = {name: f"the scope of {name}" for name in chosen}
+    return deploy_text(Deployment("pass", chosen, **MADE, published=published, scopes=scopes, bundle=folder))
 
 
 @pytest.mark.parametrize("model", ["toto", "kronos"])
@@ -93,6 +94,16 @@ def test_each_model_by_its_own_decision(tmp_path):
     assert (found["KRONOS_COMPILE"], found["KRONOS_DISABLE_COMPILE"], found["KRONOS_COMPILE_MODE"]) == ("0", "1", "")
     assert found["GREENLIGHT_CHRONOS_2_VARIANT"] == "upstream-eager"
     assert found["GREENLIGHT_KRONOS_VARIANT"] == "static-reduce-overhead"
+
+
+def test_the_scope_of_a_choice_is_said_and_taken_back_with_it(tmp_path):
+    text = passed(tmp_path, toto="static-default")
+    assert "# toto: judged with the scope of toto; beyond that nothing was shown\n" in text
+    _, found, _ = sourced(tmp_path, text, {})
+    assert found["GREENLIGHT_TOTO_SCOPE"] == "the scope of toto"
+    text = deploy_text(Deployment("fail", {"toto": "static-default"}, **MADE, scopes={"toto": "the scope of toto"}))
+    _, found, _ = sourced(tmp_path, text, {"GREENLIGHT_TOTO_SCOPE": "yesterday's"})
+    assert found["GREENLIGHT_TOTO_SCOPE"] == "" and "beyond that" not in text
 
 
 def test_models_that_a_loader_knows_by_one_name_are_compiled_only_if_both_are_meant_to_be(tmp_path):

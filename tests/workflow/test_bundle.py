@@ -53,6 +53,19 @@ def test_a_run_leaves_a_bundle_that_says_what_the_verdict_says(finished):
     assert not list(folder.glob(".deploy*"))
 
 
+def test_the_scope_of_the_verdict_stands_wherever_the_decision_does(finished, bundle):
+    evaluation, (_, manifest) = SMALL["evaluation"], bundle
+    scope = {**{name: evaluation[name] for name in ("context_length", "horizon", "samples")}, "windows": [2]}
+    verdict, decision = finished.read("verdict.json"), finished.read("decision.json")
+    for model in SMALL["models"]:
+        assert verdict["models"][model]["scope"] == decision["models"][model]["scope"] == scope
+        assert manifest["models"][model]["shapes"] == scope
+    words = "contexts of 32 rows, horizon 12, 8 samples, 2 windows in a call"
+    assert words in (finished.folder / "results/report.md").read_text()
+    env = (finished.folder / "results/deploy.env").read_text()
+    assert (decision["gate"] == "pass") == (words in env)
+
+
 def test_every_file_is_listed_with_its_hash(bundle):
     layout, manifest = bundle
     found = {path.relative_to(layout.bundle).as_posix() for path in layout.bundle.rglob("*") if path.is_file()}

@@ -167,6 +167,8 @@ class Model:
             `tokenizer_revision`. Empty for a model without weights.
         distributions: names of installed packages whose versions are part of what its results depend on.
         truth: settings that the reference in float64 is loaded with where it is the truth for other implementations.
+        longest_context: name of the setting that says how many rows the model attends to, older ones being dropped;
+            numerics are then compared beyond it too. It must take any number from the horizon on. Empty for none.
     """
 
     name: str
@@ -176,6 +178,7 @@ class Model:
     checkpoints: Mapping[str, Path | None] = field(default_factory=lambda: {MODEL: None})
     distributions: tuple[str, ...] = ()
     truth: Mapping[str, Any] = field(default_factory=dict)
+    longest_context: str = ""
 
     def implementations_of(self, settings: ModelSettings) -> Mapping[str, Implementation]:
         """The implementations under some settings, which may name copies of code. Overridden where they do."""

@@ -189,8 +189,9 @@ def load_predictor(
             f"{folder}: {model}'s choice is {entry.variant}, the published code itself; load it by its own loader, "
             "with the switches that deploy.env sets"
         )
-    predictor = make(policy=policy, precision="tf32" if entry.facts["precision"] == "tf32" else "float32")
     shapes = entry.facts["shapes"]
+    precision = "tf32" if entry.facts["precision"] == "tf32" else "float32"
+    predictor = make(policy=policy, precision=precision, scope=shapes)
     drawn = {} if entry.model().forecast.levels else {"samples": shapes["samples"]}
     for windows in shapes["windows"]:
         predictor.warm_up(shapes["context_length"], shapes["horizon"], series=windows, **drawn)

@@ -26,60 +26,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydantic import ValidationError
 
-from greenlight.files import read_json, sha256_of
+from greenlight.files import sha256_of
 from greenlight.judgement.expected import Expected, ExpectedJob, ExpectedVariant
 from greenlight.judgement.forecasts import Forecasts, read_forecasts
-from greenlight.judgement.records import RESULTS, RecordDocument
+from greenlight.judgement.reading import Problem, Record, forecast_file, read_record, record_file
 from greenlight.judgement.replicates import Replicates, read_replicates
-from greenlight.judgement.seal import broken_seal
 from greenlight.judgement.tables import Pairs, Scores, read_pairs, read_scores
 from greenlight.measures.paths import PathDifferences
-
-PROBLEM_KINDS = (
-    *("missing", "empty", "unreadable", "schema", "identity", "changed"),
-    *("stale", "duplicate", "unexpected", "not-finite", "trial-failed"),
-)
-
-
-@dataclass(frozen=True)
-class Problem:
-    """One thing wrong with the evidence.
-
-    Attributes:
-        kind: one of PROBLEM_KINDS.
-        stage: compile, predict, probe, time, score or replicate.
-        message: one sentence that says what was found and what was expected.
-        file: the file, relative to the results folder.
-        symbol, window: the row concerned, where it is one.
-    """
-
-    kind: str
-    model: str
-    variant: str
-    stage: str
-    message: str
-    file: str
-    symbol: str | None = None
-    window: int | None = None
-
-
-@dataclass(frozen=True)
-class Record:
-    """A record whose seal, identity and key hold, with the typed result of each trial (None where it
-    failed).
-    """
-
-    file: str
-    job: str
-    document: RecordDocument
-    results: tuple[Any, ...]
-
-    @property
-    def failed(self) -> list[str]:
-        """What each failed trial says: kind and message."""
-        return [f"{trial.kind}: {trial.message}" for trial in self.document.trials if not trial.ok]
 
 
 @dataclass(frozen=True)
@@ -137,19 +91,6 @@ class Evidence:
     def problems(self) -> list[Problem]:
         """Every problem of every variant."""
         return [problem for found in self.variants.values() for problem in found.problems]
-
-
-def record_file(job: str, model: str, variant: str) -> str:
-    """Where a job's record lies, relative to the results folder."""
-    stage, _, shard = job.partition("/")
-    folder = "scores" if stage == "score" else stage
-    place = f"{folder}/model={model}/variant={variant}"
-    return f"{place}/shard={shard}/record.json" if shard else f"{place}/record.json"
-
-
-def forecast_file(model: str, variant: str, symbol: str) -> str:
-    """Where a symbol's forecasts lie, relative to the results folder."""
-    return f"forecasts/model={model}/variant={variant}/symbol={symbol}/part-0.parquet"
 
 
 def load_evidence(results: Path, expected: Expected, forecasts: bool = True) -> Evidence:
@@ -256,57 +197,10 @@ class _Reader:
         stage, file = job.split("/")[0], record_file(job, self.model, self.variant)
         if self._digest(file, stage) is None:
             return None
-        try:
-            raw = read_json(self.results / file)
-            if not isinstance(raw, dict):
-                raise ValueError("not a JSON object")
-            broken = broken_seal(raw)
-        except (OSError, ValueError, RecursionError):
-            return self._problem("unreadable", stage, file, "the record is not readable as a JSON object")
-        if broken is not None:
-            return self._problem("changed", stage, file, f"the record can't be trusted: {broken}")
-        if "trial" in raw and "trials" not in raw:
-            raw = {**raw, "trials": [raw["trial"]]}
-        try:
-            document = RecordDocument.model_validate(raw)
-        except ValidationError as error:
-            return self._problem("schema", stage, file, f"the record does not fit: {_first(error)}")
-        return self._fresh(job, asked, file, document)
-
-    def _fresh(self, job: str, asked: ExpectedJob, file: str, document: RecordDocument) -> Record | None:
-        stage = job.split("/")[0]
-        named = (document.stage, document.model, document.variant)
-        if named != (stage, self.model, self.variant):
-            return self._problem("identity", stage, file, f"the record is that of {'/'.join(named)}")
-        if asked.key is not None and document.key != asked.key:
-            return self._problem(
-                "stale",
-                stage,
-                file,
-                f"the record is stale: its key is {document.key!r}, expected {asked.key!r}",
-            )
-        for text in document.problems:
-            self._problem("unexpected", stage, file, text)
-        found, most = len(document.trials), 0 if stage == "score" else asked.trials
-        # Whether further seeds were needed is for the check to say that needs them.
-        if found > most or (found < most and stage != "replicate"):
-            kind = "missing" if found < most else "unexpected"
-            self._problem(kind, stage, file, f"the record holds {found} of {most} trials")
-        return Record(file, job, document, tuple(self._trial_results(stage, file, document)))
-
-    def _trial_results(self, stage: str, file: str, document: RecordDocument) -> list[Any]:
-        results: list[Any] = []
-        for number, trial in enumerate(document.trials):
-            result = None
-            if not trial.ok:
-                self._problem("trial-failed", stage, file, f"trial {number}: {trial.kind}: {trial.message}")
-            else:
-                try:
-                    result = RESULTS[stage].model_validate(trial.result)
-                except ValidationError as error:
-                    self._problem("schema", stage, file, f"the result of trial {number}: {_first(error)}")
-            results.append(result)
-        return results
+        record, problems = read_record(self.results, self.expected, self.model, self.variant, job, asked)
+        for kind, message in problems:
+            self._problem(kind, stage, file, message)
+        return record
 
     def _forecasts(self, entry: ExpectedVariant) -> Forecasts:
         """Every expected forecast file is the one that its predict job wrote and the score job read."""
@@ -388,9 +282,3 @@ class _Reader:
         for message in problems:
             self._problem("unexpected", "replicate", record.file, message)
         return replicates
-
-
-def _first(error: ValidationError) -> str:
-    """The first of pydantic's complaints, with its place."""
-    first = error.errors(include_url=False, include_input=False)[0]
-    return f"{'.'.join(str(part) for part in first['loc']) or 'document'}: {first['msg']}"

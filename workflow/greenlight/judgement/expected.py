@@ -16,13 +16,14 @@ Judgement walks the rows named here, never the rows that happen to lie on the di
             "jobs": {
                 "compile":      {"key": "<job key hash>"},
                 "predict/0000": {"key": "...", "symbols": ["GOOG", "SIM1"]},
-                "probe":        {"key": "...", "windows": 4, "looks": 3},
+                "probe":        {"key": "...", "windows": 4, "looks": 3, "replicates": 8, "drawn_windows": 30},
                 "time":         {"key": "...", "trials": 2, "pairs": 20, "control_pairs": 10, "looks": 3},
                 "repeat":       {"key": "...", "trials": 1},   where the others are fewer than `repeats`
                 "score":        {"key": "..."},
                 "replicate":    {"key": "...", "looks": 5}}}}}},   where it is paired with another
      "symbols": {"GOOG": {"windows": 5, "data_hash": "..."}},
-     "horizon": 16, "samples": 32, "seed": 1, "repeats": 5,
+     "context_length": 256, "horizon": 16, "samples": 32, "seed": 1, "repeats": 5,
+     "calls": {"windows_per_call": 8, "timed_windows": 1},   windows in a call of forecasts, and in a timed one
      "settings_hash": "...",   context length, horizon, samples, seed (a model's own are hashed in its entry,
                                as "settings_hash" beside "weights_hash"); not the lists of
                                symbols, variants or models, nor anything that only judgement reads
@@ -47,7 +48,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -73,6 +74,10 @@ class ExpectedJob(_Strict):
             looked at; see `sequential`.
         windows: windows of a probe.
         golden: whether a probe holds the shipped checkpoint to its golden forecasts.
+        beyond: whether a probe compares contexts longer than the model attends to.
+        replicates, drawn_windows: forecasts of each window, and windows, that a probe draws beside the reference's
+            at the first look; 0: none.
+        warm_up_calls: of a time job, before the first pair.
     """
 
     key: str | None
@@ -83,6 +88,10 @@ class ExpectedJob(_Strict):
     looks: int = Field(1, ge=1)
     windows: int = Field(1, ge=1)
     golden: bool = False
+    beyond: bool = False
+    replicates: int = Field(0, ge=0)
+    drawn_windows: int = Field(0, ge=0)
+    warm_up_calls: int | None = Field(None, ge=1)
 
 
 class ExpectedVariant(_Strict):
@@ -201,8 +210,10 @@ class Expected(_Strict):
     format: Literal[1] = 1
     models: dict[str, ExpectedModel] = Field(min_length=1)
     symbols: dict[str, ExpectedSymbol] = Field(min_length=1)
+    context_length: int = Field(ge=1)
     horizon: int = Field(ge=1)
     samples: int = Field(ge=1)
+    calls: dict[str, Annotated[int, Field(ge=1)]] = Field(min_length=1)
     seed: int | None = None
     repeats: int = Field(1, ge=1)
     settings_hash: str = ""

@@ -27,6 +27,7 @@ from greenlight.judgement.checks.base import Check, Subject, not_measured
 from greenlight.judgement.decision import Decision, break_even_calls, decide, simplicity
 from greenlight.judgement.evidence import Evidence, VariantEvidence
 from greenlight.judgement.rules import DEFAULT_SEVERITY, Rules
+from greenlight.judgement.scope import scope_of, sizes_of
 from greenlight.judgement.speed import Speed, correct, speed_of
 
 _ORDER = {name: number for number, name in enumerate(DEFAULT_SEVERITY)}
@@ -41,6 +42,7 @@ class Verdict:
         reasons: why not, one sentence each; empty where passed.
         decisions: by model.
         variants: by model and variant, the figures that a report shows.
+        scopes: by model, what the calls that the verdict on it rests on asked for; see `scope`.
         checks: every check, those of whole models and runs first, then by model and variant.
         problems: everything wrong with the evidence, as plain values.
     """
@@ -48,6 +50,7 @@ class Verdict:
     passed: bool
     reasons: tuple[str, ...]
     decisions: Mapping[str, Decision]
+    scopes: Mapping[str, Mapping[str, Any]]
     variants: Mapping[str, Mapping[str, Mapping[str, Any]]]
     checks: tuple[Check, ...]
     problems: tuple[Mapping[str, Any], ...]
@@ -60,13 +63,14 @@ class Verdict:
         """Plain JSON values, the content of verdict.json.
 
         {"format": 1, "gate": "pass" | "fail", "reasons": [...],
-         "models": {model: {"gate", "decision": {...}, "variants": {variant: {...}}}},
+         "models": {model: {"gate", "decision": {...}, "scope": {...}, "variants": {variant: {...}}}},
          "checks": [...], "problems": [...]}
         """
         models = {
             model: {
                 "gate": "pass" if not self._reasons_of(model) else "fail",
                 "decision": decision.to_dict(),
+                "scope": self.scopes[model],
                 "variants": {name: dict(figures) for name, figures in self.variants[model].items()},
             }
             for model, decision in self.decisions.items()
@@ -88,12 +92,15 @@ def judge(evidence: Evidence, rules: Rules, baselines: Baselines) -> Verdict:
     """Judge a run. Same evidence, rules and baselines, same verdict; nothing is read or written."""
     checks = _ordered(baseline.file_checks(evidence.expected, rules, baselines))
     decisions: dict[str, Decision] = {}
+    scopes: dict[str, dict[str, Any]] = {}
     variants: dict[str, dict[str, dict[str, Any]]] = {}
     for name, model in evidence.expected.models.items():
         known = evidence.of_model(name)
         found = {variant: known[variant] for variant in sorted(known, key=lambda v, m=model: simplicity(m, v))}
         own, speeds, summaries = _judge_model(found, evidence, rules, baselines)
         decisions[name] = decide(model, own, speeds, rules)
+        used = sizes_of(found, decisions[name].judged or model.reference)
+        scopes[name] = scope_of(evidence.expected, name, used)
         checks += load.load_checks(name, model, found, own, speeds, decisions[name], rules)
         variants[name] = {
             variant: _figures(entry, own[variant], speeds[variant], summaries[variant])
@@ -107,7 +114,7 @@ def judge(evidence: Evidence, rules: Rules, baselines: Baselines) -> Verdict:
     found = [entry for model in evidence.expected.models for entry in evidence.of_model(model).values()]
     reasons += [f"{entry.model}: {entry.variant}: {words}" for entry in found if (words := not_measured(entry))]
     problems = tuple(asdict(problem) for problem in evidence.problems)
-    return Verdict(not reasons, tuple(reasons), decisions, variants, tuple(checks), problems)
+    return Verdict(not reasons, tuple(reasons), decisions, scopes, variants, tuple(checks), problems)
 
 
 def _model_reasons(model: str, decision: Decision | None, checks: Sequence[Check]) -> list[str]:

@@ -2,7 +2,7 @@
 
 Every record is a JSON object, sealed (`judgement.seal.seal`) before it is written:
 
-    {"stage": "predict", "model": "toto", "variant": "static-default", "key": "<job key hash>",
+    {"format": 1, "stage": "predict", "model": "toto", "variant": "static-default", "key": "<job key hash>",
      "trials": [trial record, ...],        one, or one per process for `time` and `repeat`; none for `score`; for
                                            `replicate` none where one seed decides
      "inputs":  {"forecasts/model=…/part-0.parquet": sha256},    files read (score, replicate), relative to the
@@ -360,6 +360,7 @@ class Trial(_Read):
     """A trial record: what a child process did, whatever happened.
 
     reduced: with how many fewer windows in a call than it was asked for, in words; empty where with all.
+    sizes: windows in a call, by the name of what was asked for.
     """
 
     kind: str
@@ -370,6 +371,7 @@ class Trial(_Read):
     peak_memory_bytes: int | None = None
     attempts: list[dict[str, Any]] = []
     reduced: str = ""
+    sizes: dict[str, Count] = {}
     result: Any = None
 
     @property

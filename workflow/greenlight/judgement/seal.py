@@ -8,6 +8,8 @@ from typing import Any
 from greenlight.files import json_text
 
 SEAL = "content_sha256"
+RECORD_FORMAT = 1
+"""Of the records of jobs: another meaning is another number, and records of another number are made anew."""
 
 
 def content_hash(document: dict[str, Any]) -> str:

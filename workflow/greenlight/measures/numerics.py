@@ -8,13 +8,21 @@ and a quantity that is missing or has another shape is an entry of its own, not 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 Quantities = Mapping[str, np.ndarray]
 FIGURES = ("error_variant", "error_reference", "scale", "max_abs", "max_abs_reference")
+BEYOND = ", context beyond its longest"
+"""Ends the name of a quantity that was compared with more rows than the model attends to."""
+
+
+def other_sizes(planned: Iterable[int]) -> list[int]:
+    """Windows in a call that nobody plans for, in which a variant must compute the same: one, three, one too many."""
+    planned = set(planned)
+    return sorted({1, 3, max(planned) + 1} - planned)
 
 
 def compare(

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from greenlight.judgement.scope import scope_words
 from greenlight.layout import Layout
 from greenlight.provenance import digest
 from greenlight.report.checks import CheckRow, alike, check_rows, together
@@ -40,6 +41,7 @@ class ModelFacts:
         gate: the verdict's word for the model: pass, fail or unknown.
         deploy: variant to deploy; None where the model does not pass. chosen: the best of the variants that pass.
         deployed: what production runs now.
+        scope: which calls were judged, in words; empty where the verdict does not say.
         losers: (variant, why) of every other variant.
         shown: the variant whose symbols and forecasts are shown: the one judged, else the best, else the
             reference; compared: the variant that its MAE is compared with.
@@ -54,6 +56,7 @@ class ModelFacts:
     reason: str
     losers: tuple[tuple[str, str], ...]
     deployed: str | None
+    scope: str
     reference: str
     rows: tuple[VariantRow, ...]
     comparisons: tuple[Comparison, ...]
@@ -257,6 +260,7 @@ def _model(
         reason=at(decision, "reason", kind=str, default=""),
         losers=tuple((str(k), str(v)) for k, v in at(decision, "losers", kind=dict, default={}).items()),
         deployed=at(entry, "deployed", kind=str),
+        scope=_scope(at(judged, "scope", kind=dict, default={})),
         reference=reference,
         rows=rows,
         comparisons=tuple(found for variant in names for found in comparisons(verdict, model, variant, reference)),
@@ -267,6 +271,11 @@ def _model(
         worst=tuple(worst),
         best=tuple(best),
     )
+
+
+def _scope(scope: Mapping[str, Any]) -> str:
+    whole = {"context_length", "horizon", "windows"} <= set(scope) and isinstance(scope["windows"], list)
+    return scope_words(scope) if whole else ""
 
 
 def _simplicity(reference: str, variant: str) -> tuple[bool, bool, str, int, int, str]:

@@ -32,7 +32,9 @@ manifest.json:
         "packages": {name: version},
         "device", "device_name", "threads",
         "environment": {name: value},             what the trials had set, without folders
-        "shapes": {"context_length", "horizon", "samples", "windows": [windows in a call that were warmed, …]},
+        "shapes": {"context_length", "horizon", "samples", "windows": [windows in a call, …]},
+                                                  the scope of the verdict (`judgement.scope`): what is warmed, and
+                                                  beyond which a loaded predictor warns
         "call": {"seed", "samples", "windows_per_call"},         how the stored forecast was made
         "check": {"file"},
         "window": {"file", "symbol", "index", "context_length", "horizon"},
@@ -58,6 +60,7 @@ from greenlight.data.stored import load_series
 from greenlight.errors import UserError
 from greenlight.files import json_text, read_json, read_parquet, sha256_of, write_json, write_parquet
 from greenlight.judgement.expected import Expected
+from greenlight.judgement.scope import scope_of
 from greenlight.judgement.seal import seal
 from greenlight.layout import Layout
 from greenlight.measures.forecasts import QUANTILE_COLUMNS
@@ -163,8 +166,7 @@ def _model(layout: Layout, folder: Path, expected: Expected, model: str, variant
         "packages": job["versions"],
         **{name: job[name] for name in ("device", "device_name", "threads")},
         "environment": {name: value for name, value in trial["environment"].items() if name not in _OWN_FOLDERS},
-        "shapes": {name: job[name] for name in ("context_length", "horizon", "samples")}
-        | {"windows": sorted({int(sizes.get(name, job[name])) for name in ("windows_per_call", "timed_windows")})},
+        "shapes": scope_of(expected, model, sizes),
         "call": {name: job[name] for name in ("seed", "samples")}
         | {"windows_per_call": int(sizes.get("windows_per_call", job["windows_per_call"]))},
         "check": {"file": f"{model}/check.npz"},

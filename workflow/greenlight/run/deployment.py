@@ -8,7 +8,8 @@ no verdict. What was chosen has names of Greenlight's own:
     GREENLIGHT_VERDICT           pass, fail, or "not decided"
     GREENLIGHT_REASON            why nothing is to be deployed; empty after a pass
     GREENLIGHT_DEPLOY            the bundle (`greenlight.run.bundle`); empty without a pass
-    GREENLIGHT_<MODEL>_VARIANT, _IMPLEMENTATION, _MODE, _PRECISION      empty without a pass
+    GREENLIGHT_<MODEL>_VARIANT, _IMPLEMENTATION, _MODE, _PRECISION, _SCOPE      empty without a pass; the scope says
+                                 in words which calls were judged
 
 All assignments stand in one group `{ … }`, which a shell reads to its end before it does any of it: a file that was cut
 off sets nothing. Inside, everything is turned off first, and the verdict becomes `pass` last.
@@ -43,6 +44,7 @@ class Deployment:
         made: UTC time; commit: of the checkout.
         reasons: why nothing is to be deployed, a sentence each.
         published: by model, its implementations that are what production's own loaders run.
+        scopes: by model, in words, which calls were judged.
         environment: variables that the configuration sets for trials, and that production needs as well.
         bundle: the folder that production takes; only after a pass.
         notes: sentences for a reader of the file, such as under which settings of a process the cache hits.
@@ -55,6 +57,7 @@ class Deployment:
     commit: str
     reasons: Sequence[str] = ()
     published: Mapping[str, Collection[str]] = field(default_factory=dict)
+    scopes: Mapping[str, str] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
     bundle: Path | None = None
     notes: Sequence[str] = ()
@@ -92,6 +95,7 @@ def deploy_text(deployment: Deployment) -> str:
         f"Verdict: {verdict}",
         *reasons,
         *(_about(deployment, model) for model in deployment.variants),
+        *(_scope(deployment, model) for model in deployment.variants if deployment.chosen(model)),
         *map(_one_line, deployment.notes),
     ]
     on = list(_switched_on(deployment))
@@ -110,9 +114,9 @@ def _switched_off(deployment: Deployment) -> Iterator[dict[str, str]]:
     if not all(_compiles_published(deployment, model) for model in deployment.variants):
         yield {EVERY_MODEL: "0"}
     for model in deployment.variants:
-        yield _own(shell_name(model), None)
+        yield _own(shell_name(model), None, "")
     for prefix in deployment.also_off:
-        yield _own(prefix, None)
+        yield _own(prefix, None, "")
     yield {"GREENLIGHT_DEPLOY": ""}
 
 
@@ -121,7 +125,8 @@ def _switched_on(deployment: Deployment) -> Iterator[dict[str, str]]:
     if deployment.verdict != "pass":
         return
     for model in deployment.variants:
-        yield _own(shell_name(model), deployment.chosen(model))
+        chosen = deployment.chosen(model)
+        yield _own(shell_name(model), chosen, deployment.scopes.get(model, "") if chosen else "")
     if deployment.environment:
         yield dict(deployment.environment)
     if deployment.bundle is not None:
@@ -150,11 +155,11 @@ def _compiles_published(deployment: Deployment, model: str) -> bool:
     return chosen is not None and chosen.compiled and chosen.implementation in deployment.published.get(model, ())
 
 
-def _own(name: str, variant: Variant | None) -> dict[str, str]:
+def _own(name: str, variant: Variant | None, scope: str) -> dict[str, str]:
     """Greenlight's own names of a choice."""
-    values = {"VARIANT": "", "IMPLEMENTATION": "", "MODE": "", "PRECISION": ""}
+    values = {"VARIANT": "", "IMPLEMENTATION": "", "MODE": "", "PRECISION": "", "SCOPE": ""}
     if variant is not None:
-        own = (str(variant), variant.implementation, variant.mode, variant.precision)
+        own = (str(variant), variant.implementation, variant.mode, variant.precision, scope)
         values = dict(zip(values, own, strict=True))
     return {f"GREENLIGHT_{name}_{key}": value for key, value in values.items()}
 
@@ -168,6 +173,11 @@ def _about(deployment: Deployment, model: str) -> str:
     if _compiles_published(deployment, model):
         return f"{model}: {chosen}, the published code compiled"
     return f"{model}: {chosen}; the switches of existing loaders are off, because they compile the published code"
+
+
+def _scope(deployment: Deployment, model: str) -> str:
+    scope = deployment.scopes.get(model, "calls that are not stated")
+    return f"{model}: judged with {scope}; beyond that nothing was shown"
 
 
 def _assign(values: Mapping[str, str]) -> str:

@@ -201,7 +201,9 @@ class Plan(Scope):
         return {"symbols": list(self.shards[shard])}
 
     def _probed(self, model: str, variant: str) -> Job:
-        return {"draws": self._draws(model, variant), "golden": self._golden(model, variant)}
+        longest = self.plugin(model).longest_context
+        own = {"draws": self._draws(model, variant), "golden": self._golden(model, variant)}
+        return own | {"longest_context": longest}
 
     def _golden(self, model: str, variant: str) -> str | None:
         """Hash of the golden forecasts that an eager float32 variant is held to; None where there are none."""
@@ -263,6 +265,8 @@ class Plan(Scope):
                     "paired": list(self.partners.get(model, {})),
                     "repeats": {v: self.repeated.get((model, v), 0) for v in self.variants_of(model)},
                     "golden": {v: self._golden(model, v) is not None for v in self.variants_of(model)},
+                    "beyond": bool(self.plugin(model).longest_context),
+                    "drawn": {v: self._draws(model, v) is not None for v in self.variants_of(model)},
                 }
                 for model, s in self.settings.models.items()
             },

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from greenlight.files import json_text, read_json, write_json
-from greenlight.judgement.seal import seal
+from greenlight.judgement.seal import RECORD_FORMAT, seal
 from greenlight.layout import Layout
 from greenlight.provenance import digest, git_commit, utc_now
 from greenlight.run.job import Job
@@ -43,6 +43,7 @@ def not_measured(outputs: Iterable[Path]) -> str:
 def write_record(path: Path, job: Job, **content: Any) -> None:
     """Write a stage's record, sealed: its job, key and provenance with the content."""
     document = {
+        "format": RECORD_FORMAT,
         "stage": job["stage"],
         "model": job["model"],
         "variant": content.pop("variant", job.get("variant")),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -26,10 +26,17 @@ class StaticChronos2Pipeline:
     else is refused. It may be called from many threads.
     """
 
-    def __init__(self, engine: Chronos2Engine, *, policy: str = "compile", precision: str = "float32") -> None:
-        """See `Service` for policy and precision."""
+    def __init__(
+        self,
+        engine: Chronos2Engine,
+        *,
+        policy: str = "compile",
+        precision: str = "float32",
+        scope: Mapping[str, Any] | None = None,
+    ) -> None:
+        """See `Service` for policy, precision and scope."""
         self._engine = engine
-        self._service = Service(engine, engine.network.device, policy, precision)
+        self._service = Service(engine, engine.network.device, policy, precision, scope)
 
     @classmethod
     def of_published(cls, pipeline: Any, mode: str | None, **settings: Any) -> Self:
@@ -96,7 +103,7 @@ class StaticChronos2Pipeline:
         if context_length is not None:
             contexts = [one[..., -context_length:] for one in contexts]
         horizon = self._engine.dimensions.longest_horizon if prediction_length is None else prediction_length
-        with self._service.call():
+        with self._service.call([one.shape[-1] for one in contexts], horizon, len(contexts)):
             found = self._engine.quantiles_of_each(contexts, horizon)
             # One copy from the device for all windows.
             rows = torch.cat(found).to("cpu", torch.float32)

@@ -1,4 +1,4 @@
-"""What predictors share: calls of shapes that were not warmed, and products in float32 beside models in TF32."""
+"""What predictors share: calls that were not warmed or not judged, and products in float32 beside models in TF32."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import contextlib
 import threading
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -22,6 +22,10 @@ class NotWarmed(UserWarning):
     """A call had a shape that was not warmed: it took long, or ran eagerly."""
 
 
+class BeyondScope(UserWarning):
+    """A call asks for what the verdict says nothing of."""
+
+
 class Service:
     """How a predictor calls its engine.
 
@@ -30,9 +34,17 @@ class Service:
         policy: what a call of a shape that was not warmed does where code is compiled: `compile` it within the call,
             run it `eager`, or `refuse` it.
         precision: what products of float32 matrices are computed in on a GPU, whatever the process is set to.
+        scope: which calls the gate judged, as the manifest of a bundle has them (`shapes`); None where it judged none.
     """
 
-    def __init__(self, engine: Any, device: torch.device, policy: str = "compile", precision: str = "float32") -> None:
+    def __init__(
+        self,
+        engine: Any,
+        device: torch.device,
+        policy: str = "compile",
+        precision: str = "float32",
+        scope: Mapping[str, Any] | None = None,
+    ) -> None:
         for value, known, name in ((policy, POLICIES, "policy"), (precision, PRECISIONS, "precision")):
             if value not in known:
                 raise UserError(f"{name} is {value!r}; expected one of {', '.join(known)}")
@@ -41,11 +53,24 @@ class Service:
         self._guard: CallGuard = engine.guard
         self._warming = False
         self._new: list[str] = []
+        self._scope, self._told = scope, set[str]()
         engine.admit = self._admit
 
     @contextlib.contextmanager
-    def call(self) -> Iterator[None]:
-        """One call of the engine; afterwards a warning says what was not warmed."""
+    def call(self, contexts: Sequence[int], horizon: int, series: int, samples: int | None = None) -> Iterator[None]:
+        """One call of the engine; warnings say what was not judged, once each, and afterwards what was not warmed.
+
+        Args:
+            contexts: rows of its series; samples: None where it draws none.
+        """
+        for what, words in self._beyond(contexts, horizon, series, samples).items():
+            if what not in self._told:
+                self._told.add(what)
+                warnings.warn(
+                    f"{words}: nothing was shown for such calls. Run the gate with what production asks for",
+                    BeyondScope,
+                    stacklevel=4,
+                )
         with contextlib.ExitStack() as stack:
             if self._device.type == "cuda":
                 stack.enter_context(products_in(self._precision == "tf32"))
@@ -61,6 +86,27 @@ class Service:
                 NotWarmed,
                 stacklevel=4,
             )
+
+    def _beyond(self, contexts: Sequence[int], horizon: int, series: int, samples: int | None) -> dict[str, str]:
+        """What of a call the gate did not judge, in words by its name. Less than was judged is within it, but for a
+        context, of which another length is another input.
+        """
+        scope = self._scope
+        if scope is None:
+            return {}
+        asked = {"rows to forecast": (horizon, scope["horizon"]), "series": (series, max(scope["windows"]))}
+        if samples is not None and "samples" in scope:
+            asked["samples"] = (samples, scope["samples"])
+        found = {
+            what: f"a call has {count} {what}, and at most {most} were judged"
+            for what, (count, most) in asked.items()
+            if count > most
+        }
+        judged = scope["context_length"]
+        for rows in contexts:
+            if rows != judged:
+                found["context"] = f"a call has a context of {rows} rows, and {judged} were judged"
+        return found
 
     @contextlib.contextmanager
     def warming(self) -> Iterator[None]:

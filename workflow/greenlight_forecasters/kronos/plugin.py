@@ -72,5 +72,6 @@ MODEL = _Kronos(
         "upstream": Implementation("greenlight_forecasters.kronos.upstream:KronosUpstream", published=True),
         "static": Implementation("greenlight_forecasters.kronos.static:KronosStatic"),
     },
+    longest_context="max_context",
     checkpoints={"model": CHECKPOINTS / "kronos", "tokenizer": CHECKPOINTS / "kronos-tokenizer"},
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -37,11 +37,17 @@ class StaticKronosPredictor:
     """
 
     def __init__(
-        self, engine: KronosStatic, *, clip: float = 5, policy: str = "compile", precision: str = "float32"
+        self,
+        engine: KronosStatic,
+        *,
+        clip: float = 5,
+        policy: str = "compile",
+        precision: str = "float32",
+        scope: Mapping[str, Any] | None = None,
     ) -> None:
-        """See `Service` for policy and precision."""
+        """See `Service` for policy, precision and scope."""
         self._engine, self._clip = engine, float(clip)
-        self._service = Service(engine, engine.device, policy, precision)
+        self._service = Service(engine, engine.device, policy, precision, scope)
 
     @classmethod
     def of_published(cls, predictor: Any, mode: str | None, **settings: Any) -> Self:
@@ -181,8 +187,8 @@ class StaticKronosPredictor:
     def _normalised(self, candles: Candles, horizon: int, samples: int, sampling: Sampling) -> np.ndarray:
         """Sample paths [series, samples, horizon, 6] float32."""
         classes = self._engine.network.config.classes
-        series = len(candles.values)
-        with self._service.call():
+        series, rows = candles.values.shape[:2]
+        with self._service.call([rows], horizon, series, samples):
             noise = torch.empty(
                 series, horizon, noise_size(samples, classes), dtype=torch.float32, device=self._engine.device
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -61,10 +62,17 @@ class StaticTotoForecaster:
     global generator on the CPU, so that `torch.manual_seed` fixes them. It may be called from many threads.
     """
 
-    def __init__(self, engine: TotoEngine, *, policy: str = "compile", precision: str = "float32") -> None:
-        """See `Service` for policy and precision."""
+    def __init__(
+        self,
+        engine: TotoEngine,
+        *,
+        policy: str = "compile",
+        precision: str = "float32",
+        scope: Mapping[str, Any] | None = None,
+    ) -> None:
+        """See `Service` for policy, precision and scope."""
         self._engine = engine
-        self._service = Service(engine, engine.network.device, policy, precision)
+        self._service = Service(engine, engine.network.device, policy, precision, scope)
 
     @classmethod
     def of_published(cls, forecaster: Any, mode: str | None, **settings: Any) -> Self:
@@ -135,7 +143,7 @@ class StaticTotoForecaster:
                 "id_mask changes along a series, which the static engine can't honour; call the published forecaster"
             )
         groups = groups[..., 0].long().expand(series.shape[:2])
-        with self._service.call():
+        with self._service.call([series.shape[-1]], prediction_length, len(series), num_samples):
             if num_samples is None:
                 mean = self._engine.mean(series, prediction_length, observed=observed.bool(), groups=groups)
                 return TotoForecast(mean.to(series.dtype))

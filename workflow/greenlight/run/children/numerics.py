@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from greenlight.data.windows import Window
-from greenlight.measures.numerics import compare
+from greenlight.measures.numerics import BEYOND, compare, other_sizes
 from greenlight.run.children.common import Request, calls_of, load, one_window_a_symbol, pin_process
 from greenlight.run.children.draws import draw_beside
 from greenlight.run.children.golden import hold_to_golden
@@ -27,15 +27,11 @@ def run(request: Request) -> dict[str, Any]:
     same = Variant.parse(request["reference"]).implementation in (request["implementation"], request["copies"])
     changed = {} if same else request["truth"]
     windows = one_window_a_symbol(request, request["probe_windows"])
-    truth, single = (
-        _probe(
-            load(request, request["reference"], dtype, **changed).probe,
-            windows,
-            request["windows_per_call"],
-            fill=False,
-        )
-        for dtype in ("float64", "float32")
-    )
+    truth, single = _references(request, windows, **changed)
+    keys = [window.key for window in windows]
+    compared = _uncompiled(request, windows, keys, truth, single)
+    if longest := request["longest_context"]:
+        compared += _beyond(request, windows, keys, longest, changed)
     variant = load(request, request["variant"])
     fill = request["mode"] != "eager"
     with HealthRecorder() as recorder:
@@ -47,15 +43,14 @@ def run(request: Request) -> dict[str, Any]:
         for size in _sizes(request):
             _probe(variant.probe, windows, size, fill)
         recorder.end_of_warm_up(variant)
-        found = {size: _probe(variant.probe, windows, size, fill) for size in _sizes(request)}
+        for size in _sizes(request):
+            found = _probe(variant.probe, windows, size, fill)
+            compared += compare(found, single, truth, windows=keys, batch_size=size)
         draws = draw_beside(request, variant) if request["draws"] else None
-    keys = [window.key for window in windows]
     return {
         "windows": keys,
         "truth": "reference in float64" + "".join(f", {key}: {value}" for key, value in changed.items()),
-        "quantities": [
-            entry for size, own in found.items() for entry in compare(own, single, truth, windows=keys, batch_size=size)
-        ],
+        "quantities": compared,
         "draws": draws,
         "golden": hold_to_golden(request) if request["golden"] else None,
         "health": recorder.record(),
@@ -63,9 +58,39 @@ def run(request: Request) -> dict[str, Any]:
 
 
 def _sizes(request: Request) -> list[int]:
-    """Windows in a call: those that forecasts are made with, and one; a compiled variant has its own shapes only."""
-    sizes = {request["windows_per_call"], request["timed_windows"]}
-    return sorted(sizes | {1}) if request["mode"] == "eager" else sorted(sizes)
+    """Windows in a call that forecasts are made with."""
+    return sorted({request["windows_per_call"], request["timed_windows"]})
+
+
+def _references(request: Request, windows: list[Window], **settings: Any) -> list[dict[str, np.ndarray]]:
+    """What the reference gives in float64 and in float32."""
+    size, reference = request["windows_per_call"], request["reference"]
+    loaded = (load(request, reference, dtype, **settings) for dtype in ("float64", "float32"))
+    return [_probe(forecaster.probe, windows, size, fill=False) for forecaster in loaded]
+
+
+def _uncompiled(
+    request: Request,
+    windows: list[Window],
+    keys: list[str],
+    truth: dict[str, np.ndarray],
+    single: dict[str, np.ndarray],
+) -> list[dict[str, Any]]:
+    """The variant's own code in sizes that nobody plans for; not compiled, for each size would be compiled."""
+    variant = load(request, request["variant"])
+    found = {size: _probe(variant.probe, windows, size, fill=True) for size in other_sizes(_sizes(request))}
+    return [e for size, own in found.items() for e in compare(own, single, truth, windows=keys, batch_size=size)]
+
+
+def _beyond(
+    request: Request, windows: list[Window], keys: list[str], longest: str, changed: dict[str, Any]
+) -> list[dict[str, Any]]:
+    """The variant's own code where the context is longer than what the model attends to, which is made shorter here."""
+    fewer = {longest: max(request["horizon"], request["context_length"] * 3 // 4)}
+    truth, single = _references(request, windows, **{**changed, **fewer})
+    found = _probe(load(request, request["variant"], **fewer).probe, windows, request["windows_per_call"], fill=False)
+    entries = compare(found, single, truth, windows=keys)
+    return [entry | {"quantity": f"{entry['quantity']}{BEYOND}"} for entry in entries]
 
 
 def _probe(probe: Any, windows: list[Window], size: int, fill: bool) -> dict[str, np.ndarray]:

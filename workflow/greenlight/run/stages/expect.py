@@ -18,6 +18,8 @@ from greenlight.provenance import digest
 from greenlight.run.command import run_stage
 from greenlight.run.job import Job
 
+TIMED = ("pairs", "control_pairs", "looks", "warm_up_calls")
+
 
 def expect(layout: Layout, job: Job, options: argparse.Namespace) -> None:
     """Write the manifest; UserError where a symbol has too few rows that no model was trained on."""
@@ -29,9 +31,8 @@ def expect(layout: Layout, job: Job, options: argparse.Namespace) -> None:
         "format": 1,
         "models": {model: _model(layout, job, model) for model in job["models"]},
         "symbols": symbols,
-        "horizon": evaluation["horizon"],
-        "samples": evaluation["samples"],
-        "seed": job["seed"],
+        **shared,
+        "calls": {"windows_per_call": evaluation["windows_per_call"], "timed_windows": job["timing"]["windows"]},
         "repeats": job["repeats"],
         "settings_hash": digest(shared),
         "platform": _platform(job),
@@ -111,13 +112,22 @@ def _asked(job: Job, stage: str, model: str, variant: str, shard: int | None) ->
         case "predict":
             return {"symbols": job["shards"][shard]}
         case "probe":
-            windows = min(evaluation["probe_windows"], evaluation["windows"] * len(job["shards"][0]))
-            golden = job["models"][model]["golden"][variant]
-            return {"windows": windows, "looks": evaluation["looks"], "golden": golden}
+            most, entry = evaluation["windows"] * len(job["shards"][0]), job["models"][model]
+            drawn = {
+                "drawn_windows": min(evaluation["replicate_windows"], most),
+                "replicates": evaluation["replicates"],
+            }
+            return {
+                "windows": min(evaluation["probe_windows"], most),
+                "looks": evaluation["looks"],
+                "golden": entry["golden"][variant],
+                "beyond": entry["beyond"],
+                **(drawn if entry["drawn"][variant] else {}),
+            }
         case "repeat":
             return {"trials": job["models"][model]["repeats"][variant]}
         case "time":
-            return {"trials": timing["processes"], **{k: timing[k] for k in ("pairs", "control_pairs", "looks")}}
+            return {"trials": timing["processes"], **{k: timing[k] for k in TIMED}}
         case "replicate":
             return {"looks": evaluation["looks"]}
     return {}

@@ -11,6 +11,7 @@ from typing import Any
 from greenlight.files import json_text, write_json, write_text
 from greenlight.judgement.expected import Expected
 from greenlight.judgement.judge import Verdict
+from greenlight.judgement.scope import scope_words
 from greenlight.judgement.seal import seal
 from greenlight.layout import Layout
 from greenlight.provenance import digest, git_commit, utc_now
@@ -53,6 +54,7 @@ def write_deployment(
         **made,
         reasons=verdict.reasons,
         published=job["published"],
+        scopes={model: scope_words(scope) for model, scope in verdict.scopes.items()},
         environment=job["environment"],
         bundle=layout.bundle if verdict.passed else None,
         notes=notes,
@@ -72,7 +74,8 @@ def _variants(verdict: Verdict) -> dict[str, str | None]:
 def _decision(verdict: Verdict, model: str) -> dict[str, Any]:
     """What to deploy for a model: nothing, where the gate does not pass, be it for another model."""
     decision = verdict.decisions[model].to_dict()
-    return {"variant": decision["judged"] if verdict.passed else None, **decision}
+    variant = decision["judged"] if verdict.passed else None
+    return {"variant": variant, "scope": verdict.scopes[model], **decision}
 
 
 if __name__ == "__main__":

@@ -1,0 +1,41 @@
+"""The scope of a verdict: what the calls that it rests on asked for."""
+
+from __future__ import annotations
+
+from greenlight.judgement.baseline import Baselines
+from greenlight.judgement.evidence import load_evidence, record_file
+from greenlight.judgement.expected import load_expected
+from greenlight.judgement.judge import judge
+from greenlight.judgement.rules import Rules
+from greenlight.judgement.scope import scope_of, scope_words
+from tests.judgement.evidence_builder import HORIZON, SAMPLES, Run, reseal
+
+SCOPE = {"context_length": 64, "horizon": HORIZON, "samples": SAMPLES, "windows": [1, 4]}
+
+
+def scopes(folder):
+    expected = load_expected(folder / "expected.json")
+    return judge(load_evidence(folder, expected), Rules(), Baselines()).to_dict()["models"]["toto"]["scope"]
+
+
+def test_the_scope_is_what_the_judged_variant_ran_with(tmp_path):
+    Run(deployed={"toto": "static-default"}).write(tmp_path)
+    assert scopes(tmp_path) == SCOPE
+
+    def smaller(record):
+        record["trials"][0]["sizes"] = {"windows_per_call": 2, "timed_windows": 1}
+
+    reseal(tmp_path / record_file("predict/0000", "toto", "static-eager"), smaller)
+    assert scopes(tmp_path) == SCOPE, "of another variant"
+    reseal(tmp_path / record_file("predict/0001", "toto", "static-default"), smaller)
+    assert scopes(tmp_path) == SCOPE | {"windows": [1, 2]}, "one shard had to run with fewer"
+
+
+def test_a_model_that_gives_quantiles_names_no_samples(tmp_path):
+    Run().write(tmp_path)
+    expected = load_expected(tmp_path / "expected.json")
+    levels = tuple(round(0.1 * number, 1) for number in range(1, 10))
+    model = expected.models["toto"].model_copy(update={"levels": levels})
+    scope = scope_of(expected.model_copy(update={"models": {"toto": model}}), "toto", {})
+    assert "samples" not in scope
+    assert scope_words(scope) == f"contexts of 64 rows, horizon {HORIZON}, 1 or 4 windows in a call"

@@ -1,0 +1,42 @@
+"""The scope of a verdict: what the calls that it rests on asked for. Beyond it nothing was shown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from greenlight.judgement.evidence import VariantEvidence
+from greenlight.judgement.expected import Expected
+
+
+def scope_of(expected: Expected, model: str, used: Mapping[str, int]) -> dict[str, Any]:
+    """What forecasts of a model were made of: {"context_length", "horizon", "samples", "windows": [in a call, …]}.
+
+    A model that gives quantiles draws no samples, and its scope names none.
+
+    Args:
+        used: windows in a call where memory allowed fewer than planned; may lack names, or be empty.
+    """
+    planned = expected.calls
+    calls = sorted({min(size, used.get(name, size)) for name, size in planned.items()})
+    samples = {} if expected.models[model].levels else {"samples": expected.samples}
+    return {"context_length": expected.context_length, "horizon": expected.horizon, **samples, "windows": calls}
+
+
+def sizes_of(found: Mapping[str, VariantEvidence], variant: str) -> dict[str, int]:
+    """Windows in a call of a variant's forecasts, by name: the fewest of its shards, as its trials stated them."""
+    entry = found[variant]
+    if entry.expected.same_as is not None and not entry.expected.jobs:
+        entry = found[entry.expected.same_as]
+    sizes: dict[str, int] = {}
+    for job in entry.expected.predict_jobs():
+        for trial in entry.records[job].document.trials if job in entry.records else ():
+            sizes |= {name: min(size, sizes.get(name, size)) for name, size in trial.sizes.items()}
+    return sizes
+
+
+def scope_words(scope: Mapping[str, Any]) -> str:
+    """A scope in words."""
+    calls = " or ".join(map(str, scope["windows"]))
+    samples = f"{scope['samples']} samples, " if "samples" in scope else ""
+    return f"contexts of {scope['context_length']} rows, horizon {scope['horizon']}, {samples}{calls} windows in a call"

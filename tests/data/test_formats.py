@@ -226,5 +226,7 @@ def test_bytes_of_no_encoding_are_refused_in_words(tmp_path: Path) -> None:
     path.write_bytes("날짜,시가,고가,저가,종가\n".encode()[1:] + b"2024-01-02,1,1,1,1\n" * 3)
     with pytest.raises(UserError, match=r"line 1 is not UTF-8 text.*data: \{encoding: cp1252\}"):
         read_series(path, RepairRules())
-    path.write_bytes("Date,Open,High,Low,Close,Veränderung\n".encode("cp1252") + b"2024-01-02,1,1,1,1,0\n2024-01-03,1,1,1,1,0\n")
+    path.write_bytes(
+        "Date,Open,High,Low,Close,Veränderung\n".encode("cp1252") + b"2024-01-02,1,1,1,1,0\n2024-01-03,1,1,1,1,0\n"
+    )
     assert len(read_series(path, RepairRules()).frame) == 2

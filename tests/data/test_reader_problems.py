@@ -271,9 +271,7 @@ def test_too_few_rows_counts_what_is_left_after_repair(tmp_path: Path) -> None:
 
 def test_the_report_has_every_finding_as_plain_json(tmp_path: Path) -> None:
     report = series_report(read(tmp_path, with_line(4)))
-    assert (
-        report["rows"] == 4 and report["first"] == "2024-01-01T00:00:00" and report["last"] == "2024-01-05T00:00:00"
-    )
+    assert report["rows"] == 4 and report["first"] == "2024-01-01T00:00:00" and report["last"] == "2024-01-05T00:00:00"
     (gap,) = [found for found in report["findings"] if found["kind"] == "gaps"]
     assert gap["kind"] == "gaps" and gap["lines"] == [3] and gap["count"] == 1 and gap["action"] == "report"
     assert "1 rows missing" in gap["detail"]

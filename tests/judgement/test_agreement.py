@@ -54,6 +54,20 @@ def one_window(paths):
     return paths
 
 
+def with_window(paths, other):
+    """Another third window."""
+    paths = paths.copy()
+    paths[2] = other
+    return paths
+
+
+def with_sample(paths, other):
+    """Another last sample of each window."""
+    paths = paths.copy()
+    paths[:, -1] = other
+    return paths
+
+
 DEFECTS = {
     "a sample of 0": (one_sample(0.0), "at step"),
     "a sample of ten times the price": (one_sample(10.0), "of the price"),
@@ -73,6 +87,18 @@ DEFECTS = {
     "a symbol off by a quarter of its spread": (of_one("SYM1", wider), "1 of 6 symbols differ (SYM1)"),
     "all off by 0.1% of the price": (lambda _, paths: 1.001 * paths, "6 of 6 symbols differ"),
     "one window of thirty": (of_one("SYM3", one_window), "farthest SYM3/2 at step"),
+    "one window of thirty, a quarter wider": (
+        of_one("SYM3", lambda paths: with_window(paths, wider(paths[2:3])[0])),
+        "the paths of SYM3/2 are its partner's own, moved by",
+    ),
+    "one window of thirty, sorted at each step": (
+        of_one("SYM3", lambda paths: with_window(paths, np.sort(paths[2], axis=0))),
+        "the paths of SYM3/2 change from step to step by",
+    ),
+    "the last sample of each window a step late": (
+        lambda _, paths: with_sample(paths, np.roll(paths[:, -1], 1, axis=-1)),
+        f"sample {SAMPLES} of {SAMPLES} is another in 30 of 30 windows",
+    ),
 }
 
 
@@ -114,9 +140,10 @@ def test_a_tie_now_and_then_is_no_alarm_but_the_same_path_in_each_window_is(tmp_
             rng = np.random.default_rng(int(name[3:]))
             paths = paths.copy()
             for window in range(len(paths)):
-                if always or rng.random() < 0.3:
-                    paths[window, 3] = paths[window, 3 if always else rng.integers(SAMPLES)]
-                    paths[window, 3, -1] += (always * 6) * paths[window, :, -1].std()
+                if always:
+                    paths[window, 3, -1] += 6 * paths[window, :, -1].std()
+                elif rng.random() < 0.3:
+                    paths[window, rng.integers(SAMPLES)] = paths[window, rng.integers(SAMPLES)]
             return paths
 
         return change

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -39,10 +40,10 @@ def trial(tmp_path, monkeypatch):
     for name, value in SHELL.items():
         monkeypatch.setenv(name, value)
 
-    def run(**configured):
-        own = trial_environment(tmp_path / "cache", 1, configured) | python_path(Path(__file__).parent / "children")
+    def run(kind="ok", folder=Path(__file__).parent / "children", **configured):
+        own = trial_environment(tmp_path / "cache", 1, configured) | python_path(folder)
         record = run_trial("steered", {}, folder=tmp_path / "trial", limits=Limits(120), environment=own)
-        assert record["kind"] == "ok", record
+        assert record["kind"] == kind, record
         return record, record["result"]
 
     return run
@@ -64,6 +65,22 @@ def test_what_is_configured_reaches_it_and_a_switch_is_named(trial):
     assert seen["threads"] == 1, "threads are those of the configuration"
     assert seen["graphs"] == 0
     assert "TORCHDYNAMO_DISABLE=1" in seen["notes"][0]
+
+
+def test_what_python_sets_at_its_start_stops_the_trial_unless_it_is_configured(trial, tmp_path):
+    folder = tmp_path / "code"
+    shutil.copytree(Path(__file__).parent / "children", folder)
+    lines = "import os\nos.environ['TORCHINDUCTOR_MAX_AUTOTUNE'] = '1'\n"
+    (folder / "sitecustomize.py").write_text(lines)
+
+    record, _ = trial("not-as-planned", folder)
+    assert "TORCHINDUCTOR_MAX_AUTOTUNE=1: set in the trial" in record["message"]
+    assert "trials.environment" in record["message"] and "sitecustomize" in record["message"]
+    record, seen = trial("ok", folder, TORCHINDUCTOR_MAX_AUTOTUNE="1")
+    assert seen["max_autotune"] and record["environment"]["TORCHINDUCTOR_MAX_AUTOTUNE"] == "1"
+    (folder / "sitecustomize.py").write_text(lines + "os.environ['OMP_NUM_THREADS'] = '2'\n")
+    record, _ = trial("not-as-planned", folder, TORCHINDUCTOR_MAX_AUTOTUNE="1")
+    assert record["message"].startswith("OMP_NUM_THREADS=2: set in the trial")
 
 
 def test_what_is_dropped_is_said(monkeypatch):

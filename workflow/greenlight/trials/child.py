@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import faulthandler
+import os
 import signal
 import sys
 import traceback
@@ -10,7 +11,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from greenlight.errors import NotAsPlanned
 from greenlight.files import read_json, write_json
+from greenlight.trials.environment import intruders
 from greenlight.trials.kinds import InvalidOutput, exception_chain
 
 
@@ -20,7 +23,7 @@ def serve(function: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
     Writes result.json, or error.json beside it, atomically and with the request's id, so that a result that
     an earlier trial left is never taken for this one's. Exit code 0 after a result, 1 after an error. A
     result must be a dict that JSON can hold; NaN and infinities arrive as strings (see
-    `greenlight.files.write_json`).
+    `greenlight.files.write_json`). NotAsPlanned where what Python runs at its start has set what steers torch.
     """
     faulthandler.enable()
     # The runner sends SIGUSR1 before it ends a trial that is out of time: the log then shows where it hung.
@@ -28,6 +31,12 @@ def serve(function: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
     request_path, result_path = (Path(argument) for argument in sys.argv[1:3])
     envelope = read_json(request_path)
     try:
+        if found := intruders(os.environ, envelope["environment"]):
+            raise NotAsPlanned(
+                f"{', '.join(found)}: set in the trial, but neither by this run nor by trials.environment; something "
+                "that Python runs at its start does it (sitecustomize, usercustomize or a .pth file of "
+                f"{sys.executable}). Name it under trials.environment if production has it too, else remove it there"
+            )
         result = function(envelope["request"])
         if not isinstance(result, dict):
             raise TypeError(f"the trial's function returned {type(result).__name__}, expected a dict")

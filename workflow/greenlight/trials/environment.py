@@ -49,6 +49,17 @@ def steering(environment: Mapping[str, str]) -> list[str]:
     )
 
 
+def intruders(environment: Mapping[str, str], given: Mapping[str, str]) -> list[str]:
+    """`name=value` of the variables that steer a trial and are not as its stage gave them: set within the trial.
+
+    Args:
+        environment: of the trial's process, before its work begins.
+        given: what its stage set.
+    """
+    others = [name for name in steering(environment) if environment[name] != given.get(name)]
+    return [f"{name}={environment[name]}" for name in others if name in given or not OWN.fullmatch(name)]
+
+
 def problem_with(name: str, value: str) -> str:
     """Why a variable can't be set for trials, in words; empty where it can."""
     if not NAME.fullmatch(name):

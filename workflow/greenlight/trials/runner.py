@@ -90,7 +90,7 @@ def _run_once(
     for name in ("result.json", "error.json"):
         (folder / name).unlink(missing_ok=True)
     identity = uuid.uuid4().hex
-    write_json(folder / "request.json", {"id": identity, "request": request})
+    write_json(folder / "request.json", {"id": identity, "request": request, "environment": dict(environment)})
     started = moment()
     command = [sys.executable, "-m", module, str(folder / "request.json"), str(folder / "result.json")]
     end = supervise(command, folder / "output.log", limits, environment, progress)

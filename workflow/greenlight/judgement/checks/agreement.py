@@ -2,12 +2,13 @@
 
 Rounding moves a path by a millionth of the band. A path that is drawn near a tie takes another course, and with some
 samplers so do those after it in its window; that is rare, and such a path is another draw from the same distribution.
-So paths may part if few do, if no symbol's do, and if those that do look like other draws: on both sides, and no
-farther out than draws lie.
+So paths may part if few do, if no symbol's do, and if those that do look like other draws: on both sides, no farther
+out than draws lie, in any place among the samples, and not the partner's own paths moved.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 
 import numpy as np
@@ -18,6 +19,10 @@ from greenlight.judgement.evidence import VariantEvidence
 from greenlight.measures.paths import PathDifferences
 
 NAME, STAGES = "forecasts-agree", ("predict", "forecasts")
+# Correlation with the partner's paths from which on they are taken for the same ones; other draws reach 0.4 at times.
+MOVED = 0.9
+# How many times as large as the partner's the changes from step to step of a window may be, or as small.
+ROUGHER = 3.0
 
 
 def agreement_check(subject: Subject, found: Mapping[str, VariantEvidence]) -> list[Check]:
@@ -101,6 +106,8 @@ def _faults(
         if abs(paths.shift[row]) > rules.path_shift:
             yield f"the paths of {rows[row][0]}/{rows[row][1]} move by {paths.shift[row]:+.2f} band widths"
         return
+    whole = parted.mean(axis=1) > 0.5
+    yield from _moved(paths, whole, rows, rules.alarm / len(rows), parted.shape[1])
     n, samples = int(parted.sum()), parted.shape[1]
     above = int((paths.above & parted).sum())
     if 2 * special.bdtr(min(above, n - above), n, 0.5) <= rules.alarm:
@@ -108,3 +115,32 @@ def _faults(
     outside = int((paths.outside & parted).sum())
     if outside and special.bdtrc(outside - 1, n, 2 / (samples + 1)) <= rules.alarm:
         yield f"{outside} of {n} paths that differ end beyond all of their window"
+    counts = parted[~whole].sum(axis=0)
+    sample, n = int(np.argmax(counts)), int(counts.sum())
+    if n and samples * special.bdtrc(counts[sample] - 1, n, 1 / samples) <= rules.alarm:
+        yield f"sample {sample + 1} of {samples} is another in {counts[sample]} of {int((~whole).sum())} windows"
+
+
+def _moved(
+    paths: PathDifferences, whole: np.ndarray, rows: list[tuple[str, int]], alarm: float, samples: int
+) -> Iterator[str]:
+    """Windows that part as a whole, [windows] bool, in a way that other draws do not."""
+    same = whole & (paths.moved >= MOVED) & (_chance(paths.moved, samples) <= alarm)
+    other = whole & (np.abs(paths.rougher) > math.log(ROUGHER))
+    for chosen in (same, other):
+        if chosen.any():
+            row = int(np.argmax(np.where(chosen, paths.largest, -1.0)))
+            what = "are its partner's own, moved by up to {size} at step {step}"
+            if chosen is other:
+                what = f"change from step to step by {math.exp(paths.rougher[row]):.2g} times as much as its partner's"
+            what = what.format(size=percent_of_price(paths.largest[row]), step=paths.step[row])
+            more = f", and so in {int(chosen.sum()) - 1} windows more" if chosen.sum() > 1 else ""
+            yield f"the paths of {rows[row][0]}/{rows[row][1]} {what}{more}"
+
+
+def _chance(correlation: np.ndarray, samples: int) -> np.ndarray:
+    """How likely draws that are others correlate as much, one-sided (Student's t)."""
+    if samples < 3:
+        return np.ones_like(correlation)
+    square = np.clip(1 - correlation**2, 1e-12, None)
+    return special.stdtr(samples - 2, -correlation * np.sqrt((samples - 2) / square))

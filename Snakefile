@@ -6,6 +6,7 @@
     snakemake --cores 1 power       what sizes of defect this configuration can show
     snakemake --cores 1 accept      store this run's evidence as the baseline
     snakemake --cores 1 history     archived runs, and since when figures differ
+    snakemake --cores 1 forecast    a page a symbol: the forecasts of all variants beside the outcome
     snakemake --cores 1 diagnose    where CUDA or compile failures come from
 """
 

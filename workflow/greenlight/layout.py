@@ -184,6 +184,10 @@ class Layout:
         """The verification report as one HTML file."""
         return self.root / "report.html"
 
+    def forecast_page(self, symbol: str) -> Path:
+        """Forecasts of a symbol by all variants, as one HTML file."""
+        return self.root / "forecast-pages" / f"{symbol}.html"
+
     @property
     def notices(self) -> tuple[Path, Path, Path]:
         """The report in short for a CI system: summary.md, comment.md, junit.xml."""

@@ -14,6 +14,7 @@ from markupsafe import Markup
 
 from greenlight.report import formats, markup
 from greenlight.report.facts import Facts
+from greenlight.report.forecasts import Charts
 
 TEMPLATES = Path(__file__).parent / "templates"
 _FILTERS = {
@@ -88,14 +89,16 @@ def _tidy(text: str) -> str:
     return "\n".join(line.rstrip() for line in text.splitlines()).strip() + "\n"
 
 
-def html(facts: Facts, figures: Sequence[FigureFile], folder: Path) -> str:
+def html(facts: Facts, figures: Sequence[FigureFile], folder: Path, forecasts: Mapping[str, Charts]) -> str:
     """report.html: everything in one file, figures included, nothing fetched.
 
     Args:
         folder: where the figures lie.
+        forecasts: by model, what is drawn in the page.
     """
     sources = {figure.name: data_uri(folder / figure.name) for figure in figures}
-    return html_page("report.html.jinja", ["report"], **_context(facts, figures), sources=sources)
+    context = {**_context(facts, figures), "sources": sources, "forecasts": forecasts}
+    return html_page("report.html.jinja", ["report", "report-forecasts"], **context)
 
 
 def html_page(template: str, looks: Sequence[str], **context: Any) -> str:
@@ -133,8 +136,13 @@ def _environment(**options: Any) -> jinja2.Environment:
         undefined=jinja2.StrictUndefined,
         **options,
     )
-    environment.filters |= _FILTERS | {"anchor": markup.anchor}
+    environment.filters |= _FILTERS | {"anchor": markup.anchor, "position": _position}
     return environment
+
+
+def _position(names: Sequence[str], name: str) -> int:
+    """Where a name stands; -1 where it does not."""
+    return names.index(name) if name in names else -1
 
 
 def _shown(value: Any) -> Any:

@@ -106,16 +106,25 @@ def case_symbols(rows: Sequence[SymbolRow]) -> list[tuple[str, str]]:
     return [(scored[place].symbol, why) for place, why in chosen]
 
 
-def forecast_arrays(reader: Reader, path: Path) -> dict[str, np.ndarray] | None:
-    """The last window of a symbol's forecasts, in the order of steps; None where it can't be read or is empty."""
+def forecast_windows(reader: Reader, path: Path) -> dict[int, dict[str, np.ndarray]]:
+    """By number, the windows of a symbol's forecasts, in the order of steps; empty where it can't be read."""
     names = ["window", "step", "timestamp", "actual", "q10", "q50", "q90"]
     table = reader.table(path, names)
     if table is None or table.num_rows == 0:
-        return None
+        return {}
     columns = {name: table.column(name).to_numpy(zero_copy_only=False) for name in names}
-    rows = np.flatnonzero(columns["window"] == columns["window"].max())
-    rows = rows[np.argsort(columns["step"][rows], kind="stable")]
-    return {name: values[rows] for name, values in columns.items()}
+    found = {}
+    for window in np.unique(columns["window"]):
+        rows = np.flatnonzero(columns["window"] == window)
+        rows = rows[np.argsort(columns["step"][rows], kind="stable")]
+        found[int(window)] = {name: values[rows] for name, values in columns.items()}
+    return found
+
+
+def forecast_arrays(reader: Reader, path: Path) -> dict[str, np.ndarray] | None:
+    """The last window of a symbol's forecasts, in the order of steps; None where it can't be read or is empty."""
+    windows = forecast_windows(reader, path)
+    return windows[max(windows)] if windows else None
 
 
 def context_arrays(reader: Reader, layout: Layout, symbol: str, before: np.datetime64) -> tuple[np.ndarray, np.ndarray]:

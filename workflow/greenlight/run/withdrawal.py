@@ -22,7 +22,7 @@ from greenlight.report.markup import escape
 from greenlight.run.deployment import UNDECIDED, Deployment, deploy_text, switches_in
 
 # Targets that work beside a run; those that change no evidence, and the default one, which runs nothing itself.
-BESIDE_A_RUN = ("history", "power", "why")
+BESIDE_A_RUN = ("forecast", "history", "power", "why")
 LOOKING = ("all", "accept", "diagnose", *BESIDE_A_RUN)
 
 

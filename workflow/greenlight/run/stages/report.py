@@ -9,9 +9,11 @@ from dataclasses import replace
 from greenlight.files import write_text
 from greenlight.layout import Layout
 from greenlight.report.facts import gather
+from greenlight.report.forecasts import report_charts
 from greenlight.report.junit import junit
 from greenlight.report.notices import comment, summary
 from greenlight.report.plates import draw_all
+from greenlight.report.reading import Reader
 from greenlight.report.render import html, markdown
 from greenlight.run.command import run_stage
 from greenlight.run.job import Job
@@ -23,9 +25,12 @@ def report(layout: Layout, job: Job, options: argparse.Namespace) -> None:
     shutil.rmtree(layout.figures, ignore_errors=True)
     layout.figures.mkdir(parents=True)
     figures, problems = draw_all(layout, facts, layout.figures)
-    facts = replace(facts, problems=tuple(dict.fromkeys([*facts.problems, *problems])))
+    reader = Reader(layout.root)
+    forecasts = {model.name: report_charts(reader, layout, model) for model in facts.models}
+    problems = dict.fromkeys([*facts.problems, *problems, *reader.problems])
+    facts = replace(facts, problems=tuple(problems))
     write_text(layout.report, markdown(facts, figures))
-    write_text(layout.report_page, html(facts, figures, layout.figures))
+    write_text(layout.report_page, html(facts, figures, layout.figures, forecasts))
     for path, write in zip(layout.notices, (summary, comment, junit), strict=True):
         write_text(path, write(facts))
 

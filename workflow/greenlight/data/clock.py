@@ -74,6 +74,12 @@ class _Candidate:
         return bool((known != known.astype("datetime64[D]")).any())
 
     @property
+    def whole(self) -> bool:
+        """Whether all times are of whole minutes, as those of bars are."""
+        known = self.sample[~np.isnat(self.sample)]
+        return bool((known == known.astype("datetime64[m]")).all())
+
+    @property
     def epoch(self) -> bool:
         return self.times.form.startswith("Unix")
 
@@ -131,6 +137,8 @@ def _choose(
     named = sorted((at for at, name in free.items() if is_time(name)), key=lambda at: _place(free[at]))
     of_day = [at for at in free if normal_name(free[at]) in _TIMES_OF_DAY or without_unit(free[at])[0] in _TIMES_OF_DAY]
     of_day = [at for at in of_day if read_times_of_day(table.columns[at][:_SAMPLE]) is not None]
+    if "time" in layout.chosen:
+        of_day = [layout.chosen["time"]]
     nameless = [at for at, name in free.items() if _NAMELESS.fullmatch(normal_name(name))]
     ends = [at for at, name in free.items() if normal_name(name) in _ENDS]
     found: list[_Candidate] = []
@@ -202,6 +210,10 @@ def _best(found: Sequence[_Candidate], table: Table, findings: Findings) -> _Can
         apart = apart[~np.isnat(apart)]
         agree = len(apart) == 0 or np.mean(apart <= np.timedelta64(36, "h")) >= 0.9
         if agree:
+            last_trade = other.whole and not best.whole and other.fine and other.unique >= best.unique
+            if last_trade or (best.epoch and not other.epoch and _local(best, other)):
+                best = other
+                continue
             finer = (other.fine and not best.fine and not best.times.with_clock) or other.unique > best.unique * 1.1
             if finer and other.unique >= best.unique:
                 best = other
@@ -216,6 +228,24 @@ def _best(found: Sequence[_Candidate], table: Table, findings: Findings) -> _Can
         )
         findings.note("columns", text, f"{layout_name(table, best.at)!r} is used", [])
     return best
+
+
+def _of_utc(name: str) -> bool:
+    said = _UTC_NAME.search(name)
+    return said is not None and not said[1]
+
+
+def _local(unix: _Candidate, written: _Candidate) -> bool:
+    """Whether dates are the wall clock of Unix times beside them; an hour that occurs twice is told by the latter."""
+    ahead = (written.sample - unix.sample) / np.timedelta64(1, "s")
+    known = ahead[~np.isnan(ahead)]
+    return written.unique >= unix.unique * 0.95 and _is_offset(known) and bool(known.any())
+
+
+def _is_offset(ahead: np.ndarray) -> bool:
+    """Whether seconds between two clocks are those of a zone: quarters of hours, two of them at most."""
+    within = bool((ahead % 900 == 0).all()) and bool((np.abs(ahead) <= 14 * 3600).all())
+    return len(ahead) > 0 and within and len(np.unique(ahead)) <= 2
 
 
 def _offsets(
@@ -245,18 +275,11 @@ def _offsets(
         findings.note("time_zone", text, "not used", [])
     if chosen.epoch:
         return times.offset, zone_in_words(times.offset), None
-    unix = next((other for other in others if other.epoch), None)
-    if unix is not None:
-        instants = read_times(table.columns[unix.at]).wall
-        ahead = (wall - instants) / np.timedelta64(1, "s")
-        known = ahead[~np.isnan(ahead)]
-        if (
-            len(known)
-            and (known % 900 == 0).all()
-            and (np.abs(known) <= 14 * 3600).all()
-            and len(np.unique(known)) <= 2
-        ):
-            return ahead, zone_in_words(ahead), unix.at
+    for other in others:
+        if other.epoch or _of_utc(table.header[other.at]):
+            ahead = (wall - read_times(table.columns[other.at]).wall) / np.timedelta64(1, "s")
+            if _is_offset(ahead[~np.isnan(ahead)]):
+                return ahead, zone_in_words(ahead), other.at
     said = _UTC_NAME.search(table.header[chosen.at]) or (
         _UTC_NAME.search(table.header[chosen.of_day]) if chosen.of_day is not None else None
     )

@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from greenlight.data.header import stripped
 from greenlight.data.names import COINS, CURRENCIES, adjusted_of, canonical_of, known, normal_name, rank, without_unit
+from greenlight.data.numbers import read_numbers
 from greenlight.data.options import ReadingOptions, paste, yaml_word
 from greenlight.data.repair import Findings
 from greenlight.data.table import Table
+from greenlight.data.times import read_times
 from greenlight.data.unnamed import infer_columns
 from greenlight.errors import UserError
 
+_SAMPLE = 2000
 PRICES = ("open", "high", "low", "close")
 # What may stand in brackets behind a volume: pieces of what is counted.
 _PIECES = re.compile(
-    r"(?i)(in )?(shares?|stk\.?|st(ü|ue|u)ck|lots?|contracts?|units?|coins?|tokens?|titres|szt\.?|股|手|주|株)?"
+    r"(?i)(in )?('?000'?s?|k|mm?|mn|mln|mio\.?|bn?|lacs?|lakhs?|cr\.?|(crore|thousand|million|billion)s?|千|百?万|亿)?"
+    r"\s*(shares?|stk\.?|st(ü|ue|u)ck|lots?|contracts?|units?|coins?|tokens?|titres|szt\.?|股|手|주|株)?"
 )
 _MONEY = re.compile(r"(?i)(in )?(currency|quote|rs\.?|₹|\$|€|£|¥)( ?(mn|mln|cr|lacs?))?")
 _PIECES_NAMES = ("stuck", "stucke", "stuecke", "shares")
@@ -84,7 +89,7 @@ def find_layout(path: str, table: Table, symbol: str, options: ReadingOptions, f
     used |= volumes | {name: at for name, at in chosen.items() if name not in ("timestamp", "time")}
     _settle_adjusted(path, used, adjusted, table.header, findings)
     if "close" not in used:
-        raise UserError(_no_close(path, table))
+        raise UserError(_no_close(path, table, used | adjusted | chosen))
     _note_missing(used, table.header, findings, {normal_name(name) for name in table.header})
     return Layout(names, used, adjusted, added if "volume" not in chosen else None, symbols, chosen)
 
@@ -231,6 +236,8 @@ def _kind_of_volume(name: str, written: str, symbol: str) -> str | None:
     if not unit:
         base, unit = without_unit(written) if without_unit(written)[1] else (base, "")
     canonical = canonical_of(name)
+    if "%" in name:
+        return None
     if canonical == "volume" and unit:
         if _PIECES.fullmatch(unit):
             return "volume"
@@ -267,7 +274,7 @@ def _only_zeros(cells: pa.Array) -> bool:
     return pc.all(pc.match_substring_regex(cells, r"^0*[.,]?0*$|^-$")).as_py() is not False
 
 
-def _no_close(path: str, table: Table) -> str:
+def _no_close(path: str, table: Table, used: Mapping[str, int]) -> str:
     names = [normal_name(name) for name in table.header]
     sides = [name for name in table.header if re.match(r"(?i)(bid|ask|mid)", normal_name(name))]
     where = f"line {table.header_line}" if table.header_line else "the file"
@@ -277,12 +284,46 @@ def _no_close(path: str, table: Table) -> str:
         return f"{path}: {where} has prices of bid and ask ({listed(sides)}); choose one side: {choice}"
     missing = [] if any(known(name) == "timestamp" for name in names) else ["no column of dates (such as Date)"]
     missing.append("no column of closing prices (Close)")
-    numbers = [name for name in table.header if name and known(name) is None]
-    choice = paste("columns", f"{{close: {yaml_word(numbers[-1])}}}") if numbers else ""
+    chosen = {} if len(missing) == 1 else {"timestamp": "NAME"}
+    if len(missing) == 2:
+        times = [name for name, cells in _named(table) if not read_times(cells[:_SAMPLE]).bad.any()]
+        chosen["timestamp"] = yaml_word(times[0]) if times else "NAME"
+    closes = _like_closes(table, used)
+    chosen["close"] = yaml_word(closes[-1]) if closes else "NAME"
+    rule = "" if {"open", "high", "low"} & set(used) else ", repair: {missing_prices: use-close}"
+    choice = paste("columns", "{" + ", ".join(f"{key}: {name}" for key, name in chosen.items()) + "}" + rule)
     return (
         f"{path}: {where} has {' and '.join(missing)}; found columns {listed(table.header)}. "
-        f"Expected a header such as Date,Open,High,Low,Close,Volume{f', or {choice}' if choice else ''}"
+        f"Expected a header such as Date,Open,High,Low,Close,Volume, or {choice}"
     )
+
+
+def _named(table: Table) -> list[tuple[str, pa.Array]]:
+    return [(name, cells) for name, cells in zip(table.header, table.columns, strict=True) if name]
+
+
+def _like_closes(table: Table, used: Mapping[str, int]) -> list[str]:
+    """Names of unknown columns that can be closing prices: within low and high, or the only one with numbers."""
+    bounds = {name: _numbers(table.columns[used[name]]) for name in ("low", "high") if name in used}
+    found = []
+    for name, cells in _named(table):
+        if known(name) is not None or "%" in name or table.header.index(name) in used.values():
+            continue
+        values = _numbers(cells)
+        if values is None or not read_times(cells[:_SAMPLE]).bad.any():
+            continue
+        low, high = bounds.get("low"), bounds.get("high")
+        if low is None or high is None or ((values >= low) & (values <= high)).mean() > 0.9:
+            found.append(name)
+    return found if len(bounds) == 2 or len(found) == 1 else []
+
+
+def _numbers(cells: pa.Array) -> np.ndarray | None:
+    """The first values of a column of numbers; None where it holds others."""
+    cells = cells[:_SAMPLE]
+    read = read_numbers({"x": cells}, {"x": "price"})
+    unread = np.count_nonzero(read.bad["x"]) * 10 > len(cells) or np.count_nonzero(read.empty["x"]) * 2 > len(cells)
+    return None if read.doubt or unread or not len(cells) else read.values["x"]
 
 
 def _side(header: Sequence[str], price: str) -> str:

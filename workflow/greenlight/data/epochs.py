@@ -93,6 +93,20 @@ def _unix(numbers: np.ndarray) -> tuple[np.ndarray, list[str]]:
     if units == ["s"] or not units:
         # Daily histories in seconds begin before 1973, and before 1970 below zero.
         early = (numbers < _FIRST) & (numbers >= -5_400_000_000) & (numbers % 60 == 0)
-        if units and early.any():
+        if (units or not (numbers % _DAY).any()) and early.any():
+            units = units or ["s"]
             times[early] = (numbers[early] * 10**9).astype("datetime64[ns]")
     return times, units
+
+
+def read_fractions(cells: pa.Array) -> tuple[np.ndarray, np.ndarray, str] | None:
+    """The same for Unix times in seconds with a fraction, such as 1704153600.5; None for a column of anything else."""
+    filled = pc.if_else(pc.equal(cells, ""), pa.scalar(None, pa.string()), cells)
+    parts = pc.extract_regex(filled, r"^(?P<whole>\d{9,10})\.(?P<fraction>\d{1,9})$")
+    if not pc.all(pc.equal(parts.is_valid(), filled.is_valid())).as_py():
+        return None
+    whole = pc.cast(pc.struct_field(parts, "whole"), pa.int64()).fill_null(0).to_numpy(zero_copy_only=False)
+    fraction = pc.utf8_rpad(pc.struct_field(parts, "fraction"), 9, "0")
+    times, units = _unix(whole)
+    times = times + pc.cast(fraction, pa.int64()).fill_null(0).to_numpy(zero_copy_only=False).astype("timedelta64[ns]")
+    return times, ~np.isnat(times), "Unix times in s" if units else "numbers with a fraction"

@@ -12,6 +12,11 @@ WITHIN = 6
 _DELIMITERS = ("\t", ";", "|", ",")
 _NUMBER = re.compile(r"[^A-Za-z]*\d[^A-Za-z]*(?:[KMBTkmbt]|[eE][+-]?\d+)?[^A-Za-z]*")
 _TICKER = re.compile(r"[\w^][\w.=^:/-]{0,24}")
+# Symbol: AAPL; AAPL US Equity; 600519 in front of a Chinese name.
+_ABOVE = re.compile(
+    r"(?i:symbol|ticker|ric)\s*[:=]\s*([\w^][\w.=^/-]{0,24})(?:$|[\s:])|([A-Z0-9./]{1,12} [A-Z]{2} Equity)\b"
+    r"|(\d{6})\s+[\u4e00-\u9fff]"
+)
 _TICKER_LINE = {"ticker", "tickers", "symbol", "symbols", ""}
 
 Records = Sequence[tuple[int, Sequence[str]]]
@@ -73,18 +78,25 @@ def _names_in(row: Sequence[str]) -> int:
     return len({known(cell) for cell in row} - {None})
 
 
-def find_header(records: Records, symbol: str) -> Header | None:
+def find_header(records: Records, symbol: str, chosen: Sequence[str | int] = ()) -> Header | None:
     """The header within the first records; one without names where the first record holds data; None: neither.
 
     Args:
         records: (line number, cells) of the first records that are not blank.
         symbol: the file's own; it may stand before or behind the names.
+        chosen: names of columns that the configuration gives, or their numbers.
     """
     rows = [[_without_symbol(cell.strip(), symbol) for cell in cells] for _, cells in records[: WITHIN + 4]]
     # Names are words: a line with numbers in it is none, whatever its words are.
     scores = [_names_in(row) if _is_words(row) else 0 for row in rows[:WITHIN]]
     at = scores.index(max(scores))
-    if scores[at] == 0:
+    wanted = {normal_name(name) for name in chosen if isinstance(name, str)}
+    places = [place for place, row in enumerate(rows[:WITHIN]) if wanted and wanted <= set(map(normal_name, row))]
+    if places:
+        at = places[0]
+    elif scores[at] == 0:
+        if chosen and not wanted and _is_words(rows[0]):
+            return Header([cell.strip() for cell in records[0][1]], 1, line=records[0][0])
         return headerless(records)
     names = [cell.strip() for cell in records[at][1]]
     end, tickers, index_name, extra = at + 1, set(), "", 0
@@ -109,7 +121,15 @@ def find_header(records: Records, symbol: str) -> Header | None:
     elif tickers and names[0].lower() in ("price", "attributes", "prices"):
         names[0] = ""
     preamble = [line for line, _ in records[:start]]
+    tickers |= {name for _, cells in records[:start] if not tickers and (name := _named_above(cells))}
     return Header(names, end, preamble, records[at][0], 1 + extra, tuple(sorted(tickers)))
+
+
+def _named_above(cells: Sequence[str]) -> str:
+    """The symbol that a line above the header names as such; "" for none."""
+    line = ": ".join(cell.strip() for cell in cells if cell.strip())
+    found = _ABOVE.match(line)
+    return next((part for part in found.groups() if part), "") if found else ""
 
 
 def _is_words(row: Sequence[str]) -> bool:
@@ -127,7 +147,10 @@ def headerless(records: Records) -> Header | None:
     """A header without names, where the first record holds data of the width that the others have."""
     if not records:
         return None
-    first = records[0][1]
+    first = [cell.strip() for cell in records[0][1]]
+    places = [str(place) for place in range(len(first))]
+    if len(first) > 3 and (first == places or first == ["", *places[:-1]]):
+        return Header([""] * len(first), 1, [records[0][0]])  # pandas numbers columns that have no names
     numbers = sum(is_number(cell) for cell in first)
     return Header([""] * len(first), 0, line=0) if numbers >= 4 else None
 

@@ -10,9 +10,11 @@ import pyarrow.compute as pc
 
 from greenlight.data.columns import Layout
 from greenlight.data.header import is_symbol_name
-from greenlight.data.names import NOT_NAMES, normal_name
+from greenlight.data.names import CURRENCIES, NOT_NAMES, normal_name
 from greenlight.data.options import ReadingOptions, paste
+from greenlight.data.repair import Findings
 from greenlight.data.table import Table
+from greenlight.data.unnamed import is_row_number
 from greenlight.errors import UserError
 
 # Exchanges and share lines as suffixes, such as AAPL.US, 600519.SH, RELIANCE-EQ.
@@ -147,7 +149,13 @@ def check_tickers(path: str, table: Table) -> None:
 
 
 def check_symbol(
-    path: str, table: Table, layout: Layout, symbol: str, options: ReadingOptions, used: Iterable[int]
+    path: str,
+    table: Table,
+    layout: Layout,
+    symbol: str,
+    options: ReadingOptions,
+    used: Iterable[int],
+    findings: Findings,
 ) -> None:
     """Refuse a file of several symbols, and one that names another symbol than its own name.
 
@@ -163,8 +171,12 @@ def check_symbol(
     for at, name in enumerate(layout.names):
         if at in taken:
             continue
-        unnamed = not any(table.header) and at == 0
+        unnamed = not any(table.header) and (
+            (at == 0 and not is_row_number(table.columns[at]))
+            or (at == len(layout.names) - 1 and _holds_ticker(table.columns[at]))
+        )
         if not is_symbol_name(name) and not unnamed:
+            _note_change(table, at, findings)
             continue
         found = [cell for cell in _unique(table.columns[at]) if cell and cell.lower() not in ("nan", "none", "null")]
         where = f"column {table.header[at]!r}" if table.header[at] else "its first column"
@@ -186,8 +198,26 @@ def check_symbol(
             )
 
 
+def _note_change(table: Table, at: int, findings: Findings) -> None:
+    """Say where a column that is not used changes from one text like a symbol to another, once for all that follow."""
+    cells = table.columns[at]
+    if not pa.types.is_string(cells.type) or not table.header[at]:
+        return
+    runs = pc.run_end_encode(cells)
+    found = [str(cell) for cell in runs.values[:20].to_pylist()]
+    if 1 < len(runs.values) < 20 and len(set(found)) == len(found) and all(map(_looks_like_ticker, found)):
+        text = f"the column {table.header[at]!r} changes from {found[0]} to {found[1]} within the file"
+        findings.note("symbols", text, "not used; read as one series", [int(table.lines[runs.run_ends[0].as_py()])])
+
+
 def _unique(cells: pa.Array) -> list[str]:
     return [str(value).strip() for value in pc.unique(cells).to_pylist() if value is not None]
+
+
+def _holds_ticker(cells: pa.Array) -> bool:
+    """Whether a column without a name holds symbols, not numbers or a currency."""
+    found = _unique(cells[:1000])
+    return all(map(_looks_like_ticker, found)) and not {cell.lower() for cell in found} <= set(CURRENCIES)
 
 
 def _looks_like_ticker(text: str) -> bool:
@@ -214,4 +244,6 @@ def _forms(name: str) -> set[str]:
     if found:
         texts.add(found[2])
     bare = {re.sub(r"[\W_]", "", each).replace("xbt", "btc") for each in texts}
+    # Codes of Tokyo have five digits since 2024, the last a 0.
+    bare |= {each[:-1] for each in bare if re.fullmatch(r"\d{4}0", each)}
     return {each.lstrip("0") or each for each in bare if each}

@@ -13,20 +13,26 @@ _NAMES: dict[str, tuple[str, ...]] = {
         "eroffnung", "eroffn", "eroffnungskurs", "ouverture", "ouv", "apertura", "aper", "otwarcie", "open rate",
         "opening", "abertura", "oppning", "apning", "oppningskurs", "otkrytie", "открытие", "откр", "цена откр",
         "开盘", "开盘价", "今开", "開盤", "開盤價", "開盤価格", "始値", "시가", "acilis", "öffnung", "offnung",
-        "erster", "opningskurs", "apningskurs", "open indicative quotes", "oppen", "primo",
+        "erster", "opningskurs", "apningskurs", "open indicative quotes", "oppen", "primo", "kurs otwarcia", "openprc",
+        "prcod", "tdd opnprc", "aben", "avaus", "avauskurssi", "ανοιγμα", "nyito", "otevrit", "otevreni", "pembukaan",
+        "mo", "mo cua", "gia mo cua", "פתיחה", "افتتاح", "เปิด", "deschidere", "a abrir", "preabe",
     ),
     "high": (
         "high", "h", "high price", "price high", "max", "maximum", "highest", "highprice", "px high", "high rate",
         "hgh prc", "hgh pric", "hoch", "tageshoch", "hochst", "hochstkurs", "hochst kurs", "plus haut", "haut",
         "plus haut jour", "massimo", "max price", "maximo", "najwyzszy", "maks", "hogsta", "hogst", "hogstkurs",
         "hoyeste", "hojeste", "hogkurs", "макс", "максимум", "макс цена", "最高", "最高价", "最高價", "高値", "고가",
-        "yuksek", "day high", "bid high indicative", "hoy", "高", "hoog", "maxima",
+        "yuksek", "day high", "bid high indicative", "hoy", "高", "hoog", "maxima", "kurs max", "kurs maksymalny",
+        "askhi", "prchd", "tdd hgprc", "hoj", "ylin", "ylin hinta", "υψηλο", "max", "nejvyssi", "tertinggi", "cao",
+        "cao nhat", "גבוה", "الاعلى", "الأعلى", "สูงสุด", "premax",
     ),
     "low": (
         "low", "l", "low price", "price low", "min", "minimum", "lowest", "lowprice", "px low", "low rate", "lw prc",
         "low pric", "tief", "tagestief", "tiefst", "tiefstkurs", "tiefst kurs", "plus bas", "bas", "plus bas jour",
         "minimo", "min price", "najnizszy", "lagsta", "lagst", "lagstkurs", "laveste", "lagkurs", "мин", "минимум",
         "мин цена", "最低", "最低价", "最低價", "安値", "저가", "dusuk", "day low", "lav", "低", "laag", "minima",
+        "kurs min", "kurs minimalny", "bidlo", "prcld", "tdd lwprc", "alin", "alin hinta", "χαμηλο", "nejnizsi",
+        "terendah", "thap", "thap nhat", "נמוך", "الادنى", "الأدنى", "ต่ำสุด", "premin",
     ),
     "close": (
         "close", "c", "close price", "price close", "closing price", "close last", "closeprice", "px last",
@@ -36,7 +42,9 @@ _NAMES: dict[str, tuple[str, ...]] = {
         "收盤價", "終値", "종가", "kapanis", "settle", "settlement", "settlement price", "settle price",
         "sett price", "price", "last", "last price", "last traded price", "ltp", "zuletzt", "letzter", "kurs",
         "dernier", "ultimo", "ult", "cena", "цена", "simdi", "现价", "senaste", "siste", "latest", "last trade",
-        "closing price last", "ostatnio", "laatste", "legal close price",
+        "closing price last", "ostatnio", "laatste", "legal close price", "kurs zamkniecia", "prc", "prccd",
+        "tdd clsprc", "senest", "viimeisin", "paatoskurssi", "τελευταια", "utolso", "posledni", "terakhir", "lan cuoi",
+        "gia dong cua", "שער", "שער סגירה", "الاخير", "الأخير", "ล่าสุด", "preult", "trade price",
     ),
     "volume": (
         "volume", "vol", "v", "real volume", "total volume", "share volume", "volume traded", "traded volume",
@@ -49,7 +57,9 @@ _NAMES: dict[str, tuple[str, ...]] = {
         "total volym", "omsatt antall", "antal aktier", "volumi", "volumetto", "volume totale", "quantita", "объем",
         "об ем", "объём", "成交量", "成交股数", "成交量 手", "成交量 股", "成交股數", "出来高", "거래량", "hacim",
         "hac", "tick volume", "tickvol", "tickvolume", "tick qty", "tickqty", "obem", "umsatze stuck", "tick vol",
-        "交易量", "wol", "stuecke", "成交量股",
+        "交易量", "wol", "stuecke", "成交量股", "px volume", "total vol", "share vol", "contracts", "売買高", "cshtrd",
+        "acc trdvol", "candle acc trade volume", "ογκος", "obj", "kl", "khoi luong", "נפח", "الحجم", "ปริมาณ", "volyymi",
+        "quatot",
     ),
     "amount": (
         "amount", "amt", "turnover", "total turnover", "turnover value", "turnover lacs", "turnover rs",
@@ -59,7 +69,8 @@ _NAMES: dict[str, tuple[str, ...]] = {
         "quote vol", "dollar volume", "notional", "notional value", "umsatz", "umsatz in eur", "umsatz eur",
         "kurswert", "capitaux", "obrot", "omsattning", "omsatning", "omsetning", "oms", "controvalore", "efectivo",
         "成交额", "成交金额", "成交額", "成交金額", "売買代金", "거래대금", "total value", "总成交额", "成交额 千元",
-        "成交额 元",
+        "成交额 元", "acc trdval", "candle acc trade price", "cost", "vol quote", "turnover gbp", "turnover eur",
+        "turnover usd", "turnover chf", "px turnover", "voltot",
     ),
 }  # fmt: skip
 # Times; what may also be a time of day beside a date is in _TIMES_OF_DAY as well.
@@ -75,7 +86,8 @@ TIMES = (
     "date heure", "data", "fecha", "pvm", "dato", "tarih", "дата", "время", "время начала", "日期", "交易日期",
     "时间", "交易时间", "日期时间", "交易日", "成交日期", "日付", "日時", "年月日", "날짜", "일자", "시간", "일시",
     "dag", "tid", "trade dt", "traddt", "trad dt", "bizdt", "biz dt", "ts recv", "timestamp ms", "time period start",
-    "open time ms",
+    "open time ms", "dates", "time period", "exchange date", "pricing date", "datadate", "bas dd", "trd dd",
+    "paivamaara", "ημερομηνια", "tanggal", "ngay", "תאריך", "التاريخ", "วันที่", "日付け", "ticks", "datetrd",
 )  # fmt: skip
 TIMES_OF_DAY = (
     "time", "hour", "time of day", "bar time", "minute", "zeit", "uhrzeit", "heure", "hora", "ora", "czas",
@@ -162,16 +174,21 @@ _COINS = (
 COINS = frozenset(_COINS)
 ADJUSTED = ("adj {}", "adjusted {}", "{} adj", "{} adjusted", "split adjusted {}", "adj {} price", "adjusted {} price")
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
-_UNIT = re.compile(r"[(\[]([^)\]]*)[)\]]")
+_UNIT = re.compile(r"[(\[（]([^)\]）]*)[)\]）]")
+_UNIT_WORDS = ("lacs", "lakhs", "crores", "thousands", "000s", "millions", "mn")
 # What may stand in brackets behind a price without changing what it is.
-_HARMLESS = re.compile(r"(?i)(in )?([a-z]{3,4}|rs\.?|₹|\$|€|£|¥|lacs|adjusted for splits|local|last)?")
+_HARMLESS = re.compile(
+    r"(?i)(in )?([a-z]{3,4}|rs\.?|₹|\$|€|£|¥|元|円|원|美元|港元|lacs|adjusted for splits|local|last)?"
+)
+# Yahoo's site explains its names within them: Close Close price adjusted for splits.
+_EXPLAINED = re.compile(r"(?i)^(adj close|close)\s+(?:adjusted )?close price adjusted for .*")
 
 
 @lru_cache(maxsize=4096)
 def normal_name(name: str) -> str:
     """A name in lower case without accents, camel case as words, single spaces for all but letters and digits."""
     name = re.split(r"\s{2,}|\n", name.strip())[0]
-    name = _CAMEL.sub(" ", name)
+    name = _CAMEL.sub(" ", _EXPLAINED.sub(r"\1", name))
     name = unicodedata.normalize("NFKD", name.casefold().replace("ł", "l").replace("ø", "o").replace("ı", "i"))
     name = unicodedata.normalize("NFC", "".join(letter for letter in name if not unicodedata.combining(letter)))
     name = re.sub(r"[\W_]+", " ", name).strip()
@@ -192,6 +209,12 @@ def without_unit(name: str) -> tuple[str, str]:
     if not found or not base:
         return normal_name(head), ""
     return base, found[1].strip()
+
+
+def unit_of(name: str) -> str:
+    """The unit that a name says, in brackets or as its last word; "" for none."""
+    last = normal_name(name).split(" ")[-1]
+    return without_unit(name)[1] or (last if last in _UNIT_WORDS else "")
 
 
 def canonical_of(name: str) -> str | None:

@@ -23,7 +23,8 @@ _PLAIN = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
 _MONEY = r"(?:[A-Z]{0,3}[$€£¥₹₩₽₺₫₪]|Rs\.?|kr\.?|zł|Kč|Fr\.)"
 _SPACES = r"[\s\x{00a0}\x{202f}\x{2009}\x{2007}'’`´]"
 _SUFFIX = {
-    "K": 1e3, "M": 1e6, "B": 1e9, "T": 1e12, "Mio": 1e6, "Mrd": 1e9, "Mln": 1e6, "Md": 1e9, "Tsd": 1e3,
+    "K": 1e3, "M": 1e6, "B": 1e9, "T": 1e12, "thousand": 1e3, "mn": 1e6, "million": 1e6, "bn": 1e9, "billion": 1e9,
+    "Mio": 1e6, "Mrd": 1e9, "Mln": 1e6, "Md": 1e9, "Tsd": 1e3,
     "L": 1e5, "Cr": 1e7, "万": 1e4, "亿": 1e8, "萬": 1e4, "億": 1e8, "만": 1e4, "억": 1e8, "천": 1e3,
 }  # fmt: skip
 _PLAIN_CHARACTERS = frozenset("0123456789.-eE")

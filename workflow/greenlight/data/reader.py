@@ -32,7 +32,8 @@ from greenlight.data.series import Series
 from greenlight.data.source import Source
 from greenlight.data.symbols import symbol_of
 from greenlight.data.table import Table, read_table
-from greenlight.data.values import examples, read_cells, scale, settle_prices, settle_volume, with_adjusted
+from greenlight.data.units import scale, settle_units
+from greenlight.data.values import examples, read_cells, settle_prices, settle_volume, with_adjusted
 from greenlight.errors import UserError
 from greenlight.files import sha256_of
 
@@ -41,7 +42,9 @@ _SHOWN = 3
 _PATTERNS = (
     "%y%m%d", "%a %b %d, %Y", "%A, %B %d, %Y", "%a %d %b %Y", "%d. %b. %Y", "%d. %B %Y", "%Y-%m-%d %I-%p", "%Y-%j",
     "%Y%j", "%b %Y", "%B %Y", "%Y-%m", "%a, %d %b %Y %H:%M:%S", "%a %b %d %H:%M:%S %Y", "%d%b%Y", "%d %b %y",
-    "%b-%d-%Y",
+    "%b-%d-%Y", "%a, %d %b %Y", "%A, %d %B %Y", "%A %d %B %Y", "%Y %m %d", "%d. %b %Y", "%Y-%m-%d %H.%M",
+    "%d.%m.%Y %H.%M", "%Y-%m-%d_%H:%M:%S", "%Y-%m-%d_%H-%M-%S", "%d.%m.%Y %H:%M Uhr", "%H:%M:%S %Y-%m-%d",
+    "%Y-%m-%d %Hh%M", "%a, %d %b %Y %H:%M:%S GMT",
 )  # fmt: skip
 
 
@@ -75,7 +78,7 @@ def read_series(
     layout = find_layout(str(path), table, symbol, options, findings)
     clock = find_clock(str(path), table, layout, options, findings)
     used = {*layout.used.values(), *clock.columns, *([layout.added] if layout.added is not None else [])}
-    check_symbol(str(path), table, layout, symbol, options, used)
+    check_symbol(str(path), table, layout, symbol, options, used, findings)
     ignored = [at for at, name in enumerate(table.header) if name and at not in used]
     if ignored:
         names = [table.header[at] for at in ignored]
@@ -127,6 +130,7 @@ def _frame(
         frame[name] = values.get(name, values["close"] if name in PRICES else unknown)
     frame["wall"], frame["offset"] = clock.wall, clock.offset
     settle_volume(frame, table, layout, numbers, findings, drop)
+    settle_units(frame, table, layout, findings)
     return (frame[~drop].reset_index(drop=True) if drop.any() else frame), blank, prices
 
 
@@ -195,7 +199,10 @@ def _telling_apart(table: Table, lines: np.ndarray, used: set[int]) -> str:
         )
         if count > 1 and rank and (best is None or rank > best[0]):
             best = (rank, at)
-    return f"; the column {layout_name(table, best[1])!r} tells them apart" if best else ""
+    if best is None:
+        return ""
+    shown = examples(table.columns[best[1]].take(rows), np.ones(len(rows), dtype=bool))
+    return f"; the column {layout_name(table, best[1])!r} tells them apart ({shown})"
 
 
 def _names(table: Table, layout: Layout, clock: Clock) -> dict[str, str | None]:

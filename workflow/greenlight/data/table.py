@@ -17,15 +17,19 @@ import pyarrow.parquet
 
 from greenlight.data.header import WITHIN, Header, delimiter_of, find_header, headerless
 from greenlight.data.names import known
-from greenlight.data.options import ReadingOptions, paste
+from greenlight.data.options import ReadingOptions, paste, yaml_word
 from greenlight.data.repair import Findings
 from greenlight.data.source import Source, find_encoding
 from greenlight.data.text import characters_in
+from greenlight.data.times import read_times
+from greenlight.data.unnamed import infer_columns
 from greenlight.errors import UserError
 
 _SAMPLE = 60
 _ROWS_AT_ONCE = 20_000
 _FOOTER_LINES = 5
+# A line alone without any digit, or the mark that ended files under DOS.
+_WORDS = re.compile(r"(?=.*[^\W\d])[^\d,;]{4,}|\x1a")
 _FOOTER = re.compile(r"[^\W\d][^,;]*\s.*|[*#©].*")
 _SPACES = frozenset(" \t\r\n\x0b\x0cé")
 _MARKUP = re.compile(r"(?is)\s*(?:\ufeff)?<(?:!doctype|html|\?xml)")
@@ -127,7 +131,8 @@ def _header(path: Path, sample: list[tuple[int, list[str]]], symbol: str, option
     if options.header == "none":
         found = Header([""] * len(sample[0][1]), 0) if sample else None
     else:
-        found = find_header(sample, symbol) if sample else None
+        chosen = tuple(options.chosen().values()) if isinstance(options.columns, dict) else ()
+        found = find_header(sample, symbol, chosen) if sample else None
     if found is None:
         # A further look tells where the header may be, but what stands above it is for a person to judge.
         later = find_header(sample[WITHIN:], symbol) if len(sample) > WITHIN else None
@@ -137,7 +142,8 @@ def _header(path: Path, sample: list[tuple[int, list[str]]], symbol: str, option
                 f". Line {later.line} looks like one: {paste('header', str(later.line))}, or remove the lines above it"
             )
         elif headerless(sample[1:]):
-            hint = f", or {paste('header', 'none')} with data.columns"
+            said = _which_is_which(sample)
+            hint = f", or {paste('columns', said) if said else paste('header', 'none') + ' with data.columns'}"
         shown = ", ".join(repr(cell.strip()[:40]) for cell in sample[0][1][:12]) if sample else "nothing"
         raise UserError(
             f"{path}: line {sample[0][0] if sample else 1} has no column of dates (such as Date, timestamp or ds) and "
@@ -145,6 +151,23 @@ def _header(path: Path, sample: list[tuple[int, list[str]]], symbol: str, option
             f"Date,Open,High,Low,Close,Volume{hint}"
         )
     return found
+
+
+def _which_is_which(sample: list[tuple[int, list[str]]]) -> str:
+    """The columns below a line of unknown names, as far as their values tell, to be mended by a person; "" for none."""
+    names = [cell.strip() for cell in sample[0][1]]
+    rows = [row for _, row in sample[1:] if len(row) == len(names)]
+    if len(rows) * 2 < len(sample) or len(set(names)) < len(names):
+        return ""
+    columns = [pa.array([cell.strip() for cell in column]) for column in zip(*rows, strict=True)]
+    try:
+        used, times = infer_columns("", columns)
+        found = {name: names[at] for name, at in (times | used).items()}
+    except UserError:
+        at = next((at for at, cells in enumerate(columns) if not read_times(cells).bad.any()), None)
+        found = {} if at is None else {"timestamp": names[at]}
+    wanted = ("timestamp", "open", "high", "low", "close") if len(found) < 2 else tuple(found)
+    return "{" + ", ".join(f"{name}: {yaml_word(found[name]) if name in found else 'NAME'}" for name in wanted) + "}"
 
 
 def _aligned(names: list[str], rows: list[list[str]]) -> tuple[list[str], bool, int]:
@@ -228,7 +251,10 @@ def _without_footer(
             cells = [cell.strip() for cell in ragged[-1][1]]
             if len(cells) > 1 and any(cells[1:]) and not _FOOTER.fullmatch(" ".join(cells)):
                 break
-            if not _FOOTER.fullmatch(cells[0]) or len([cell for cell in cells if re.fullmatch(r"[\d.]+", cell)]) > 1:
+            if (
+                not (_FOOTER.fullmatch(cells[0]) or _WORDS.fullmatch(cells[0]))
+                or len([cell for cell in cells if re.fullmatch(r"[\d.]+", cell)]) > 1
+            ):
                 break
             removed.append(ragged.pop()[0])
         elif last and _FOOTER.fullmatch(columns[0][-1].as_py()) and not any(c[-1].as_py() for c in columns[1:]):

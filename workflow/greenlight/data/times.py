@@ -14,7 +14,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from greenlight.data.epochs import read_integers
+from greenlight.data.epochs import read_fractions, read_integers
 from greenlight.data.text import characters_in, forms_of, grid_of
 
 _MOST_FORMS = 3000
@@ -36,16 +36,17 @@ _MONTHS = {name[:3]: number for number, name in enumerate(_FULL, 1)} | {"sept": 
 _MONTHS |= {name: number for number, name in enumerate(_FULL, 1)}
 _WORD = "|".join(sorted(_MONTHS, key=len, reverse=True))
 _DATES = {
-    "year-month-day": r"(?P<y>9999)(?P<s>[-/.])(?P<m>99?)(?P=s)(?P<d>99?)",
-    "last": r"(?P<a>99?)(?P<s>[-/.])(?P<b>99?)(?P=s)(?P<y>9999|99)",
+    "year-month-day": r"(?P<y>9999)(?P<s>[-/.]) ?(?P<m>99?)(?P=s) ?(?P<d>99?)\.?",
+    "last": r"(?P<a>99?)(?P<s>[-/.]) ?(?P<b>99?)(?P=s) ?(?P<y>9999|99)",
     "compact": r"(?P<y>9999)(?P<m>99)(?P<d>99)",
     "month in words": rf"(?P<w>(?i:{_WORD}))\.? (?P<d>99?),? (?P<y>9999)",
-    "day and month in words": rf"(?P<d>99?)(?P<s>[- ])(?P<w>(?i:{_WORD}))(?P=s)(?P<y>9999|99)",
+    "day and month in words": rf"(?P<d>99?)(?P<s>[-/ ]?)(?P<w>(?i:{_WORD}))(?P=s)(?P<y>9999|99)",
+    "year and month in words": rf"(?P<y>9999)(?P<s>[-/ ]?)(?P<w>(?i:{_WORD}))(?P=s)(?P<d>99?)",
 }
 _SEPARATOR = r"(?:[Tt:]|,? ?- ?|,? )"
 _CLOCK = r"(?P<H>99?)(?::(?P<M>99)(?::(?P<S>99)(?:[.,](?P<f>9{1,9}))?)?)?(?: ?(?P<p>(?i:[ap]\.?m\.?)))?"
 _CLOCK_COMPACT = r"(?P<H>99)(?P<M>99)(?:(?P<S>99)(?:[.,]?(?P<f>9{1,9}))?)?"
-_ZONE = r" ?(?:(?P<z>Z|z|UTC|GMT)?(?:(?P<o>[+-])(?P<oh>99)(?::?(?P<om>99))?)?)"
+_ZONE = r" ?(?:(?P<z>Z|z|UTC|GMT)?(?:(?P<o>[+-])(?P<oh>99)(?::?(?P<om>99))?(?: UTC)?)?)"
 _WITH_DATE = [
     (name, re.compile(f"{date}(?:{_SEPARATOR}(?:{clock}){_ZONE})?"))
     for name, date in _DATES.items()
@@ -53,6 +54,7 @@ _WITH_DATE = [
 ]
 _OF_DAY = [re.compile(f"{_CLOCK}{_ZONE}"), re.compile(r"(?P<H>99)(?P<M>99)(?:(?P<S>99)(?:[.,](?P<f>9{1,9}))?)?")]
 _NO_TIME = np.datetime64("NaT", "ns")
+_FRACTION = frozenset("0123456789.")
 _SPACES = frozenset(" \t\xa0é")
 _CJK = r"^(\d{4})\s?[年년]\s?(\d{1,2})\s?[月월]\s?(\d{1,2})\s?[日일]$"
 
@@ -117,6 +119,9 @@ def read_times(cells: pa.Array, dates: str = "auto") -> Times:
         known = ~np.isnat(wall)
         offset = np.where(known & epoch, 0.0, np.nan)
         return Times(wall, offset, form, of_day=_of_day(wall), with_clock=bool(epoch.any()))
+    if found <= _FRACTION and (read := read_fractions(cells)) is not None:
+        wall, epoch, form = read
+        return Times(wall, np.where(epoch, 0.0, np.nan), form, of_day=_of_day(wall), with_clock=True)
     return _by_form(cells, dates)
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -17,12 +15,8 @@ from greenlight.data.numbers import Numbers, read_numbers
 from greenlight.data.options import ReadingOptions, paste
 from greenlight.data.repair import Findings
 from greenlight.data.table import Table
-from greenlight.errors import UserError
 
 _SHOWN = 3
-# Prices in billionths, as Databento writes them: whole, huge, and round in the last digits.
-_BILLIONTHS = 1e-9
-_HUGE = 1e9
 
 
 def read_cells(table: Table, layout: Layout, clock: Clock, options: ReadingOptions, findings: Findings) -> Numbers:
@@ -90,32 +84,6 @@ def with_adjusted(
         return values, [*blank, *(repr(name) for name in empty)], layout
     findings.note("adjusted_prices", f"only {names}, no adjusted close", "the plain columns are used", [])
     return values, blank, layout
-
-
-def scale(path: Path, table: Table, values: dict[str, np.ndarray], options: ReadingOptions, findings: Findings) -> None:
-    """Prices in their unit: by the configuration, or by the columns of a format whose unit is known."""
-    scale = options.scale
-    if scale is None:
-        prices = np.concatenate([values[name] for name in PRICES if name in values])
-        prices = prices[np.isfinite(prices)]
-        whole = len(prices) > 0 and bool((prices == np.rint(prices)).all()) and np.median(prices) >= _HUGE / 10
-        names = {normal_name(name) for name in table.header}
-        if whole and len({"rtype", "publisher id", "instrument id"} & names) >= 2:
-            findings.note("scale", "whole prices in billionths, as Databento writes them", "divided by 1e9", [])
-            scale = _BILLIONTHS
-        elif whole and np.median(prices) >= _HUGE and (prices % 1e5 == 0).all():
-            raise UserError(
-                f"{path}: prices such as {prices[0]:.0f}, all whole and round, look like prices in billionths; "
-                f"{paste('scale', '1e-9')}, or {paste('scale', '1')} where they are right"
-            )
-        else:
-            return
-    divisor = 1 / scale
-    for name in PRICES:
-        if name in values:
-            # Dividing by a whole number rounds once: 185640400000 / 1e9 is 185.6404.
-            near = abs(divisor - round(divisor)) < 1e-6 * divisor and divisor >= 1
-            values[name] = values[name] / round(divisor) if near else values[name] * scale
 
 
 def settle_prices(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 
 import numpy as np
 import pytest
@@ -153,9 +152,7 @@ def test_three_runs_in_a_browser(tmp_path):
 
 
 def test_300_runs_in_a_browser_with_filter_search_sorting_and_keyboard(long):
-    begun = time.monotonic()
     with open_page(long.history_page) as page:
-        assert time.monotonic() - begun < 60
         check_page(page, 300)
         page.resize(1200, 900)
         charts, steps = shown(page, ".chart"), shown(page, "#step-table tbody tr")

@@ -218,9 +218,9 @@ def gone(pid, seconds=15.0):
 @pytest.mark.parametrize("hang", [False, True])
 def test_descendants_in_other_sessions_are_ended_too(tmp_path, hang):
     pid_file = tmp_path / "pid"
-    record = trial(tmp_path, "orphans", pid_file=str(pid_file), hang=hang, limits=Limits(seconds=4))
+    record = trial(tmp_path, "orphans", pid_file=str(pid_file), hang=hang, limits=Limits(seconds=12 if hang else 60))
     assert record["kind"] == ("time-out" if hang else "ok")
-    assert gone(int(pid_file.read_text()), seconds=0.5)
+    assert gone(int(pid_file.read_text()))
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])

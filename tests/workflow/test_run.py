@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import time
 
 import pyarrow.parquet as pq
 import pytest
@@ -98,11 +97,9 @@ def test_the_report_says_verdict_decision_and_what_was_not_measured(finished):
 
 def test_nothing_is_done_twice(finished):
     """A second run does nothing; only a gate that failed fails again."""
-    started = time.monotonic()
     stale = finished.stale()
     failed = finished.read("verdict.json")["gate"] != "pass"
     assert stale == ({"gate": 1} if failed else {})
-    assert time.monotonic() - started < 60
 
 
 def test_why_has_nothing_to_say(finished):

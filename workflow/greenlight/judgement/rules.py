@@ -12,9 +12,9 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 Severity = Literal["block", "block-on-fail", "warn", "off"]
-"""block: anything but a pass stops the variant. block-on-fail: a shown failure stops it, an inconclusive
-result
-is reported and does not. warn: reported only. off: not judged, and listed as such."""
+"""block: anything but a pass stops the variant. block-on-fail: a shown failure stops it, and an inconclusive result
+that looks worse; any other inconclusive one is reported and does not. warn: reported only. off: not judged, and listed
+as such."""
 
 DEFAULT_SEVERITY: dict[str, Severity] = {
     # Does it run, and is the evidence whole?
@@ -71,6 +71,7 @@ DEFAULT_SEVERITY: dict[str, Severity] = {
     "mae-band": "warn",
     # Is it fast, and steady?
     "not-slower": "block",
+    "mean-not-slower": "block-on-fail",
     "slow-calls": "block-on-fail",
     "p99": "block",
     "noise": "warn",
@@ -298,6 +299,11 @@ class SpeedRules(Strict):
         0.05,
         description="Share of slow calls that must be excluded. Where slow calls were seen and the planned pairs can't "
         "exclude it, more are measured; what they leave open is inconclusive.",
+    )
+    suspicion: Rate = Field(
+        0.05,
+        description="Rate at which slow calls, or the mean, of a variant as steady as the reference may look worse. "
+        "What looks worse and is inconclusive after all looks blocks.",
     )
     p99_over_median: float | None = Field(
         None, gt=1, description="p99 over median of the variant, at most; null: judged by slow calls alone."

@@ -14,10 +14,12 @@ from greenlight.judgement.expected import ExpectedJob
 from greenlight.judgement.rules import Rules, SpeedRules
 from greenlight.judgement.tables import Pairs
 from greenlight.statistics.intervals import (
+    Comparison,
     Interval,
     excess_p_value,
     holm,
     log_ratio_interval,
+    mean_log_ratio,
     median_interval,
     outliers,
     share_bounds,
@@ -42,6 +44,8 @@ class Speed:
         slow_bounds: exact bounds of the variant's share of slow calls.
         slow, slow_p_value: share of slow calls of the variant and of the reference, and whether the variant's
             is higher (Fisher's exact test, one-sided).
+        mean: the log ratio of the means over pairs, variant over reference, with bounds and the p-value of "not
+            slower"; None of too few pairs.
         p_pass, p_fail: sign tests that the median ratio is below the tolerable slowdown, and above none; like
             `slow_p_value`, corrected over the variants of a model by `correct`.
         drift: change from the first to the last pair, as log ratios: of the reference's seconds (the machine)
@@ -61,6 +65,7 @@ class Speed:
     slow: tuple[float, float]
     slow_bounds: tuple[float, float]
     slow_p_value: float
+    mean: Comparison | None
     p_pass: float
     p_fail: float
     drift: tuple[float, float]
@@ -140,6 +145,7 @@ def measure_speed(pairs: Pairs, rules: SpeedRules, asked: ExpectedJob | None = N
         slow=(slow[0][0] / slow[0][1], slow[1][0] / slow[1][1]),
         slow_bounds=share_bounds(*slow[0], alpha),
         slow_p_value=excess_p_value(*slow[0], *slow[1]),
+        mean=mean_log_ratio(measured.variant_seconds, measured.reference_seconds, margin=rules.slower - 1, alpha=alpha),
         p_pass=sign_p_value(logs, math.log(rules.slower), above=False),
         p_fail=sign_p_value(logs, math.log(rules.slower_shown), above=True),
         drift=(max((d[0] for d in drifts), key=abs), max((d[1] for d in drifts), key=abs)),

@@ -131,6 +131,24 @@ def median_interval(values: np.ndarray, alpha: float) -> Interval:
     return Interval(float(np.median(ordered)), float(lower), float(upper), n)
 
 
+def mean_log_ratio(own: np.ndarray, other: np.ndarray, *, margin: float, alpha: float) -> Comparison | None:
+    """The log of the ratio of two means over pairs, with Student t bounds by the delta method; None below 3 pairs.
+
+    The pair that is furthest from the ratio, in either direction, is left out: one foreign interruption moves nothing,
+    and what happens again does. Long tails that hit both arms widen the bounds.
+
+    Args:
+        own, other: [pairs] positive values, those of a pair measured one after the other.
+    """
+    if len(own) < 3:
+        return None
+    scaled = own / np.median(own) - other / np.median(other)
+    kept = np.arange(len(own)) != np.argmax(np.abs(scaled - np.median(scaled)))
+    means = own[kept].mean(), other[kept].mean()
+    ratio = math.log(means[0] / means[1])
+    return compare_log_ratios(ratio + own[kept] / means[0] - other[kept] / means[1], margin=margin, alpha=alpha)
+
+
 def needed_pairs(jitter: float, distance: float, alpha: float, power: float) -> int:
     """Pairs at which a median is shown to be beyond a limit that is `distance` away, above 0.
 

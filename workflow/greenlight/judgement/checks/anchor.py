@@ -25,6 +25,7 @@ OWN_AFFAIRS = frozenset(
         "cold-cache",
         "warm-cache",
         "not-slower",
+        "mean-not-slower",
         "slow-calls",
         "p99",
         "noise",

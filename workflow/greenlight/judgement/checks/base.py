@@ -69,15 +69,20 @@ def make_check(
     evidence: Iterable[tuple[str, str | None]] = (),
     severity: Severity | None = None,
     details: Mapping[str, Figure | bool] | None = None,
+    looks_worse: bool = False,
 ) -> Check:
-    """A check with its severity applied: `warn` turns a failure into a warning, `off` leaves it unjudged."""
+    """A check with its severity applied: `warn` turns a failure into a warning, `off` leaves it unjudged.
+
+    Args:
+        looks_worse: of an inconclusive result: it blocks under `block-on-fail` too.
+    """
     severity = severity or rules.severity_of(name)
     if severity == "off":
         status, reason = "not-measured", "switched off in the configuration"
     elif severity == "warn" and status == "fail":
         status = "warn"
-    stopping = {"block": ("fail", "inconclusive"), "block-on-fail": ("fail",)}.get(severity, ())
-    blocking = status in stopping
+    open_too = severity == "block" or (severity == "block-on-fail" and looks_worse)
+    blocking = status == "fail" or (status == "inconclusive" and open_too)
     figures = (figure, limit, reason, tuple(evidence))
     return Check(name, model, variant, status, *figures, severity, blocking, details or {})
 
@@ -110,6 +115,7 @@ class Subject:
         limit: Figure = None,
         severity: Severity | None = None,
         details: Mapping[str, Figure | bool] | None = None,
+        looks_worse: bool = False,
     ) -> Check:
         """A check of this variant, resting on the files of some stages."""
         return make_check(
@@ -124,6 +130,7 @@ class Subject:
             evidence=sorted(self.found.stage_files(*stages).items()),
             severity=severity,
             details=details,
+            looks_worse=looks_worse,
         )
 
     def holds(self, name: str, holds: bool, reason: str, *stages: str, **figures: Any) -> Check:

@@ -12,6 +12,7 @@ from greenlight.statistics.intervals import needed_pairs, trend
 
 SPEED_CHECKS = (
     "not-slower",
+    "mean-not-slower",
     "slow-calls",
     "p99",
     "noise",
@@ -29,6 +30,7 @@ def speed_checks(subject: Subject, speed: Speed | None) -> list[Check]:
         return subject.missing(SPEED_CHECKS, "there are no usable latency pairs", "time")
     return [
         _not_slower(subject, speed),
+        _mean_not_slower(subject, speed),
         _slow_calls(subject, speed),
         _p99(subject, speed),
         _noise(subject, speed),
@@ -74,9 +76,29 @@ def _not_slower(subject: Subject, speed: Speed) -> Check:
     return subject.check("not-slower", status, reason, "time", **figures)
 
 
+def _mean_not_slower(subject: Subject, speed: Speed) -> Check:
+    """The mean sees what the median does not: calls that are seldom, but much, slower."""
+    rules, mean = subject.rules.speed, speed.mean
+    if mean is None:
+        return subject.missing(["mean-not-slower"], "too few latency pairs for a mean", "time")[0]
+    ratio, tolerable = mean.interval, math.log(rules.slower)
+    status: Status = "inconclusive"
+    if ratio.lower > math.log(rules.slower_shown) and mean.p_fail <= speed.alpha:
+        status = "fail"
+    elif ratio.upper < tolerable:
+        status = "pass"
+    looks_worse = ratio.estimate > tolerable and mean.p_fail <= rules.suspicion
+    reason = f"mean latency {percent(ratio.estimate)} [{percent(ratio.lower)}, {percent(ratio.upper)}] against the "
+    reason += f"reference's, {ratio.n} pairs without the one that is furthest out"
+    if status == "inconclusive" and looks_worse:
+        reason += "; it looks slower, and more pairs must show what it is"
+    figures = {"figure": math.expm1(ratio.upper), "limit": rules.slower - 1, "details": {"p_value": mean.p_fail}}
+    return subject.check("mean-not-slower", status, reason, "time", looks_worse=looks_worse, **figures)
+
+
 def _slow_calls(subject: Subject, speed: Speed) -> Check:
-    """fail: more frequent than the reference's; pass: their share is bounded, or the reference has as many; else
-    inconclusive: so few calls can't tell.
+    """fail: more frequent than the reference's; pass: their share is bounded; else inconclusive: so few calls can't
+    tell. That blocks where their share is beyond the limit and looks larger than the reference's.
     """
     rules, (own, other) = subject.rules.speed, speed.slow
     lower, upper = speed.slow_bounds
@@ -92,8 +114,12 @@ def _slow_calls(subject: Subject, speed: Speed) -> Check:
         reason += (
             f"; {rules.slow_share:.0%} can't be excluded by {speed.ratio.n} calls, {calls} without a slow one would"
         )
+    looks_worse = own >= rules.slow_share and own > other and speed.slow_p_value <= rules.suspicion
+    if status == "inconclusive" and looks_worse:
+        reason += "; there look to be more than the reference has, and more pairs must show it"
     details = {"lower": lower, "upper": upper, "p_value": speed.slow_p_value, "calls": speed.ratio.n}
-    return subject.check("slow-calls", status, reason, "time", figure=upper, limit=rules.slow_share, details=details)
+    figures = {"figure": upper, "limit": rules.slow_share, "details": details}
+    return subject.check("slow-calls", status, reason, "time", looks_worse=looks_worse, **figures)
 
 
 def _p99(subject: Subject, speed: Speed) -> Check:

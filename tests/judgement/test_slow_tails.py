@@ -1,0 +1,95 @@
+"""Calls that are seldom, but much, slower: how often they are stopped, and how often a steady variant is."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from greenlight.judgement.checks.base import Subject
+from greenlight.judgement.checks.speed import speed_checks
+from greenlight.judgement.evidence import load_evidence
+from greenlight.judgement.expected import load_expected
+from greenlight.judgement.rules import Rules
+from greenlight.judgement.speed import measure_speed
+from greenlight.judgement.tables import Pairs
+from greenlight.statistics.intervals import mean_log_ratio
+from tests.judgement.evidence_builder import KRONOS, Run
+from tests.judgement.test_error_rates import least, most
+
+RULES = Rules()
+TAILS = ("mean-not-slower", "slow-calls")
+
+
+@pytest.fixture(scope="module")
+def subject(tmp_path_factory):
+    """A variant of good evidence, of which only the pairs are replaced."""
+    folder = Run(models={"kronos": KRONOS}).write(tmp_path_factory.mktemp("tails"))
+    evidence = load_evidence(folder, load_expected(folder / "expected.json"))
+    return Subject(evidence.of_model("kronos")["upstream-default"], RULES, evidence.expected)
+
+
+def machine(rng, pairs, *, hiccups, latency=1.0, slow_share=0.0):
+    """Pairs on a machine whose calls scatter with heavy tails, and are now and then much interrupted, in both arms."""
+    total = pairs + pairs // 2
+    control = rng.permutation(np.arange(total) >= pairs)
+    seconds = 0.05 * np.exp(0.04 * rng.standard_t(5, (total, 2)))
+    seconds *= np.where(rng.random((total, 2)) < hiccups, 1 + rng.pareto(1.5, (total, 2)), 1)
+    own = np.where(control, 1.0, latency * np.where(rng.random(total) < slow_share, 3.0, 1.0))
+    number = np.arange(total)
+    return Pairs(np.zeros(total, int), number, control, number % 2 == 0, seconds[:, 0], own * seconds[:, 1])
+
+
+def stopped(subject, pairs):
+    """The checks of tails that stop a variant, with their statuses."""
+    checks = speed_checks(subject, measure_speed(pairs, RULES.speed))
+    return {check.name: check.status for check in checks if check.name in TAILS and check.blocking}
+
+
+@pytest.mark.parametrize("pairs", [20, 160])
+@pytest.mark.parametrize("latency", [1.0, 0.5])
+def test_a_steady_variant_is_hardly_ever_stopped_on_a_machine_that_interrupts_every_hundredth_call(
+    subject, pairs, latency
+):
+    rng, runs = np.random.default_rng(1), 250
+    alarms = sum(bool(stopped(subject, machine(rng, pairs, hiccups=0.01, latency=latency))) for _ in range(runs))
+    assert alarms <= most(runs, 0.003)
+
+
+@pytest.mark.parametrize(("pairs", "power"), [(80, 0.5), (160, 0.8), (320, 0.98)])
+@pytest.mark.parametrize("latency", [1.0, 0.5])
+def test_one_call_in_twenty_that_takes_three_times_as_long_is_stopped(subject, pairs, power, latency):
+    rng, runs = np.random.default_rng(2), 100
+    tails = [machine(rng, pairs, hiccups=0.005, latency=latency, slow_share=0.05) for _ in range(runs)]
+    assert sum(bool(stopped(subject, one)) for one in tails) >= least(runs, power)
+
+
+@pytest.mark.parametrize(("slow", "status"), [(2, None), (4, "inconclusive"), (12, "fail")])
+def test_slow_calls_that_so_few_pairs_do_not_show_stop_a_variant_where_they_look_more(subject, slow, status):
+    """Of 80 calls: two are as many as a usual machine makes, four more than the reference has, and not yet shown."""
+    pairs = machine(np.random.default_rng(3), 80, hiccups=0.0)
+    where = np.flatnonzero(~pairs.control)[:slow]
+    pairs.variant_seconds[where] = 0.15
+    assert stopped(subject, pairs).get("slow-calls") == status
+
+
+def test_the_mean_forgives_one_interruption_and_no_second():
+    own, other = np.ones(40), np.exp(0.01 * np.random.default_rng(4).standard_normal(40))
+    options = {"margin": 0.05, "alpha": 0.01}
+    own[7] = 50.0
+    assert abs(mean_log_ratio(own, other, **options).interval.estimate) < 0.01
+    own[9] = 50.0
+    assert mean_log_ratio(own, other, **options).interval.estimate > 0.5
+    assert mean_log_ratio(own[:2], other[:2], **options) is None
+
+
+def test_which_check_sees_which_tail(subject):
+    """A variant twice as fast that is slow in every fifth call is faster in the mean, and its calls are slow."""
+    rng = np.random.default_rng(5)
+    fast = Counter(
+        name for _ in range(20) for name in stopped(subject, machine(rng, 160, hiccups=0, latency=0.5, slow_share=0.2))
+    )
+    assert fast == {"slow-calls": 20}
+    even = Counter(name for _ in range(20) for name in stopped(subject, machine(rng, 160, hiccups=0, slow_share=0.2)))
+    assert even == {"slow-calls": 20, "mean-not-slower": 20}

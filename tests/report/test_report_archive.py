@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 
@@ -218,3 +219,44 @@ def test_history_without_any_run(tmp_path):
 
     text = history(Layout(tmp_path))
     assert text.startswith("# Greenlight: archived runs") and "0 runs" in text
+
+
+def copied(folder):
+    shutil.copytree(folder, folder.with_name(f"{folder.name}-2"))
+    return f"it was archived as {folder.name}: this is a copy"
+
+
+def copied_by_a_version_that_named_no_folder(folder):
+    manifest = read_json(folder / "archive.json")
+    write_json(
+        folder / "archive.json", seal({k: v for k, v in manifest.items() if k not in ("folder", "content_sha256")})
+    )
+    shutil.copytree(folder, folder.with_name(f"{folder.name}-copy"))
+    return f"it is a copy of {folder.name}, which is counted"
+
+
+def another_report(folder):
+    other = shutil.copytree(folder, folder.with_name("other"))
+    (other / "report.html").write_text("<title>All is well</title>")
+    manifest = read_json(other / "archive.json")
+    named = {k: v for k, v in manifest.items() if k != "content_sha256"} | {"folder": "other"}
+    write_json(other / "archive.json", seal(named))
+    return "report.html was changed after it was archived"
+
+
+def of_a_later_schema(folder):
+    other = shutil.copytree(folder, folder.with_name("other"))
+    manifest = read_json(other / "archive.json")
+    named = {k: v for k, v in manifest.items() if k != "content_sha256"} | {"folder": "other", "format": 2}
+    write_json(other / "archive.json", seal(named))
+    return "archive.json has the schema 2, expected 1"
+
+
+@pytest.mark.parametrize("forge", [copied, copied_by_a_version_that_named_no_folder, another_report, of_a_later_schema])
+def test_a_folder_that_is_no_archived_run_of_its_own_is_told_and_not_counted(judged, forge):
+    folder = archive_run(judged, TIME, "key", "abc")
+    words = forge(folder)
+    found = read_history(judged.archive)
+    assert found.runs == 1 and found.every[0].folder == folder.name
+    assert [words in message for _, message in found.broken] == [True], found.broken
+    assert words in history(judged)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import secrets
@@ -21,7 +22,9 @@ FORECAST_BYTES = 4 * 1024 * 1024
 MANIFEST = "archive.json"
 _PARTIAL = ".partial"
 _SEALED = ("verdict.json",)
-_CHECKED = ("verdict.json", "expected.json")
+_READ = ("verdict.json", "expected.json")
+# What a page of the history shows or links to.
+_CHECKED = (*_READ, "report.md", "report.html")
 
 
 def archive_run(layout: Layout, when: str, key: str, commit: str, limit: int = LIMIT_BYTES) -> Path:
@@ -48,19 +51,17 @@ def archive_run(layout: Layout, when: str, key: str, commit: str, limit: int = L
     temporary = layout.archive / f".{secrets.token_hex(8)}{_PARTIAL}"
     temporary.mkdir()
     kept, left_out = _copy(layout, temporary, limit)
-    manifest = {"format": 1, "time": when, "commit": commit, "verdict": word, "key": key}
-    write_json(temporary / MANIFEST, seal(json.loads(json_text({**manifest, "files": kept, "left_out": left_out}))))
     stem = "-".join([re.sub(r"[-:]", "", when), re.sub(r"[^A-Za-z0-9.-]+", "-", commit), word])
-    return _rename(temporary, layout.archive / stem)
+    target = _free(layout.archive / stem)
+    manifest = {"format": 1, "folder": target.name, "time": when, "commit": commit, "verdict": word, "key": key}
+    write_json(temporary / MANIFEST, seal(json.loads(json_text({**manifest, "files": kept, "left_out": left_out}))))
+    return temporary.rename(target)
 
 
-def _rename(temporary: Path, target: Path) -> Path:
-    number = 1
-    while True:
-        chosen = target if number == 1 else target.with_name(f"{target.name}-{number}")
-        if not chosen.exists():
-            return temporary.rename(chosen)
-        number += 1
+def _free(target: Path) -> Path:
+    """A folder that is not there yet: the target, or it with a number."""
+    others = (target.with_name(f"{target.name}-{number}") for number in itertools.count(2))
+    return next(path for path in itertools.chain([target], others) if not path.exists())
 
 
 def _verdict(path: Path) -> dict[str, Any]:
@@ -111,6 +112,12 @@ def _evidence(layout: Layout) -> Iterator[Path]:
 def read_archived(folder: Path) -> dict[str, dict[str, Any]]:
     """{"manifest", "verdict", "expected"} of an archived run; ValueError says what is wrong with it."""
     manifest = _sealed(folder / MANIFEST)
+    if manifest.get("format") != 1:
+        raise ValueError(f"{MANIFEST} has the schema {manifest.get('format')!r}, expected 1: another version made it")
+    if (name := manifest.get("folder", folder.name)) != folder.name:
+        raise ValueError(
+            f"it was archived as {name}: this is a copy, or was renamed. Delete it, or give it its name back"
+        )
     files = at(manifest, "files", kind=dict, default={})
     absent = [name for name in files if not (folder / name).is_file()]
     if absent:
@@ -119,7 +126,7 @@ def read_archived(folder: Path) -> dict[str, dict[str, Any]]:
         if name in files and sha256_of(folder / name) != files[name]:
             raise ValueError(f"{name} was changed after it was archived")
     found = {"manifest": manifest}
-    for name in _CHECKED:
+    for name in _READ:
         read = _sealed if name in _SEALED else _object
         found[name.removesuffix(".json")] = read(folder / name)
     return found

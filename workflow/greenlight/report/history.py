@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from greenlight.judgement.seal import SEAL
 from greenlight.report.archive import read_archived
 from greenlight.report.formats import mebibytes, milliseconds, seconds, significant
 from greenlight.report.reading import at
@@ -267,12 +268,15 @@ def _change(before: Sequence[ModelRun], run: ModelRun, name: str) -> float | Non
 
 def read_history(archive: Path) -> History:
     """Read every archived run, oldest first; a folder that can't be trusted is listed, not used."""
-    broken, runs = [], []
+    broken, runs, seen = [], [], dict[str, str]()
     for folder in sorted(archive.glob("*")) if archive.is_dir() else []:
         if not folder.is_dir() or folder.name.startswith("."):
             continue
         try:
-            runs.append(_run(folder.name, read_archived(folder)))
+            found = read_archived(folder)
+            if (first := seen.setdefault(found["manifest"][SEAL], folder.name)) != folder.name:
+                raise ValueError(f"it is a copy of {first}, which is counted. Delete it")
+            runs.append(_run(folder.name, found))
         except ValueError as error:
             broken.append((folder.name, str(error)))
     return History(sorted(runs, key=lambda run: (run.time, len(run.folder), run.folder)), broken)

@@ -4,7 +4,7 @@ An entry is written when a job has succeeded and removed when it starts. File ti
 the machine decide nothing, so a copy of the results is as good as the results.
 
     {"job": description, "modules": {module: hash of its code}, "started": time, "ended": time,
-     "outputs": {path below the results folder: {"bytes", "modified", "sha256"}, null for a folder},
+     "outputs": {path below the results folder: {"bytes", "modified", "changed", "inode", "sha256"}, null for a folder},
      "upstream": {job: digest of its outputs}}    of the jobs whose outputs this one read
 """
 
@@ -18,7 +18,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from greenlight.files import json_text, read_json, sha256_of, write_json
+from greenlight.files import json_text, known_hashes, read_json, sha256_of, write_json
 from greenlight.layout import Layout
 from greenlight.provenance import digest, moment
 from greenlight.run.job import Job
@@ -73,7 +73,11 @@ def outputs_digest(entry: Entry | None) -> str | None:
 
 
 def damaged(layout: Layout, entry: Entry) -> Iterator[str]:
-    """What is no longer as the job left it, a sentence each. A new time with the same bytes does not count."""
+    """What is no longer as the job left it, a sentence each.
+
+    A file that the file system shows untouched is not read: its size, inode and times, that of its inode among them,
+    which no tool sets back. Any other is read, so a new time with the same bytes does not count.
+    """
     for name, state in entry["outputs"].items():
         path = layout.root / name
         try:
@@ -81,7 +85,7 @@ def damaged(layout: Layout, entry: Entry) -> Iterator[str]:
         except OSError:
             yield f"{name} is gone"
             continue
-        if state is None or (found.st_size, found.st_mtime_ns) == (state["bytes"], state["modified"]):
+        if state is None or all(state.get(name) == value for name, value in _untouched(found).items()):
             continue
         if found.st_size != state["bytes"] or _hash(path) != state["sha256"]:
             yield f"{name} is not what the job wrote"
@@ -111,12 +115,18 @@ def _state(path: Path) -> dict[str, Any] | None:
     if path.is_dir():
         return None
     found = path.stat()
-    return {"bytes": found.st_size, "modified": found.st_mtime_ns, "sha256": sha256_of(path)}
+    return {**_untouched(found), "sha256": sha256_of(path)}
+
+
+def _untouched(found: os.stat_result) -> dict[str, int]:
+    """By what a file that nobody wrote to, replaced or copied is known."""
+    times = {"modified": found.st_mtime_ns, "changed": found.st_ctime_ns}
+    return {"bytes": found.st_size, "inode": found.st_ino, **times}
 
 
 def _hash(path: Path) -> str | None:
     with contextlib.suppress(OSError):
-        return sha256_of(path)
+        return known_hashes.sha256(path)
     return None
 
 

@@ -8,7 +8,7 @@ import time
 from collections.abc import Collection
 from pathlib import Path
 
-from greenlight.files import write_text
+from greenlight.files import known_hashes, write_text
 from greenlight.layout import Layout
 from greenlight.run.job import Job
 from greenlight.run.jobs import Plan
@@ -46,6 +46,7 @@ def stale_jobs(plan: Plan, layout: Layout) -> dict[str, list[str]]:
             reasons = [f"{listed(moved)} left something else since"] if moved else []
         if reasons:
             stale[name] = reasons
+    known_hashes.save(layout.known_hashes)  # of a copy of results, which is read once
     return stale
 
 

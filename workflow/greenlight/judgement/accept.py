@@ -5,16 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from greenlight.errors import UserError
+from greenlight.files import json_text
 from greenlight.judgement.baseline import (
     COMPARED,
     AccuracyBaseline,
     Refused,
     SpeedBaseline,
+    accepted_files,
     accuracy_file,
     rounded,
     speed_file,
@@ -69,6 +72,13 @@ def build_baselines(
     if not documents:
         raise UserError("nothing can be accepted: no variant has complete scores")
     return {name: seal({**document, "accepted": accepted}) for name, document in documents.items()}
+
+
+def accepted_text(folder: Path, documents: Mapping[str, Document]) -> str:
+    """The list of accepted files with some new ones, as `baseline.accepted_files` reads it."""
+    new = {name: document["accepted"]["when"] for name, document in documents.items()}
+    listed = accepted_files(folder) or {}
+    return json_text({"format": 1, "files": {**listed, **new}})
 
 
 def current_documents(evidence: Evidence, rules: Rules) -> dict[str, Document]:

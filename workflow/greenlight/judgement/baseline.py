@@ -13,9 +13,14 @@
              "reference_median_seconds", "cold_start_seconds", "warm_start_seconds"}}}},
          "accepted": {...}, "content_sha256": "..."}
     accepted: {"who", "when", "commit", "reason", "forced"}
+    config/baselines/accepted.json
+        {"format": 1, "files": {"accuracy/toto.json": "2026-11-20T10:00:00Z", ...}}
+        when each was accepted: one that is listed and gone was deleted, which is refused. Who means it to be absent
+        deletes its line; that stands in a diff.
 
 A file whose content hash does not hold (edited by hand, cut off) is refused, and so is one of another model or
-platform: refused is never the same as passed. One made with other weights or settings can't be compared.
+platform: refused is never the same as passed. One made with other weights or settings can't be compared, which blocks
+too.
 """
 
 from __future__ import annotations
@@ -147,6 +152,35 @@ class Baselines:
     files: Mapping[str, str] = field(default_factory=dict)
 
 
+ACCEPTED = "accepted.json"
+
+
+def accepted_files(folder: Path) -> dict[str, str] | None:
+    """When each baseline was accepted, by its file; None where the list is not readable, empty where there is none."""
+    try:
+        raw = read_json(folder / ACCEPTED)
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError):
+        return None
+    files = raw.get("files") if isinstance(raw, dict) and raw.get("format") == 1 else None
+    return files if isinstance(files, dict) and all(isinstance(when, str) for when in files.values()) else None
+
+
+def _deleted(folder: Path, name: str) -> Refused | None:
+    """A refusal where a baseline that is not there was accepted once."""
+    listed = accepted_files(folder)
+    if listed is None:
+        return Refused(name, f"it is not there, and {ACCEPTED} is not readable, which says whether it should be")
+    if name not in listed:
+        return None
+    return Refused(
+        name,
+        f"it was accepted on {listed[name]}, and is gone; restore it from git, accept a run anew, or delete its line "
+        f"from {ACCEPTED} to say that there is to be none",
+    )
+
+
 def accuracy_file(model: str) -> str:
     """Name of a model's accuracy baseline, relative to the baselines' folder."""
     return f"accuracy/{model}.json"
@@ -185,13 +219,13 @@ def load_baselines(folder: Path, expected: Expected) -> Baselines:
 
 
 def _read(folder: Path, name: str, kind: type[_Document], files: dict[str, str]) -> Any:
-    """A baseline, a refusal, or None where there is no file."""
+    """A baseline, a refusal, or None where there is no file and none was accepted."""
     path = folder / name
     try:
         files[name] = sha256_of(path)
         raw = read_json(path)
     except FileNotFoundError:
-        return None
+        return _deleted(folder, name)
     except (OSError, ValueError, RecursionError):
         return Refused(name, "it is not readable as JSON (cut off or damaged)")
     if not isinstance(raw, dict):

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from greenlight.files import write_text
-from greenlight.judgement.accept import build_baselines, describe_changes
-from greenlight.judgement.baseline import baseline_text
+from greenlight.judgement.accept import accepted_text, build_baselines, describe_changes
+from greenlight.judgement.baseline import ACCEPTED, baseline_text
 from greenlight.layout import Layout
 from greenlight.provenance import git_commit, user_name, utc_now
 from greenlight.run.command import run_target
@@ -34,6 +34,7 @@ def accept(settings: Settings) -> str:
         changed = describe_changes(old, document)
         lines += [f"{folder / name}:", *(f"  {change}" for change in changed or ["nothing but who and when"])]
         write_text(folder / name, baseline_text(document))
+    write_text(folder / ACCEPTED, accepted_text(folder, documents))
     return "\n".join([*lines, "Commit these files to keep the baseline."])
 
 

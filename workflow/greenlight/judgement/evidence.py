@@ -30,10 +30,12 @@ import numpy as np
 from greenlight.files import sha256_of
 from greenlight.judgement.expected import Expected, ExpectedJob, ExpectedVariant
 from greenlight.judgement.forecasts import Forecasts, read_forecasts
-from greenlight.judgement.reading import Problem, Record, forecast_file, read_record, record_file
+from greenlight.judgement.reading import ANEW, Problem, Record, forecast_file, read_record, record_file
 from greenlight.judgement.replicates import Replicates, read_replicates
 from greenlight.judgement.tables import Pairs, Scores, read_pairs, read_scores
 from greenlight.measures.paths import PathDifferences
+
+STRANGE = f"it is of another run, or was changed; {ANEW}"
 
 
 @dataclass(frozen=True)
@@ -218,9 +220,21 @@ class _Reader:
                 if digest is None:
                     continue
                 if record is not None and record.document.outputs.get(file) != digest:
-                    self._problem("changed", "predict", file, "not the file that predict wrote", symbol=symbol)
+                    self._problem(
+                        "changed",
+                        "predict",
+                        file,
+                        f"not the file that predict wrote: {STRANGE}",
+                        symbol=symbol,
+                    )
                 if scored is not None and scored.get(file) != digest:
-                    self._problem("stale", "score", file, "not the file that was scored", symbol=symbol)
+                    self._problem(
+                        "stale",
+                        "score",
+                        file,
+                        f"not the file that was scored: {STRANGE}",
+                        symbol=symbol,
+                    )
                 trusted[symbol] = self.results / file
         forecasts, problems = read_forecasts(trusted, self.model, self.variant, self.expected)
         for kind, message, symbol, window in problems:
@@ -251,7 +265,7 @@ class _Reader:
         if digest is None:
             return None
         if record is not None and record.document.outputs.get(file) != digest:
-            self._problem("changed", job, file, f"not the file that {job} wrote")
+            self._problem("changed", job, file, f"not the file that {job} wrote: {STRANGE}")
             return None
         return file if record is not None else None
 

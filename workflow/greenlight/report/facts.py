@@ -128,11 +128,11 @@ class Facts:
     problems: tuple[str, ...]
 
 
-def gather(layout: Layout) -> Facts:
-    """Read a results folder."""
+def gather(layout: Layout, key: str | None = None) -> Facts:
+    """Read a results folder; a verdict of another key than that of this run, where it is given, is none."""
     reader = Reader(layout.root)
     expected = reader.json(layout.expected)
-    verdict = reader.json(layout.verdict, sealed=True)
+    verdict = reader.json(layout.verdict, sealed=True, key=key)
     difference = reader.json(layout.difference)
     symbols = sorted(at(expected, "symbols", kind=dict, default={}))
     records, files = _records(reader, layout, expected)

@@ -26,8 +26,8 @@ class Reader:
     root: Path
     problems: list[str] = field(default_factory=list)
 
-    def json(self, path: Path, *, sealed: bool = False, quiet: bool = False) -> dict[str, Any]:
-        """A JSON object; empty, and a problem, where it is missing, broken or its seal does not hold."""
+    def json(self, path: Path, *, sealed: bool = False, quiet: bool = False, key: str | None = None) -> dict[str, Any]:
+        """A JSON object; empty, and a problem, where it is missing, broken, its seal or its key is another."""
         name = path.relative_to(self.root).as_posix()
         try:
             value = read_json(path)
@@ -39,6 +39,9 @@ class Reader:
             return self._problem(f"{name} is not a JSON object")
         if sealed and (reason := broken_seal(value)):
             return self._problem(f"{name} can't be trusted: {reason}")
+        if key is not None and value.get("key") != key:
+            what = "is that of another run, results folder or configuration"
+            return self._problem(f"{name} {what}; run the workflow again, which makes it anew")
         return value
 
     def table(self, path: Path, columns: list[str]) -> pyarrow.Table | None:

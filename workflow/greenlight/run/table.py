@@ -246,7 +246,8 @@ STAGES = (
     ),
     Stage(
         "gate", (), _once, "The gate", lambda layout, job: [layout.passed],
-        reads=("judge", "report", "archive"), keyed=("archive",), local=True,  # its verdict is read in the terminal
+        reads=("judge", "report", "archive"), keyed=("judge", "archive"),
+        local=True,  # its verdict is read in the terminal
     ),
 )  # fmt: skip
 ROWS = {stage.name: stage for stage in STAGES}

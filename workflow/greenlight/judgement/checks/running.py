@@ -43,7 +43,8 @@ def _trials(subject: Subject) -> Check:
         return subject.check("trials", "inconclusive", reason, *stages, figure=good, limit=expected)
     causes = [f"{text} ({number} times)" if number > 1 else text for text, number in failures.most_common()]
     if unseen:
-        causes.append(f"{count(unseen, 'trial')} left no usable record")
+        why = next((f" ({p.file}: {p.message})" for p in found.problems if p.file.endswith("record.json")), "")
+        causes.append(f"{count(unseen, 'trial')} left no usable record{why}")
     reason = f"{max(0, expected - good)} of {expected} trials failed: {'; '.join(causes) or 'more than expected'}"
     return subject.check("trials", "fail", reason, *stages, figure=good, limit=expected)
 

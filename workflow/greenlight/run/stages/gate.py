@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ CHECK = "python -m greenlight_forecasters.check"
 def gate(layout: Layout, job: Job, options: argparse.Namespace) -> None:
     """Print the verdict; write gate.passed where it is a pass, else exit with 1."""
     layout.passed.unlink(missing_ok=True)
-    passed, text = summary(layout)
+    passed, text = summary(layout, job.get("before", {}))
     _tell_ci(layout, passed, text)
     if not passed:
         report_error(layout, text)
@@ -33,8 +34,12 @@ def gate(layout: Layout, job: Job, options: argparse.Namespace) -> None:
     write_text(layout.passed, text + "\n")
 
 
-def summary(layout: Layout) -> tuple[bool, str]:
-    """(whether the gate passes, what to print). A verdict that is missing or can't be trusted never passes."""
+def summary(layout: Layout, before: Mapping[str, str] | None = None) -> tuple[bool, str]:
+    """(whether the gate passes, what to print). A verdict that is missing or can't be trusted never passes.
+
+    Args:
+        before: keys of the jobs `judge` and `archive` of this run, which their files must carry; None to compare none.
+    """
     reader = Reader(layout.root)
     verdict = reader.json(layout.verdict, sealed=True)
     if not verdict:
@@ -42,6 +47,8 @@ def summary(layout: Layout) -> tuple[bool, str]:
             f"FAIL: there is no verdict that can be trusted ({'; '.join(reader.problems)}). "
             f"Delete {layout.verdict} and run the workflow again."
         )
+    if foreign := foreign_files(layout, before or {}):
+        return False, f"FAIL: {foreign[0]}."
     word, models = gate_word(verdict), at(verdict, "models", kind=dict, default={})
     reasons = [one_line(reason) for reason in at(verdict, "reasons", kind=list, default=[])]
     changed = changed_evidence(layout, verdict)
@@ -93,6 +100,19 @@ def changed_evidence(layout: Layout, verdict: dict[str, Any]) -> list[str]:
     }
     own = {name: digest for name, digest in listed.items() if not name.startswith("baselines/")}
     return [name for name, digest in sorted(own.items()) if _digest(layout.root / name) != digest]
+
+
+def foreign_files(layout: Layout, before: Mapping[str, str]) -> list[str]:
+    """What does not belong to this run and its verdict, in words; see `summary` for `before`."""
+    reader = Reader(layout.root)
+    for path, stage, sealed in (
+        (layout.verdict, "judge", True),
+        (layout.decision, "judge", True),
+        (layout.archived, "archive", False),
+    ):
+        if stage in before:
+            reader.json(path, sealed=sealed, key=before[stage])
+    return reader.problems
 
 
 def _digest(path: Path) -> str | None:

@@ -40,7 +40,8 @@ def write_verdict(layout: Layout, job: Job, baselines: Path) -> tuple[Verdict, E
     document = verdict.to_dict() | {"key": digest(job), "provenance": made, "platform": evidence.expected.platform}
     models = {model: _decision(verdict, model) for model in verdict.decisions}
     write_json(layout.verdict, seal(json.loads(json_text(document))))
-    write_json(layout.decision, {"gate": _word(verdict), "reasons": list(verdict.reasons), "models": models, **made})
+    decision = {"gate": _word(verdict), "reasons": list(verdict.reasons), "models": models, "key": digest(job), **made}
+    write_json(layout.decision, seal(json.loads(json_text(decision))))
     return verdict, evidence.expected, made
 
 

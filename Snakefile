@@ -7,6 +7,8 @@
     snakemake --cores 1 accept      store this run's evidence as the baseline
     snakemake --cores 1 history     archived runs, and since when figures differ
     snakemake --cores 1 forecast    a page a symbol: the forecasts of all variants beside the outcome
+    snakemake --cores 1 compare     two commits, or two folders of code, against each other
+    snakemake --cores 1 bisect      the commit since which a check fails
     snakemake --cores 1 diagnose    where CUDA or compile failures come from
 """
 

@@ -224,6 +224,15 @@ class Layout:
         return self.root / "history"
 
     @property
+    def comparison(self) -> tuple[Path, Path, Path]:
+        """A against B: the page, the same as Markdown, and its figures."""
+        return self.root / "compare.html", self.root / "compare.md", self.root / "compare.json"
+
+    def elsewhere(self, target: str, name: str) -> Path:
+        """Results of a run of another commit or folder, made by `compare` or `bisect`."""
+        return self.root / target / name
+
+    @property
     def passed(self) -> Path:
         """Exists only while the gate's verdict is pass."""
         return self.root / "gate.passed"

@@ -9,7 +9,6 @@ from typing import Any, Literal
 
 from pydantic import (
     BaseModel,
-    ConfigDict,
     Field,
     ValidationError,
     ValidationInfo,
@@ -28,6 +27,7 @@ from greenlight.judgement.rules import Rules
 from greenlight.layout import check_apart, checked_folder
 from greenlight.plugins import installed_plugins, model_of
 from greenlight.statistics.looks import confirming_pairs, needed_for_a_bound, rate_at
+from greenlight.target_settings import AcceptSettings, BisectSettings, CompareSettings, Section
 from greenlight.trials.device_settings import DeviceSettings
 from greenlight.trials.environment import problem_with
 
@@ -38,10 +38,6 @@ _GONE = {
 }
 
 _DAYS = 30 * 86400.0  # the longest that a limit of seconds may be
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
 class DataSettings(ReadingOptions):
@@ -62,7 +58,7 @@ class DataSettings(ReadingOptions):
         return ReadingOptions(**shared | ({name: getattr(own, name) for name in own.model_fields_set} if own else {}))
 
 
-class EvaluationSettings(_Section):
+class EvaluationSettings(Section):
     """What is forecast."""
 
     context_length: int = Field(default=96, ge=2, le=1_000_000)
@@ -92,7 +88,7 @@ class EvaluationSettings(_Section):
     """Seconds that a variant may spend on further replicates of either kind; a doubling that does not fit is left."""
 
 
-class TimingSettings(_Section):
+class TimingSettings(Section):
     """How latency is measured."""
 
     processes: int = Field(default=2, ge=1, le=1_000)
@@ -114,7 +110,7 @@ class TimingSettings(_Section):
     """Windows in one timed call. Where it is evaluation.windows_per_call, a variant compiles for one shape only."""
 
 
-class TrialSettings(_Section):
+class TrialSettings(Section):
     """Limits of the child processes that run the models."""
 
     compile_seconds: float = Field(default=900, gt=0, le=_DAYS)
@@ -158,24 +154,7 @@ class TrialSettings(_Section):
         return value
 
 
-class AcceptSettings(_Section):
-    """Given with the target `accept`, such as --config accept='{reason: "new weights"}'."""
-
-    reason: str | None = None
-    """Why this run becomes the baseline; needed where it is forced."""
-    who: str | None = None
-    """Who accepts; git's user.name where it is not set."""
-    force: bool = False
-    """Accept a run whose evidence is incomplete or whose gate failed."""
-
-    @model_validator(mode="after")
-    def _forced_with_a_reason(self) -> AcceptSettings:
-        if self.force and not (self.reason or "").strip():
-            raise ValueError("accept.force needs accept.reason, one sentence")
-        return self
-
-
-class Models(_Section):
+class Models(Section):
     """The models to gate; leave one out, or set it to null, to skip it."""
 
     @model_validator(mode="after")
@@ -191,7 +170,7 @@ class Models(_Section):
                 yield name, settings
 
 
-class Settings(_Section):
+class Settings(Section):
     """The whole configuration of a run."""
 
     data_folder: str = "trainingdata"
@@ -218,6 +197,8 @@ class Settings(_Section):
     models: Models
     rules: Rules = Rules()
     accept: AcceptSettings = AcceptSettings()
+    compare: CompareSettings = CompareSettings()
+    bisect: BisectSettings = BisectSettings()
 
     @field_validator("data_folder", "results_folder", "baselines_folder")
     @classmethod

@@ -6,6 +6,8 @@ TARGETS = {
     "why": ("What is stale, and why", list),
     "power": ("What sizes of defect this configuration can show", list),
     "forecast": ("Drawing the forecasts of all variants", list),
+    "compare": ("Comparing a with b, one after the other", list),
+    "bisect": ("Searching the commit since which a check fails", list),
     # Ends with a page and exit code 0, whatever it finds.
     "diagnose": (
         "Diagnosing: the device, each model alone, all together, and what fails once more",

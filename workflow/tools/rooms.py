@@ -12,7 +12,7 @@ from pathlib import Path
 WORKFLOW = Path(__file__).parents[1]
 # A room may import itself and the rooms above it. Modules and folders of the gate are rooms; so is each other package.
 FLOORS = [
-    {"errors", "files"},
+    {"errors", "files", "target_settings"},
     {"layout", "provenance", "variants"},
     {"code", "data", "statistics", "trials"},
     {"weights"},

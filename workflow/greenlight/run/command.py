@@ -26,6 +26,10 @@ from greenlight.run.records import not_measured
 USER_ERROR = 2
 
 
+class Answer(str):
+    """What a target says where that is no success: its process ends with exit code 1."""
+
+
 def run_stage(description: str, stage: Callable[[Layout, Job, argparse.Namespace], None], *options: str) -> None:
     """Parse the command line, run the stage, and turn a user's mistake into one message and exit code 2.
 
@@ -68,7 +72,9 @@ def run_stage(description: str, stage: Callable[[Layout, Job, argparse.Namespace
         held.close()
 
 
-def run_target(about: str, target: Callable[[dict[str, Any], list[str]], str], *, beside_a_run: bool = False) -> None:
+def run_target(
+    about: str, target: Callable[[dict[str, Any], list[str]], str | Answer], *, beside_a_run: bool = False
+) -> None:
     """Parse the command line of a target besides the run, print what it says, and tell errors as `run_stage` does.
 
     Args:
@@ -81,7 +87,11 @@ def run_target(about: str, target: Callable[[dict[str, Any], list[str]], str], *
     parser.add_argument("--files", nargs="*", default=[], help="configuration files, for messages")
     arguments = parser.parse_args()
     try:
-        print(shown(target(arguments.config, arguments.files)))
+        said = target(arguments.config, arguments.files)
+        if isinstance(said, Answer):
+            report_error(Layout(Path(arguments.config.get("results_folder", "results"))), said)
+            sys.exit(1)
+        print(shown(said), flush=True)
     except (UserError, OSError) as error:
         if isinstance(error, OSError) and not from_outside(error):
             raise

@@ -1,0 +1,214 @@
+"""Runs of other commits: clones that leave the user's checkout as it is, and the search by git."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from greenlight.errors import UserError
+from greenlight.run.elsewhere import clone_of, commit_of, nested_config
+from greenlight.run.stages.bisect import answer_of, search
+from greenlight.target_settings import BisectSettings
+
+
+def git(folder, *arguments):
+    own = ["-c", "user.name=A", "-c", "user.email=a@example.org"]
+    return subprocess.run(
+        ["git", *own, *arguments], cwd=folder, check=True, capture_output=True, text=True
+    ).stdout.strip()
+
+
+def repository(folder, contents, more=()):
+    """A repository with a commit for each content of the file `value`; the hashes."""
+    folder.mkdir(parents=True, exist_ok=True)
+    git(folder, "init", "-q", "-b", "main")
+    for name, text in dict(more).items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    hashes = []
+    for number, content in enumerate(contents):
+        (folder / "value").write_text(content)
+        git(folder, "add", "-A")
+        git(folder, "commit", "-q", "--allow-empty", "-m", f"number {number}")
+        hashes.append(git(folder, "rev-parse", "HEAD"))
+    return hashes
+
+
+def state(folder):
+    """All that git knows of a checkout, and its files."""
+    seen = [
+        git(folder, *words)
+        for words in (["status", "--porcelain"], ["for-each-ref"], ["stash", "list"], ["worktree", "list"])
+    ]
+    files = {
+        path: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file() and ".git" not in path.parts
+    }
+    return seen, files
+
+
+def test_a_clone_has_the_commit_and_the_checkout_stays_as_it_is(tmp_path):
+    first, _ = repository(tmp_path / "own", ["one", "two"])
+    own = tmp_path / "own"
+    (own / "value").write_text("changed")
+    (own / "untracked").write_text("x")
+    before = state(own)
+    with clone_of(own, commit_of(own, "HEAD~1", "a")) as clone:
+        assert (clone / "value").read_text() == "one" and git(clone, "rev-parse", "HEAD") == first
+        (clone / "value").write_text("of the clone")
+    assert not clone.exists()
+    with clone_of(own, commit_of(own, "uncommitted", "b")) as clone:
+        assert (clone / "value").read_text() == "changed" and not (clone / "untracked").exists()
+    assert state(own) == before
+    git(own, "checkout", "-q", "--", "value")
+    assert commit_of(own, "uncommitted", "b") == commit_of(own, "HEAD", "b")
+
+
+@pytest.mark.parametrize("name", ["nothing", "--help", "value", ""])
+def test_what_is_no_commit_is_said(tmp_path, name):
+    repository(tmp_path, ["one"])
+    with pytest.raises(UserError, match=r"compare\.a: .*is no commit"):
+        commit_of(tmp_path, name, "compare.a")
+
+
+def test_folders_lead_to_the_same_places_and_the_repositorys_own_to_its_commits(tmp_path, monkeypatch):
+    own = tmp_path / "own"
+    repository(own, ["one"], {"plugins/mine.py": "", "copy/toto/a.py": ""})
+    (tmp_path / "theirs").mkdir()
+    (own / "weights").mkdir()
+    monkeypatch.chdir(own)
+    models = {
+        "toto": {"code": {"here": "copy", "there": "../theirs"}, "source": "embedded"},
+        "mine": {"plugin": "plugins/mine.py:MODEL", "source": "weights"},
+        "off": None,
+    }
+    config = {"models": models, "compare": {"a": "x"}, "bisect": {}, "data_folder": "prices", "seed": 3}
+    found = nested_config(config, own.resolve(), Path("results/compare/a"))
+    assert found["models"]["toto"]["code"] == {"here": "copy", "there": str(tmp_path.resolve() / "theirs")}
+    assert found["models"]["toto"]["source"] == "embedded" and found["models"]["off"] is None
+    assert found["models"]["mine"] == {"plugin": "plugins/mine.py:MODEL", "source": str(own.resolve() / "weights")}
+    assert found["data_folder"] == str(own.resolve() / "prices") and "compare" not in found and "bisect" not in found
+    assert found["results_folder"] == str(own.resolve() / "results/compare/a") and found["seed"] == 3
+    assert models["toto"]["code"]["here"] == "copy" and config["data_folder"] == "prices"
+
+
+class Answers:
+    """Asks a file of the clone, as the gate would ask the code."""
+
+    def __init__(self, clone):
+        self.clone, self.asked = clone, []
+
+    def __call__(self, commit):
+        git(self.clone, "checkout", "-q", "--force", "--detach", commit)
+        self.asked.append(commit)
+        return (self.clone / "value").read_text().split()[0]
+
+    def results(self, commit):
+        return Path("results/bisect") / commit[:12]
+
+
+def searched(folder, contents):
+    hashes = repository(folder, contents)
+    with clone_of(folder, hashes[-1]) as clone:
+        test = Answers(clone)
+        return search(clone, {"good": hashes[0], "bad": hashes[-1]}, test), hashes, test
+
+
+@pytest.mark.parametrize("first", [1, 7, 15])
+def test_the_first_bad_commit_is_found(tmp_path, first):
+    contents = [f"{'fail' if number >= first else 'pass'} {number}" for number in range(16)]
+    said, hashes, test = searched(tmp_path, contents)
+    assert hashes[first][:7] in said.splitlines()[0] and f"number {first}" in said
+    assert len(test.asked) <= 2 + 4
+
+
+def test_commits_without_an_answer_are_skipped(tmp_path):
+    contents = [
+        "pass",
+        "pass 1",
+        "inconclusive",
+        "pass 2",
+        "inconclusive 2",
+        "pass 3",
+        "fail",
+        "fail 1",
+        "no 1",
+        "fail 2",
+    ]
+    said, hashes, _ = searched(tmp_path, contents)
+    assert hashes[6][:7] in said.splitlines()[0]
+    said, hashes, _ = searched(tmp_path / "only-skipped", ["pass", "inconclusive", "inconclusive 2", "fail"])
+    assert said.startswith("Not found") and type(said) is not str
+
+
+def test_ends_that_are_not_as_said_are_named(tmp_path):
+    with pytest.raises(UserError, match=r"bisect\.bad: at \w{10} the answer is 'pass', expected 'fail'"):
+        searched(tmp_path, ["pass", "pass 1"])
+    with pytest.raises(UserError, match=r"bisect\.good: at \w{10} the answer is 'inconclusive', expected 'pass'"):
+        searched(tmp_path / "other", ["inconclusive", "fail"])
+
+
+SNAKEFILE = """
+from pathlib import Path
+from greenlight.files import write_json
+from greenlight.judgement.seal import seal
+configfile: "config/config.yaml"
+rule all:
+    run:
+        status = Path("value").read_text().split()[0]
+        check = {"name": "mae-not-worse", "status": status, "model": "toto", "variant": "static-eager"}
+        verdict = {"format": 1, "gate": status, "reasons": [], "models": {"toto": {"gate": status}}, "checks": [check]}
+        write_json(Path(config["results_folder"]) / "verdict.json", seal(verdict))
+        with open(config["data_folder"] + "/runs", "a") as file:
+            file.write(status + "\\n")
+"""
+
+
+@pytest.mark.slow
+def test_the_target_runs_each_commit_once_and_goes_on_where_it_was(tmp_path):
+    """By the command of a user, on a workflow of a few lines that gives the verdict of its commit."""
+    own, prices = tmp_path / "own", tmp_path / "prices"
+    prices.mkdir()
+    contents = ["pass 0", "pass 1", "fail 2", "fail 3"]
+    hashes = repository(
+        own, contents, {"Snakefile": SNAKEFILE, "config/config.yaml": "{}", ".gitignore": ".snakemake\n"}
+    )
+    config = {
+        "models": {"toto": {"variants": ["upstream-eager", "static-eager"]}},
+        "data_folder": str(prices),
+        "results_folder": str(tmp_path / "results"),
+        "bisect": {"good": "HEAD~3", "bad": "HEAD", "model": "toto", "check": "mae-not-worse"},
+    }
+    before = state(own)
+    for _ in range(2):
+        command = [sys.executable, "-m", "greenlight.run.stages.bisect", "--config", json.dumps(config)]
+        done = subprocess.run(command, cwd=own, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        assert "number 2" in done.stdout.splitlines()[0] and hashes[2][:7] in done.stdout.splitlines()[0]
+        assert (prices / "runs").read_text().split() == ["pass", "fail", "fail", "pass"]
+    assert state(own) == before
+    assert sorted(path.name for path in (tmp_path / "results/bisect").iterdir()) == sorted(
+        ["answers.json", *(one[:12] for one in hashes)]
+    )
+
+
+def test_an_answer_is_a_pass_only_where_all_that_was_asked_passes(plain_verdict):
+    layout = plain_verdict
+    ask = lambda **asked: answer_of(layout, BisectSettings(**asked))  # noqa: E731
+    assert ask() == "pass" and ask(model="kronos") == "pass"
+    assert ask(model="kronos", check="mae-not-worse") == "pass"
+    assert ask(model="kronos", variant="upstream-default") == "pass"
+    assert ask(check="no-such-check") == "no such check"
+    layout.verdict.unlink()
+    assert ask() == "no verdict"
+
+
+@pytest.fixture
+def plain_verdict(tmp_path):
+    from tests.judgement.evidence_builder import KRONOS, Run
+    from tests.report.conftest import build
+
+    return build(tmp_path, Run(models={"kronos": KRONOS}))

@@ -1,0 +1,105 @@
+"""Is b as good as a, and as fast? Two sets of forecasts on the same windows, and rounds of seconds taken in turn.
+
+Errors are compared as those of a variant and its partner (`comparison`), at the rates and margins of the gate. Latency
+is one log ratio a round, of the medians of both, which were timed one after the other; Student's t over rounds,
+corrected by Holm's method over all variants. As in the gate: a pass is a bound below the margin, a failure a bound
+above nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from greenlight.judgement.comparison import Arms, Judged, Limits, classify, compare
+from greenlight.judgement.rules import Rules
+from greenlight.statistics.intervals import Interval, compare_log_ratios, holm
+
+Name = tuple[str, str]
+ERROR_COLUMNS = ("mae", "weighted_quantile_loss", "rmse", "mean_price")
+
+
+@dataclass(frozen=True)
+class Latency:
+    """b's seconds over a's: `ratio` with bounds, `status` as a word of the gate, and what it means."""
+
+    ratio: Interval
+    status: str
+    words: str
+
+
+@dataclass(frozen=True)
+class Errors:
+    """b's MAE over a's; `status` is of all errors together, `worst` names the one that decides it."""
+
+    change: Interval | None
+    status: str
+    words: str
+
+
+def judge_latency(rounds: Mapping[Name, tuple[np.ndarray, np.ndarray]], rules: Rules) -> dict[Name, Latency]:
+    """Each variant's latency.
+
+    Args:
+        rounds: by model and variant, [rounds] seconds of a and of b.
+    """
+    limits = rules.speed
+    compared = {
+        name: compare_log_ratios(np.log(b / a), margin=limits.slower - 1, alpha=limits.alpha)
+        for name, (a, b) in rounds.items()
+    }
+    tests = {
+        test: dict(zip(compared, holm([value(found) for found in compared.values()]), strict=True))
+        for test, value in {
+            "pass": lambda found: found.p_pass,
+            "slower": lambda found: found.p_fail,
+            "faster": lambda found: 1 - found.p_fail,
+        }.items()
+    }
+    shown, judged = math.log(limits.slower_shown), {}
+    for name, found in compared.items():
+        interval, status, words = found.interval, "inconclusive", "too noisy to tell"
+        if tests["slower"][name] <= limits.alpha and interval.lower > shown:
+            status, words = "fail", "slower"
+        elif tests["faster"][name] <= limits.alpha and interval.upper < -shown:
+            status, words = "pass", "faster"
+        elif tests["pass"][name] <= limits.alpha:
+            status, words = "pass", f"not slower by {limits.slower - 1:.0%}"
+        judged[name] = Latency(interval.scaled(np.exp), status, words)
+    return judged
+
+
+def judge_errors(
+    scores: Mapping[str, tuple[Mapping[str, np.ndarray], Mapping[str, np.ndarray]]],
+    windows: Mapping[str, int],
+    rules: Rules,
+) -> dict[str, Errors]:
+    """Each variant's errors, of one model.
+
+    Args:
+        scores: by variant, ERROR_COLUMNS [windows] of a and of b.
+        windows: number of windows of each symbol, in the order of the scores.
+    """
+    own = rules.accuracy
+    limits = Limits(own.margin, own.alpha, own.minimum_series, own.minimum_units, power=own.power)
+    arms = {name: Arms.of_scores(b, a) for name, (a, b) in scores.items()}
+    judged = compare(arms, windows, limits)
+    return {
+        name: _errors({error: found for (v, error), found in judged.items() if v == name}, limits) for name in scores
+    }
+
+
+def _errors(found: Mapping[str, Judged], limits: Limits) -> Errors:
+    outcomes: dict[str, Any] = {error: classify(each, limits) for error, each in found.items()}
+    if "mae" not in found or len(found) < 3:
+        return Errors(None, "inconclusive", "an error is no number")
+    change = found["mae"].comparison.interval.scaled(np.expm1)
+    for status, words in (("fail", "larger errors"), ("inconclusive", "not shown to be as accurate")):
+        if worse := [error for error, outcome in outcomes.items() if outcome == status]:
+            return Errors(change, status, f"{words}: {', '.join(worse).replace('_', ' ')}")
+    equal = all(each.identical for each in found.values())
+    return Errors(change, "pass", "errors equal to the bit" if equal else "as accurate")

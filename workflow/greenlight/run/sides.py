@@ -1,0 +1,119 @@
+"""The two sides of `compare`: what each run left, read from its results folder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from greenlight.files import read_parquet
+from greenlight.judgement.checks.speed import SPEED_CHECKS
+from greenlight.judgement.sides import ERROR_COLUMNS
+from greenlight.layout import Layout
+from greenlight.report.reading import Reader, at
+from greenlight.report.variants import VariantRow, gate_word, variant_row
+from greenlight.variants import Variant
+
+# What the machine's other work can bring about: rounds in turn are compared in their place.
+_OF_TIME = (*SPEED_CHECKS, "quiet-machine", "noise-of-choice", "start-time", "choice")
+_BANDS = ("q10", "q50", "q90", "mean")
+
+
+@dataclass
+class Side:
+    """One of the two.
+
+    Attributes:
+        name: `a` or `b`; label: what was named, and its hash.
+        layout: its results.
+        own: by the name that both share, (model, variant), the variant in its results.
+        rows: what its verdict says, by the shared name; failing: names of checks that fail.
+        seconds: by the shared name, the median seconds of a call in each round.
+    """
+
+    name: str
+    label: str
+    layout: Layout
+    own: Mapping[tuple[str, str], str]
+    rows: dict[tuple[str, str], VariantRow] = field(default_factory=dict)
+    failing: dict[tuple[str, str], list[str]] = field(default_factory=dict)
+    seconds: dict[tuple[str, str], list[float]] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+
+    def read_verdict(self) -> bool:
+        """Read what its gate found, before rounds take the verdict back; whether it is one that can be trusted."""
+        reader = Reader(self.layout.root)
+        verdict = reader.json(self.layout.verdict, sealed=True)
+        expected = reader.json(self.layout.expected)
+        for (model, shared), own in self.own.items():
+            reference = at(expected, "models", model, "reference", kind=str, default="")
+            self.rows[model, shared] = variant_row(verdict, model, own, reference)
+            self.failing[model, shared] = [
+                str(check["name"])
+                for check in at(verdict, "checks", kind=list, default=[])
+                if (at(check, "model"), at(check, "variant")) == (model, own)
+                and (at(check, "status"), at(check, "severity")) == ("fail", "block")
+                and at(check, "name") not in _OF_TIME
+            ]
+        self.problems = [f"{self.name}: {problem}" for problem in reader.problems]
+        return bool(verdict) and gate_word(verdict) != "unknown"
+
+    def read_round(self) -> None:
+        """Add the medians of the pairs that were just timed; NaN where a variant has none."""
+        for (model, shared), own in self.own.items():
+            if (path := self.layout.pairs(model, own)).is_file():
+                table = read_parquet(path)
+                kept = ~table.column("control").to_numpy(zero_copy_only=False).astype(bool)
+                seconds = table.column("variant_seconds").to_numpy()[kept]
+                self.seconds.setdefault((model, shared), []).append(
+                    float(np.median(seconds)) if len(seconds) else np.nan
+                )
+
+    def scores(self, name: tuple[str, str]) -> tuple[dict[str, np.ndarray], list[tuple[str, int]]] | None:
+        """ERROR_COLUMNS by window and the windows, sorted; None where there are none."""
+        path = self.layout.window_scores(name[0], self.own[name])
+        if not path.is_file():
+            return None
+        table = read_parquet(path).sort_by([("symbol", "ascending"), ("window", "ascending")])
+        places = zip(table.column("symbol").to_pylist(), table.column("window").to_pylist(), strict=True)
+        return {column: table.column(column).to_numpy().astype(float) for column in ERROR_COLUMNS}, list(places)
+
+    def forecast(self, name: tuple[str, str], symbol: str) -> Any:
+        """The table of forecasts of a symbol; None where there is none."""
+        path = self.layout.forecast(name[0], self.own[name], symbol)
+        return read_parquet(path).sort_by([("window", "ascending"), ("step", "ascending")]) if path.is_file() else None
+
+
+def forecasts_differ(a: Side, b: Side, name: tuple[str, str], symbols: list[str]) -> tuple[float, str] | None:
+    """(largest difference of a quantile or mean, as a share of the price, and where); None where one is missing."""
+    largest, where = 0.0, ""
+    for symbol in symbols:
+        tables = [side.forecast(name, symbol) for side in (a, b)]
+        if any(table is None for table in tables) or tables[0].num_rows != tables[1].num_rows:
+            return None
+        price = np.abs(tables[0].column("actual").to_numpy()) + 1e-300
+        for column in _BANDS:
+            first, second = (table.column(column).to_numpy() for table in tables)
+            differs = np.abs(second - first) / price
+            if not np.isfinite(differs).all():
+                return None
+            if differs.size and differs.max() > largest:
+                row = int(differs.argmax())
+                windows, steps = (tables[0].column(key).to_pylist() for key in ("window", "step"))
+                largest, where = float(differs[row]), f"{symbol}, window {windows[row]}, step {steps[row]}, {column}"
+    return largest, where
+
+
+def copies_config(config: dict[str, Any], model: str, folders: Mapping[str, Path]) -> dict[str, Any]:
+    """A configuration in which two folders of code are implementations of one model, beside its reference."""
+    own = dict(config["models"][model])
+    named = [Variant.parse(variant) for variant in own["variants"]]
+    modes = list(dict.fromkeys(variant.mode for variant in named if not variant.reduced))
+    reference = str(own.get("reference", "upstream-eager"))
+    variants = [reference, *(f"{side}-{mode}" for mode in modes for side in folders)]
+    code = {side: str(folder.resolve()) for side, folder in folders.items()}
+    models = dict.fromkeys(config["models"]) | {model: own | {"variants": variants, "code": code, "deployed": None}}
+    return config | {"models": models}

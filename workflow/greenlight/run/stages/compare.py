@@ -1,0 +1,154 @@
+"""compare: a against b, two commits or two folders of code, run and timed in turn in one sitting; exit code 0 only if b
+is shown to be no worse.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from greenlight.errors import UserError
+from greenlight.files import write_json, write_text
+from greenlight.judgement.rules import Rules
+from greenlight.judgement.sides import judge_errors, judge_latency
+from greenlight.layout import Layout
+from greenlight.provenance import utc_now
+from greenlight.report.comparison import Compared, compare_html, compare_markdown, conclude
+from greenlight.run.command import Answer, run_target
+from greenlight.run.elsewhere import UNCOMMITTED, clone_of, commit_of, git, nested_config, run_there, tell, within_run
+from greenlight.run.sides import Side, copies_config, forecasts_differ
+from greenlight.settings import Settings, load_settings
+from greenlight.variants import Variant
+
+Run = Callable[..., int]
+
+
+def compare(config: dict[str, Any], files: list[str]) -> str:
+    """Run both sides, judge, write the pages; what to print."""
+    settings = load_settings(config, files)
+    asked, layout = settings.compare, Layout(Path(settings.results_folder))
+    if asked.a is None or asked.b is None:
+        raise UserError(
+            "compare: expected two commits or two folders, such as --config compare='{a: HEAD~3, b: HEAD}', found "
+            f"a: {asked.a}, b: {asked.b}"
+        )
+    repository = Path(git(Path.cwd(), "rev-parse", "--show-toplevel"))
+    folders = [Path(name).expanduser() for name in (asked.a, asked.b)]
+    among = sum(folder.is_dir() for folder in folders)
+    if among == 1:
+        raise UserError(f"compare: {asked.a} and {asked.b}: one is a folder and the other is not; name two of a kind")
+    with within_run(layout):
+        if among == 2:
+            compared = _folders(config, settings, layout, repository, dict(zip("ab", folders, strict=True)))
+        else:
+            compared = _commits(config, settings, layout, repository)
+    page, text, figures = layout.comparison
+    write_text(page, compare_html(compared))
+    write_text(text, compare_markdown(compared))
+    write_json(figures, compared.to_dict())
+    said = "\n".join([compared.headline, *(f"  {line}" for line in compared.lines), f"  The whole page: {page}"])
+    return said if compared.status == "pass" else Answer(said)
+
+
+def _commits(config: dict[str, Any], settings: Settings, layout: Layout, repository: Path) -> Compared:
+    named = {"a": str(settings.compare.a), "b": str(settings.compare.b)}
+    commits = {side: commit_of(repository, name, f"compare.{side}") for side, name in named.items()}
+    shared = {(model, variant): variant for model, own in settings.models.items() for variant in own.variants}
+    with contextlib.ExitStack() as stack:
+        sides, runs = [], []
+        for name, commit in commits.items():
+            clone = stack.enter_context(clone_of(repository, commit))
+            results = layout.elsewhere("compare", f"{name}-{commit[:12]}")
+            side = Side(name, f"{named[name]} ({commit[:10]})", Layout(results.resolve()), shared)
+            sides.append(side)
+            runs.append((side, _there(clone, nested_config(config, repository, results))))
+        _run_whole(runs)
+        for number in range(settings.compare.rounds):
+            for side, run in runs if number % 2 == 0 else runs[::-1]:
+                _round(number, settings.compare.rounds, [side], side.label, run)
+    return judge_sides(sides, settings.rules)
+
+
+def _folders(
+    config: dict[str, Any], settings: Settings, layout: Layout, repository: Path, folders: dict[str, Path]
+) -> Compared:
+    model = settings.compare.model or _only_model_with_copies(settings)
+    both = copies_config(config, model, folders)
+    load_settings(both, [])
+    results = layout.elsewhere("compare", "folders")
+    modes = list(dict.fromkeys(Variant.parse(name).mode for name in both["models"][model]["variants"]))
+    sides = [
+        Side(name, str(folder), Layout(results.resolve()), {(model, mode): f"{name}-{mode}" for mode in modes})
+        for name, folder in folders.items()
+    ]
+    with clone_of(repository, commit_of(repository, UNCOMMITTED, "compare")) as clone:
+        run = _there(clone, nested_config(both, repository, results))
+        _run_whole([(sides[0], run)])
+        sides[1].read_verdict()
+        for number in range(settings.compare.rounds):
+            _round(number, settings.compare.rounds, sides, "both folders", run)
+    return judge_sides(sides, settings.rules)
+
+
+def _only_model_with_copies(settings: Settings) -> str:
+    able = [name for name, own in settings.models.items() if hasattr(own, "code")]
+    if len(able) != 1:
+        raise UserError(
+            f"compare.model: which model's code do the folders hold? Expected one of {', '.join(able) or 'none here'}"
+        )
+    return able[0]
+
+
+def _there(clone: Path, config: dict[str, Any]) -> Run:
+    return lambda *arguments: run_there(clone, config, *arguments)
+
+
+def _run_whole(runs: list[tuple[Side, Run]]) -> None:
+    """Each side's whole gate, whatever it finds."""
+    for side, run in runs:
+        tell(f"the whole gate of {side.name}: {side.label}")
+        code = run()
+        if code not in (0, 1) or not side.read_verdict():
+            raise UserError(
+                f"compare.{side.name}: {side.label} could not be run with this configuration (exit code {code}); what "
+                "it said stands above. Compare commits that know the same configuration"
+            )
+
+
+def _round(number: int, rounds: int, sides: list[Side], label: str, run: Run) -> None:
+    tell(f"round {number + 1} of {rounds}: timing {label}")
+    run("--forcerun", "time", "--until", "time")
+    for side in sides:
+        side.read_round()
+
+
+def judge_sides(sides: list[Side], rules: Rules) -> Compared:
+    """The comparison of two sides whose verdicts and rounds are read."""
+    a, b = sides
+    seconds = {}
+    for name in a.own:
+        own = [np.array(side.seconds.get(name, []), dtype=float) for side in sides]
+        if own[0].shape == own[1].shape and len(own[0]) > 2 and np.isfinite(own).all():
+            seconds[name] = (own[0], own[1])
+    latency = judge_latency(seconds, rules)
+    errors, differences = {}, {}
+    for model in dict.fromkeys(model for model, _ in a.own):
+        scores = {}
+        for name in (name for name in a.own if name[0] == model):
+            found = [side.scores(name) for side in sides]
+            if found[0] is not None and found[1] is not None and found[0][1] == found[1][1]:
+                scores[name[1]], windows = (found[0][0], found[1][0]), Counter(symbol for symbol, _ in found[0][1])
+                differences[name] = forecasts_differ(a, b, name, list(windows))
+        if scores:
+            judged = judge_errors(scores, windows, rules)
+            errors |= {(model, variant): found for variant, found in judged.items()}
+    return conclude(sides, latency, errors, differences, utc_now())
+
+
+if __name__ == "__main__":
+    run_target(__doc__, compare)

@@ -102,7 +102,10 @@ def _unix(numbers: np.ndarray) -> tuple[np.ndarray, list[str]]:
 def read_fractions(cells: pa.Array) -> tuple[np.ndarray, np.ndarray, str] | None:
     """The same for Unix times in seconds with a fraction, such as 1704153600.5; None for a column of anything else."""
     filled = pc.if_else(pc.equal(cells, ""), pa.scalar(None, pa.string()), cells)
-    parts = pc.extract_regex(filled, r"^(?P<whole>\d{9,10})\.(?P<fraction>\d{1,9})$")
+    form = r"^(?P<whole>\d{9,10})\.(?P<fraction>\d{1,9})$"
+    if not pc.all(pc.match_substring_regex(filled[:100], form)).as_py():
+        return None
+    parts = pc.extract_regex(filled, form)
     if not pc.all(pc.equal(parts.is_valid(), filled.is_valid())).as_py():
         return None
     whole = pc.cast(pc.struct_field(parts, "whole"), pa.int64()).fill_null(0).to_numpy(zero_copy_only=False)

@@ -19,19 +19,17 @@ from greenlight.data.header import WITHIN, Header, delimiter_of, find_header, he
 from greenlight.data.names import known
 from greenlight.data.options import ReadingOptions, paste, yaml_word
 from greenlight.data.repair import Findings
+from greenlight.data.rows import not_csv, read_rows
 from greenlight.data.source import Source, find_encoding
-from greenlight.data.text import characters_in
 from greenlight.data.times import read_times
 from greenlight.data.unnamed import infer_columns
 from greenlight.errors import UserError
 
 _SAMPLE = 60
-_ROWS_AT_ONCE = 20_000
 _FOOTER_LINES = 5
 # A line alone without any digit, or the mark that ended files under DOS.
 _WORDS = re.compile(r"(?=.*[^\W\d])[^\d,;]{4,}|\x1a")
 _FOOTER = re.compile(r"[^\W\d][^,;]*\s.*|[*#©].*")
-_SPACES = frozenset(" \t\r\n\x0b\x0cé")
 _MARKUP = re.compile(r"(?is)\s*(?:\ufeff)?<(?:!doctype|html|\?xml)")
 
 
@@ -85,7 +83,8 @@ def read_table(source: Source, symbol: str, options: ReadingOptions, findings: F
         findings.note("header", f"{header.lines} lines of header", "read", [])
     names, nameless, spare = _aligned(header.names, [row for _, row in sample[header.skipped :]])
     width = len(names) + spare
-    columns, numbers, ragged = _columns(source, encoding, delimiter, header, width)
+    start = sample[header.skipped - 1][0] if header.skipped else 0
+    columns, numbers, ragged = read_rows(source, encoding, delimiter, start, width)
     if spare:
         columns = columns[:-1]
     del nameless
@@ -110,11 +109,7 @@ def _records(path: Path, lines: Iterator[str], delimiter: str) -> Iterator[tuple
             if "".join(row).strip():
                 yield reader.line_num, row
     except csv.Error as error:
-        raise _not_csv(path, reader.line_num, error) from None
-
-
-def _not_csv(path: Path, line: int, error: Exception) -> UserError:
-    return UserError(f"{path}: line {line} is not CSV ({error}); mend the quotes there")
+        raise not_csv(path, reader.line_num, error) from None
 
 
 def _header(path: Path, sample: list[tuple[int, list[str]]], symbol: str, options: ReadingOptions) -> Header:
@@ -177,67 +172,6 @@ def _aligned(names: list[str], rows: list[list[str]]) -> tuple[list[str], bool, 
             return names, False, 1
         return ["", *names], True, 0
     return names, False, 0
-
-
-def _columns(
-    source: Source, encoding: str, delimiter: str, header: Header, width: int
-) -> tuple[list[pa.Array], np.ndarray, list[tuple[int, list[str]]]]:
-    """(columns, line numbers, the rows of another width with their lines); whole chunks at once where they are even."""
-    reader = csv.reader(source.lines(encoding), delimiter=delimiter, skipinitialspace=True)
-    parts: list[list[pa.Array]] = []
-    lines: list[np.ndarray] = []
-    ragged: list[tuple[int, list[str]]] = []
-    skip = header.skipped
-    try:
-        while skip:
-            skip -= bool("".join(next(reader)).strip())
-        while True:
-            before = reader.line_num
-            rows = list(itertools.islice(reader, _ROWS_AT_ONCE))
-            if not rows:
-                break
-            numbers = np.arange(before + 1, before + 1 + len(rows))
-            if reader.line_num != numbers[-1]:
-                numbers = _line_numbers(rows, before)
-            if set(map(len, rows)) != {width}:
-                ragged += [
-                    (int(numbers[at]), row) for at, row in enumerate(rows) if len(row) != width and "".join(row).strip()
-                ]
-                kept = [at for at, row in enumerate(rows) if len(row) == width]
-                rows, numbers = [rows[at] for at in kept], numbers[kept]
-            if rows:
-                parts.append([pa.array(column, pa.string()) for column in zip(*rows, strict=True)])
-                lines.append(numbers)
-    except csv.Error as error:
-        raise _not_csv(source.path, reader.line_num, error) from None
-    except StopIteration:
-        pass
-    except pa.ArrowException as error:
-        raise UserError(f"{source.path}: its text can't be kept ({error}); save the file as CSV in UTF-8") from None
-    columns = [pa.array([], pa.string())] * width
-    if parts:
-        columns = []
-        for _ in range(width):  # each part is let go as soon as it is joined
-            columns.append(pa.concat_arrays([part.pop(0) for part in parts]))
-        pa.default_memory_pool().release_unused()
-        columns = [pc.utf8_trim_whitespace(own) if characters_in(own) & _SPACES else own for own in columns]
-    return *_without_blank(columns, np.concatenate(lines) if lines else np.zeros(0, dtype=np.int64)), ragged
-
-
-def _without_blank(columns: list[pa.Array], lines: np.ndarray) -> tuple[list[pa.Array], np.ndarray]:
-    """The rows that have any cell."""
-    blank = np.ones(len(lines), dtype=bool)
-    for column in columns:
-        blank &= pc.equal(column, "").to_numpy(zero_copy_only=False)
-        if not blank.any():
-            return columns, lines
-    return [column.filter(pa.array(~blank)) for column in columns], lines[~blank]
-
-
-def _line_numbers(rows: list[list[str]], before: int) -> np.ndarray:
-    """Line of the end of each row, where quoted cells have line ends of their own."""
-    ends = [1 + sum(len(re.findall("\r\n|\r|\n", cell)) for cell in row) for row in rows]
-    return before + np.cumsum(ends)
 
 
 def _without_footer(

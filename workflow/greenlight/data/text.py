@@ -7,6 +7,8 @@ import pyarrow as pa
 
 _FORM = np.arange(256, dtype=np.uint8)
 _FORM[48:58] = 57
+_NOT_ASCII = bytes(range(128, 256))
+_USUAL = b"0123456789.-:, /"
 
 
 def _parts(cells: pa.Array) -> tuple[np.ndarray, np.ndarray]:
@@ -21,9 +23,19 @@ def characters_in(cells: pa.Array) -> frozenset[str]:
     if not len(cells):
         return frozenset()
     offsets, data = _parts(cells)
-    seen = np.zeros(256, dtype=bool)
-    seen[data[offsets[0] : offsets[-1]]] = True
-    return frozenset(chr(code) for code in np.flatnonzero(seen[:128])) | ({"é"} if seen[128:].any() else set())
+    left = data[offsets[0] : offsets[-1]].tobytes()
+    found = set()
+    if not left.isascii():
+        found.add("é")
+        left = left.translate(None, _NOT_ASCII)
+    for code in _USUAL:
+        if code in left:
+            found.add(chr(code))
+    left = left.translate(None, _USUAL)
+    while left:
+        found.add(chr(left[0]))
+        left = left.replace(left[:1], b"")
+    return frozenset(found)
 
 
 def forms_of(cells: pa.Array) -> pa.Array:

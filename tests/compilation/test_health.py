@@ -5,6 +5,9 @@ hands to the library, so that no C++ compiler runs.
 """
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -369,3 +372,21 @@ def test_cache_hit_in_another_process(tmp_path):
     assert cold["engaged"] and warm["engaged"] and warm["graphs"] == 1
     # What was tuned when the cache was filled is not seen when it is read.
     assert cold["autotuning"]["engaged"] is False and warm["autotuning"]["engaged"] is None
+
+
+@pytest.mark.parametrize("what", ["nothing", "compile", "inductor"])
+def test_what_compiles_is_watched_from_its_import_on_and_is_not_imported_for_that(what, tmp_path):
+    """Of a process that compiles nothing, torch's compiler is not even loaded; what compiles later is seen whole."""
+    children = Path(__file__).parent / "children"
+    command = [sys.executable, children / "late.py", what]
+    environment = os.environ | cache_environment(tmp_path) | python_path(children)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    said = json.loads(done.stdout)
+    health, compiles = said["health"], what != "nothing"
+    assert bool(said["loaded"]) is health["engaged"] is compiles
+    counted = health["graphs"], health["calls"]["total"], health["frames"]["seen"]
+    assert counted == ((4, 4, 2) if compiles else (0, 0, 0))
+    assert [(one["function"], one["reason"][:30]) for one in health["graph_breaks"]] == (
+        [("broken", "Call to `torch._dynamo.graph_b")] if compiles else []
+    )
+    assert health["recompiles_after_warm_up"] == (2 if compiles else None)

@@ -1,5 +1,6 @@
 """Peak memory of a block and the slope over repeated calls."""
 
+import mmap
 import random
 
 import pytest
@@ -25,10 +26,11 @@ def test_peak_is_that_of_the_block_even_if_it_was_given_back():
 
 
 def test_readings_are_kept_in_order():
-    kept = []
+    kept, content = [], bytes(20 * MIB)
     with MemoryMeter() as meter:
         for _ in range(3):
-            kept.append(bytearray(20 * MIB))
+            kept.append(mmap.mmap(-1, len(content)))  # new pages; a bytearray may be given what was freed before
+            kept[-1].write(content)
             meter.read()
     readings = meter.readings["host_bytes"]
     assert readings == sorted(readings) and readings[-1] - readings[0] > 30 * MIB

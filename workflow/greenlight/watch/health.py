@@ -132,10 +132,13 @@ class HealthRecorder:
 
     One at a time in a process; it sees what is compiled within the block, so it must be entered before the first
     call of compiled code. Its cost is a counter a call of a compiled graph.
+
+    Args:
+        waits: for the import of what compiles, which takes seconds, as where an eager variant is run.
     """
 
-    def __init__(self) -> None:
-        self._observer = Observer()
+    def __init__(self, waits: bool = False) -> None:
+        self._observer = Observer(waits=waits)
         self._warm: tuple[int, int] | None = None  # attempts and calls at the end of warm-up
         self._off = ""
         self._graphs_run: list[int] | None = None  # compiled graphs that ran in each forecast after warm-up

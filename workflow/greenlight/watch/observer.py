@@ -7,10 +7,10 @@ where another torch has moved something that is needed, entering raises `Interna
 from __future__ import annotations
 
 import contextlib
-import functools
 import os
+import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import CodeType, SimpleNamespace
@@ -19,8 +19,11 @@ from typing import Any, ClassVar
 import torch
 
 from greenlight.api import OWN_CUDA_GRAPHS
+from greenlight.watch.hooks import after_import, wrapped
 
 _TORCH_FOLDER = str(Path(torch.__file__).parent)
+# Without the one no frame is compiled, without the other no graph.
+_DYNAMO, _INDUCTOR = "torch._dynamo", "torch._inductor.compile_fx"
 
 
 class InternalsMoved(RuntimeError):
@@ -94,9 +97,13 @@ class Observer:
 
     active: ClassVar[Observer | None] = None
 
-    def __init__(self, kernels: bool = True) -> None:
-        """With kernels=False, FX graphs are looked at and then run as they are: no kernel is compiled."""
-        self.kernels = kernels
+    def __init__(self, kernels: bool = True, waits: bool = False) -> None:
+        """With kernels=False, FX graphs are looked at and then run as they are: no kernel is compiled.
+
+        With waits=True, the parts of torch that compile are observed from when something imports them, without which
+        nothing can be compiled: where nothing does, their import of some seconds is saved.
+        """
+        self.kernels, self.waits = kernels, waits
         self.breaks: list[Break] = []
         self.graphs: list[Graph] = []
         self.lowerings: list[Lowering] = []
@@ -144,29 +151,48 @@ class Observer:
             self.calls += 1  # A first run calls the compiled graph itself.
 
     def _install(self, stack: contextlib.ExitStack) -> None:
+        stack.enter_context(wrapped(torch.cuda.CUDAGraph, "replay", self._on_replay))
+        for module, install in ((_DYNAMO, self._install_dynamo), (_INDUCTOR, self._install_inductor)):
+            if self.waits and module not in sys.modules:
+                stack.enter_context(after_import(module, self._later(install)))
+            else:
+                install(stack)
+
+    def _later(self, install: Callable[[contextlib.ExitStack], None]) -> Callable[[], None]:
+        def installed() -> None:
+            try:
+                install(self._stack)
+            except (AttributeError, ImportError) as error:
+                raise InternalsMoved(f"torch {torch.__version__}: {error}") from error
+
+        return installed
+
+    def _install_dynamo(self, stack: contextlib.ExitStack) -> None:
         from torch._dynamo import convert_frame, exc, output_graph, utils
         from torch._dynamo.callback import CompilationCallbackHandler
-        from torch._functorch import config as functorch_config
-        from torch._inductor import compile_fx, cudagraph_trees, cudagraph_utils, output_code
 
         utils.counters.clear()
         utils.clear_compilation_metrics()
-        stack.enter_context(_wrapped(convert_frame, "_compile", self._on_attempt))
-        stack.enter_context(_wrapped(exc.SkipFrame, "__init__", self._on_skipped_frame))
+        stack.enter_context(wrapped(convert_frame, "_compile", self._on_attempt))
+        stack.enter_context(wrapped(exc.SkipFrame, "__init__", self._on_skipped_frame))
+        stack.enter_context(wrapped(output_graph.GraphCompileReason, "__post_init__", self._on_break))
+        # Not a registered callback: torch.compiler.reset() drops those.
+        stack.enter_context(wrapped(CompilationCallbackHandler, "install_callbacks", self._on_work))
+
+    def _install_inductor(self, stack: contextlib.ExitStack) -> None:
+        from torch._functorch import config as functorch_config
+        from torch._inductor import compile_fx, cudagraph_trees, cudagraph_utils, output_code
+
         graph_class = output_code.CompiledFxGraph
-        stack.enter_context(_wrapped(output_graph.GraphCompileReason, "__post_init__", self._on_break))
-        stack.enter_context(_wrapped(graph_class, "__call__", self._on_call))
-        stack.enter_context(_wrapped(graph_class, "post_compile", self._on_post_compile))
-        stack.enter_context(_wrapped(compile_fx, "_compile_fx_inner", self._on_lowering))
+        stack.enter_context(wrapped(graph_class, "__call__", self._on_call))
+        stack.enter_context(wrapped(graph_class, "post_compile", self._on_post_compile))
+        stack.enter_context(wrapped(compile_fx, "_compile_fx_inner", self._on_lowering))
         if not self.kernels:
             # What stands in for a compiled graph can't be kept in a cache, nor be looked up there.
             stack.enter_context(functorch_config.patch(enable_autograd_cache=False))
-        stack.enter_context(_wrapped(torch.cuda.CUDAGraph, "replay", self._on_replay))
         for module in (cudagraph_utils, cudagraph_trees, output_code, compile_fx):
             if hasattr(module, "log_cudagraph_skip_and_bump_counter"):
-                stack.enter_context(_wrapped(module, "log_cudagraph_skip_and_bump_counter", self._on_skip))
-        # Not a registered callback: torch.compiler.reset() drops those.
-        stack.enter_context(_wrapped(CompilationCallbackHandler, "install_callbacks", self._on_work))
+                stack.enter_context(wrapped(module, "log_cudagraph_skip_and_bump_counter", self._on_skip))
 
     def _on_attempt(self, original: Callable[..., Any], code: CodeType, *rest: Any, **options: Any) -> Any:
         error = self._skipped = None
@@ -252,6 +278,8 @@ class Observer:
 
 
 def _counters() -> dict[str, dict[str, int]]:
+    if _DYNAMO not in sys.modules:
+        return {}
     from torch._dynamo.utils import counters
 
     return {group: dict(values) for group, values in counters.items()}
@@ -262,11 +290,13 @@ _OFF_SWITCHES = ("TORCHDYNAMO_DISABLE", "TORCH_COMPILE_DISABLE")
 
 def switched_off() -> str:
     """Why torch.compile can't do anything in this process, or an empty string."""
-    from torch._dynamo import config, eval_frame
-
     # The one is read into config.disable, the other wherever something is compiled.
     if names := [name for name in _OFF_SWITCHES if os.environ.get(name) == "1"]:
         return f"torch.compile is switched off by {' and '.join(f'{name}=1' for name in names)}"
+    if _DYNAMO not in sys.modules:
+        return ""
+    from torch._dynamo import config, eval_frame
+
     if config.disable:
         return "torch.compile is switched off by code: torch._dynamo.config.disable is set"
     stance = eval_frame._stance.stance
@@ -301,26 +331,6 @@ def _attempt(code: CodeType, error: BaseException | None) -> Attempt:
         autotune_seconds=(one.compile_time_autotune_time_us or 0) / 1e6,
         skip_reason=one.cudagraph_skip_reason or "",
     )
-
-
-@contextlib.contextmanager
-def _wrapped(owner: Any, name: str, around: Callable[..., Any]) -> Iterator[None]:
-    """Have `owner.name(*arguments)` call `around(original, *arguments)` within the block."""
-    original = getattr(owner, name)
-    own = name in vars(owner)
-
-    @functools.wraps(original)
-    def call(*arguments: Any, **options: Any) -> Any:
-        return around(original, *arguments, **options)
-
-    setattr(owner, name, call)
-    try:
-        yield
-    finally:
-        if own:
-            setattr(owner, name, original)
-        else:
-            delattr(owner, name)
 
 
 def _user_place(stack: Any) -> Place:

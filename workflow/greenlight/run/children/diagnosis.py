@@ -155,7 +155,7 @@ def _examine(entry: Request, steps: Steps) -> tuple[Forecaster, np.ndarray, dict
 
     with steps(f"{name}: load"):
         forecaster = load(entry, entry["variant"])
-    with HealthRecorder() as recorder:
+    with HealthRecorder(waits=not compiled) as recorder:
         with steps(f"{name}: {'compile and first call' if compiled else 'first call'}"):
             if compiled:
                 forecaster.compile(entry["mode"])

@@ -47,7 +47,7 @@ def run(request: Request) -> dict[str, Any]:
     load_seconds = time.perf_counter() - started
     compiled = request["mode"] != "eager"
     windows = practice(request)
-    with MemoryMeter(request["device"]) as meter, HealthRecorder() as recorder:
+    with MemoryMeter(request["device"]) as meter, HealthRecorder(waits=request["mode"] == "eager") as recorder:
         if compiled:
             forecaster.compile(request["mode"])
         before = time.perf_counter()

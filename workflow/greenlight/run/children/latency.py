@@ -34,7 +34,7 @@ def run(request: Request) -> dict[str, Any]:
     started = time.perf_counter()
     variant = load(request, request["variant"])
     load_seconds = time.perf_counter() - started
-    with MemoryMeter(request["device"]) as meter, HealthRecorder() as recorder:
+    with MemoryMeter(request["device"]) as meter, HealthRecorder(waits=request["mode"] == "eager") as recorder:
         if request["mode"] != "eager":
             variant.compile(request["mode"])
         started = time.perf_counter()

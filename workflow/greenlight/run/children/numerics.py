@@ -34,7 +34,7 @@ def run(request: Request) -> dict[str, Any]:
         compared += _beyond(request, windows, keys, longest, changed)
     variant = load(request, request["variant"])
     fill = request["mode"] != "eager"
-    with HealthRecorder() as recorder:
+    with HealthRecorder(waits=request["mode"] == "eager") as recorder:
         if request["mode"] != "eager":
             variant.compile(request["mode"])
         for filled, _ in calls_of(windows, request["windows_per_call"], fill=fill):

@@ -20,7 +20,7 @@ def run(request: Request) -> dict[str, Any]:
     forecaster = load(request, request["variant"])
     load_seconds = time.perf_counter() - started
     windows = practice(request)
-    with HealthRecorder() as recorder:
+    with HealthRecorder(waits=request["mode"] == "eager") as recorder:
         if request["mode"] != "eager":
             forecaster.compile(request["mode"])
         before = time.perf_counter()

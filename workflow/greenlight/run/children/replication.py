@@ -28,7 +28,7 @@ def run(request: Request) -> dict[str, Any]:
     """Returns what `judgement.records.ReplicateResult` reads; no model is loaded where there is no time for a seed."""
     pin_process(request)
     windows = [window for symbol in sorted(request["series"]) for window in windows_of(request, symbol)]
-    with HealthRecorder() as recorder:
+    with HealthRecorder(waits=request["mode"] == "eager") as recorder:
         arms = replicate(
             lambda: _both_arms(request, windows, recorder),
             Arms.of_plain(request["scores"]),

@@ -19,12 +19,39 @@ def pytest_itemcollected(item):
 
 
 def pytest_collection_modifyitems(items):
-    items.sort(key=lambda item: item.get_closest_marker("slow") is not None)
+    """The longest groups begin first, so that no process works alone at the end."""
+    items.sort(key=_rank)
+
+
+# Slow groups of some minutes, the longest first; all others follow as they are collected.
+LONGEST = (
+    "finished",
+    "test_defects.py",
+    "test_staleness.py",
+    "test_slurm.py",
+    "test_replicates.py",
+    "test_in_a_process.py",
+    "test_a_compiler_that_fails_and_one_that_hangs",
+    "test_whole_gate.py",
+    "test_alone.py",
+)
+# Their tests share nothing that is costly, so each may run in another process.
+APART = ("test_faults.py", "test_diagnose.py")
+
+
+def _rank(item):
+    """Fast tests first, then the groups of `LONGEST`, then the rest."""
+    if not item.get_closest_marker("slow"):
+        return -1
+    names = _group(item).replace("/", " ").split()
+    return next((number for number, name in enumerate(LONGEST) if name in names), len(LONGEST))
 
 
 def _group(item):
     """The project of the `finished` fixture costs minutes, a module's fixtures seconds: neither is made twice."""
     if "finished" in item.fixturenames:
         return "finished"
+    if item.path.name in APART:
+        return f"{item.path.parent.name}/{item.path.name} {item.name}"
     slow = "slow" if item.get_closest_marker("slow") else "fast"
     return f"{item.path.parent.name}/{item.path.name} {slow}"

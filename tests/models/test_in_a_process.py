@@ -17,10 +17,8 @@ import numpy as np
 import pytest
 import torch
 
-from greenlight.api import LoadOptions
 from greenlight.errors import UserError
 from greenlight.watch.precision import in_tf32
-from greenlight_forecasters.kronos.static import KronosStatic
 from tests.models.engines import CALLS, Engine, write_checkpoints
 from tests.models.kronos.conftest import random_window
 
@@ -331,11 +329,11 @@ def test_products_in_another_precision_are_noticed(make):
 @pytest.mark.slow
 def test_an_engine_whose_every_call_is_in_tf32_is_not_stopped(folder):
     """As the gate runs it: TF32 is allowed for each call, and not where the engine is told to compile."""
-    settings = {"tokenizer": str(folder / "tokenizer"), "max_context": 64}
-    forecaster = in_tf32(KronosStatic.load(LoadOptions(str(folder / "kronos"), settings=settings)))
-    forecaster.compile("default")
+    engine = Engine("kronos", "cpu", folder)
+    engine.engine = in_tf32(engine.engine)
+    engine.compiled()
     for _ in range(2):
-        assert np.isfinite(forecaster.forecast([random_window()], 2, 1)).all()
+        assert np.isfinite(engine.call(1)).all()
 
 
 @ON_A_GPU

@@ -32,7 +32,8 @@ def only(*models):
     config = deepcopy(SMALL)
     config["models"] = {name: config["models"][name] if name in models else None for name in ("toto", "kronos")}
     config["evaluation"] |= {"windows": 1}
-    return config
+    config["trials"] = {"repeats": 1}
+    return config | {"symbols_per_job": 3}
 
 
 def kinds(project, stage, model, variant, name="record.json"):

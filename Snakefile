@@ -9,6 +9,7 @@
     snakemake --cores 1 forecast    a page a symbol: the forecasts of all variants beside the outcome
     snakemake --cores 1 compare     two commits, or two folders of code, against each other
     snakemake --cores 1 bisect      the commit since which a check fails
+    snakemake --cores 1 sweep       speed, memory and cost of what passes, by batch, context, horizon and samples
     snakemake --cores 1 diagnose    where CUDA or compile failures come from
 """
 

@@ -228,6 +228,15 @@ class Layout:
         """A against B: the page, the same as Markdown, and its figures."""
         return self.root / "compare.html", self.root / "compare.md", self.root / "compare.json"
 
+    def swept(self, model: str, variant: str, name: str) -> Path:
+        """Record of a size of the sweep, such as `windows-8`, in one process."""
+        return self.stage("sweep", model, variant) / f"{name}.json"
+
+    @property
+    def sweep(self) -> tuple[Path, Path, Path]:
+        """Speed, memory and cost by size: the page, the same as Markdown, and its figures."""
+        return self.root / "sweep.html", self.root / "sweep.md", self.root / "sweep.json"
+
     def elsewhere(self, target: str, name: str) -> Path:
         """Results of a run of another commit or folder, made by `compare` or `bisect`."""
         return self.root / target / name

@@ -27,7 +27,7 @@ from greenlight.judgement.rules import Rules
 from greenlight.layout import check_apart, checked_folder
 from greenlight.plugins import installed_plugins, model_of
 from greenlight.statistics.looks import confirming_pairs, needed_for_a_bound, rate_at
-from greenlight.target_settings import AcceptSettings, BisectSettings, CompareSettings, Section
+from greenlight.target_settings import AcceptSettings, BisectSettings, CompareSettings, Section, SweepSettings
 from greenlight.trials.device_settings import DeviceSettings
 from greenlight.trials.environment import problem_with
 
@@ -199,6 +199,7 @@ class Settings(Section):
     accept: AcceptSettings = AcceptSettings()
     compare: CompareSettings = CompareSettings()
     bisect: BisectSettings = BisectSettings()
+    sweep: SweepSettings = SweepSettings()
 
     @field_validator("data_folder", "results_folder", "baselines_folder")
     @classmethod

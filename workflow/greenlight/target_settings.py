@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Sizes = tuple[Annotated[int, Field(ge=1, le=1_000_000)], ...]
 
 
 class Section(BaseModel):
@@ -59,3 +63,22 @@ class BisectSettings(Section):
     repository: str | None = None
     """Checkout of a model's published code, whose commits are searched in place of this project's; needs `model`. Its
     code becomes the implementation `bisected`."""
+
+
+class SweepSettings(Section):
+    """Given with the target `sweep`. One size moves at a time; the others are those of `evaluation` and `timing`."""
+
+    windows: Sizes = (1, 2, 4, 8)
+    """Windows in a call."""
+    contexts: Sizes | None = None
+    """Rows that a model sees; null: half, once and twice `evaluation.context_length`. Empty: not swept."""
+    horizons: Sizes | None = None
+    """Rows that it forecasts; null: half, once and twice `evaluation.horizon`. Empty: not swept."""
+    samples: Sizes | None = None
+    """Sample paths; null: half, once and twice `evaluation.samples`. Empty: not swept."""
+    processes: int = Field(default=2, ge=1, le=100)
+    """Fresh processes in which each size is timed; all sizes come once before any comes again."""
+    calls: int = Field(default=10, ge=4, le=100_000)
+    """Timed calls in each process."""
+    price_per_hour: float | None = Field(default=None, gt=0, le=1_000_000)
+    """What an hour of this machine costs, in any currency, for the cost of 1,000 forecasts; null: not said."""

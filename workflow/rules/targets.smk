@@ -8,6 +8,10 @@ TARGETS = {
     "forecast": ("Drawing the forecasts of all variants", list),
     "compare": ("Comparing a with b, one after the other", list),
     "bisect": ("Searching the commit since which a check fails", list),
+    "sweep": (
+        "Speed, memory and cost of what passes, by size",
+        lambda: files_of(["judge", *PLAN.upstream("judge")]),
+    ),
     # Ends with a page and exit code 0, whatever it finds.
     "diagnose": (
         "Diagnosing: the device, each model alone, all together, and what fails once more",
@@ -22,10 +26,10 @@ for target, (said, reads_first) in TARGETS.items():
             target
         message:
             said
-        localrule: target != "diagnose"
+        localrule: target not in ("diagnose", "sweep")
         input:
             reads_first(),
-        threads: THREADS if target == "diagnose" else 1
+        threads: THREADS if target in ("diagnose", "sweep") else 1
         resources:
             **needs(target),
         params:

@@ -64,7 +64,7 @@ def interleaved_pairs(
         second = reference if control else variant
         variant_first = bool(random.integers(2))
         calls = (second, reference) if variant_first else (reference, second)
-        timed = [_timed(call, number) for call in calls]
+        timed = [timed_call(call, number) for call in calls]
         (variant_seconds, output), (reference_seconds, _) = timed if variant_first else timed[::-1]
         order = "variant-first" if variant_first else "reference-first"
         measured.append(asdict(Pair(number, order, reference_seconds, variant_seconds, bool(control))))
@@ -72,7 +72,8 @@ def interleaved_pairs(
     return measured
 
 
-def _timed(call: Callable[[int], Any], number: int) -> tuple[float, Any]:
+def timed_call(call: Callable[[int], Any], number: int) -> tuple[float, Any]:
+    """(seconds, output) of a call with a number; TypeError unless it returns a plain array."""
     started = time.perf_counter()
     output = call(number)
     if type(output) is not np.ndarray:

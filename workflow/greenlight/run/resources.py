@@ -27,7 +27,7 @@ _MEMORY_MB = 4000
 _DEVICE_GIB = 16.0
 # Starting Python and Snakemake on a node, and copying compile caches on a slow file system.
 _START_SECONDS = 600.0
-_SECONDS = {"weights": 7200.0, "diagnose": 4 * 3600.0}
+_SECONDS = {"weights": 7200.0, "diagnose": 4 * 3600.0, "sweep": 12 * 3600.0}
 _OTHER_SECONDS = 1800.0
 # Limits of the memory group that the process is in, and what it uses now: cgroup 2 and 1.
 _GROUPS = (
@@ -42,7 +42,7 @@ def timed_stages(settings: Settings) -> set[str]:
     A limit that is set later judges seconds of a job that ran beside others; they are too long, never too short.
     """
     starts = {"compile": settings.rules.speed.cold_start_seconds, "predict": settings.rules.speed.warm_start_seconds}
-    return {"time", *(stage for stage, limit in starts.items() if limit is not None)}
+    return {"time", "sweep", *(stage for stage, limit in starts.items() if limit is not None)}
 
 
 def resources_of(stage: str, settings: Settings, device: str, cores: int | None = None) -> dict[str, int | str]:
@@ -59,7 +59,7 @@ def resources_of(stage: str, settings: Settings, device: str, cores: int | None 
     """
     alone = stage in timed_stages(settings)
     asked: dict[str, int | str] = {"mem_mb": _MEMORY_MB, "runtime": _minutes(_SECONDS.get(stage, _OTHER_SECONDS))}
-    if stage in (*TRIAL_STAGES, "diagnose"):
+    if stage in (*TRIAL_STAGES, "diagnose", "sweep"):
         kind = device.partition(":")[0]
         limit = settings.trials.memory_gib
         memory = _TRIAL_MEMORY_MB[kind] if limit is None else math.ceil(limit * 1024)
@@ -94,7 +94,7 @@ def _beside_each_other(settings: Settings, device: str) -> int:
 
 
 def _trial_seconds(stage: str, settings: Settings) -> float:
-    if stage == "diagnose":
+    if stage in ("diagnose", "sweep"):
         return _SECONDS[stage]
     limit = getattr(settings.trials, f"{stage}_seconds")
     return _START_SECONDS + ROWS[stage].trials(settings) * (limit + settings.device.wait_seconds)

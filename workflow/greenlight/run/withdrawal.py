@@ -23,7 +23,7 @@ from greenlight.run.deployment import UNDECIDED, Deployment, deploy_text, switch
 
 # Targets that work beside a run; those that change no evidence, and the default one, which runs nothing itself.
 BESIDE_A_RUN = ("forecast", "history", "power", "why")
-LOOKING = ("all", "accept", "bisect", "compare", "diagnose", *BESIDE_A_RUN)
+LOOKING = ("all", "accept", "bisect", "compare", "diagnose", "sweep", *BESIDE_A_RUN)
 
 
 def withdraw_for(layout: Layout, rules: Collection[str], models: Iterable[str]) -> None:

@@ -8,6 +8,7 @@ and compared with an undisturbed run. Ends with a table, and with exit code 1 if
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import random
 import shutil
@@ -23,6 +24,8 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
+from greenlight.judgement.seal import broken_seal
+from greenlight.report.history import read_history
 from tests.campaign.faults import Faults, Outcome, attempt
 from tests.workflow.project import SMALL, Project, make_project
 
@@ -48,6 +51,12 @@ def figures(project: Project) -> dict[str, object]:
     return found | {"gate": project.read("verdict.json")["gate"]}
 
 
+def broken_baselines(project: Project) -> list[str]:
+    """Stored baselines that are not whole."""
+    files = sorted((project.folder / "config/baselines").glob("*/*.json"))
+    return [path.name for path in files if broken_seal(json.loads(path.read_text() or "{}")) is not None]
+
+
 class Runs:
     """Disturbed whole runs, held against an undisturbed one."""
 
@@ -58,12 +67,15 @@ class Runs:
         self.good.snakemake()
         self.seconds = time.monotonic() - begin
         self.figures = figures(self.good)
+        begin = time.monotonic()
+        self.good.snakemake("-n")
+        self.short_seconds = 2 * (time.monotonic() - begin)
         self.number = 0
 
-    def start(self, project: Project, **more: str) -> subprocess.Popen[bytes]:
+    def start(self, project: Project, *asked: str, **more: str) -> subprocess.Popen[bytes]:
         """Start a run in a process group of its own."""
         return subprocess.Popen(
-            [sys.executable, "-m", "snakemake", "--cores", "1", "--configfile", "small.json"],
+            [sys.executable, "-m", "snakemake", "--cores", "1", *asked, "--configfile", "small.json"],
             cwd=project.folder, env=project.environment() | more, start_new_session=True,
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
@@ -121,6 +133,55 @@ class Runs:
 
         return attempt("two at once", "one folder", run)
 
+    def killed_accept(self) -> Outcome:
+        """SIGKILL while a baseline is stored: each file is whole or not there, and the next one stores all."""
+        project = small_project(self.folder / f"run{self.number}")
+        shutil.copytree(self.good.folder / "results", project.folder / "results")
+        shutil.rmtree(project.folder / "config/baselines", ignore_errors=True)
+        asked = ("accept", "--config", "accept={who: campaign, reason: campaign, force: true}")
+        moment = self.chance.uniform(0.5, 1.5 * self.short_seconds)
+
+        def run() -> str:
+            process = self.start(project, *asked)
+            time.sleep(moment)
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            if broken := broken_baselines(project):
+                return f"half a baseline: {broken}"
+            done = project.snakemake(*asked, timeout=LONGEST)
+            if done.returncode or "Traceback" in done.stdout:
+                return f"accept after it said {done.stdout[-300:]}"
+            stored = sorted(path.parent.name for path in (project.folder / "config/baselines").rglob("*.json"))
+            return (
+                "fine" if stored == ["accuracy", "baselines"] else f"stored are {stored}, {broken_baselines(project)}"
+            )
+
+        return attempt("killed in accept", f"after {moment:.1f} s", run)
+
+    def killed_archive(self) -> Outcome:
+        """SIGKILL while a run is archived: no half of one is listed, and the next run archives it."""
+        project = small_project(self.folder / f"run{self.number}")
+        shutil.copytree(self.good.folder / "results", project.folder / "results")
+        shutil.rmtree(project.folder / "results" / "archive")
+        (project.folder / "results" / "archived.json").unlink()
+        moment = self.chance.uniform(1, 1.5 * self.short_seconds)
+
+        def run() -> str:
+            process = self.start(project)
+            time.sleep(moment)
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            archive = project.folder / "results" / "archive"
+            if broken := read_history(archive).broken:
+                return f"half an archived run: {broken}"
+            ended = self.to_the_end(project)
+            found = read_history(archive)
+            return ended if found.runs in (1, 2) and not found.broken else f"archived: {found.runs}, {found.broken}"
+
+        return attempt("killed in archive", f"after {moment:.1f} s", run)
+
     def full(self) -> Outcome:
         """A small disk that fills up, where this user may mount one."""
         project = small_project(self.folder / f"run{self.number}")
@@ -176,7 +237,8 @@ class Runs:
     def run(self) -> Iterator[Outcome]:
         """One case after the other, without end."""
         while True:
-            for case in (self.killed, self.full, self.other_times, self.killed, self.twice, self.elsewhere):
+            cases = (self.killed, self.killed_accept, self.full, self.killed_archive, self.other_times)
+            for case in (*cases, self.killed, self.twice, self.elsewhere):
                 self.number += 1
                 yield case()
                 shutil.rmtree(self.folder / f"run{self.number}", ignore_errors=True)

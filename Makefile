@@ -8,8 +8,9 @@ STAMP := $(VENV)/.complete
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps
 CORES ?= 1
 TEST_WORKERS ?= 2
+RUNS ?= 8
 
-.PHONY: help verify test campaign env checkpoints data benchmarks lint schema clean
+.PHONY: help verify test campaign alarms env checkpoints data benchmarks lint schema clean
 
 # The first target: a comment after `##` says what a target does.
 help:
@@ -49,6 +50,9 @@ benchmarks: env  ## time the implementations and a run of the gate
 
 campaign: env  ## try to break a run in hundreds of ways, 30 minutes at most; ends in a table
 	$(BIN)/python -m tests.campaign --minutes 30
+
+alarms: env  ## add whole runs in which nothing differs, and tell the rate of false alarms (RUNS=8)
+	$(BIN)/python -m tools.agreement --compiled --runs $(RUNS)
 
 lint: env  ## style and types
 	$(BIN)/ruff check workflow tests

@@ -1,0 +1,74 @@
+"""Runs in which nothing differs, gathered in a file: the rate of false alarms and its bound."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from greenlight.errors import UserError
+from greenlight.files import read_json, write_json
+from tools.agreement import CONFIG, alarmed, earlier_runs, measure, table, with_compiled
+
+ROOT = Path(__file__).parents[2]
+
+
+def run(gate="pass", *blocking, seed=1):
+    reasons = [reason for *_, reason in blocking]
+    checks = {"numerics": {"pass": 4}} | {name: {status: 1} for name, _, _, status, _ in blocking}
+    about = {"gate": gate, "reasons": reasons, "chosen": {"toto": "static-eager"}, "seed": seed, "seconds": 60.0}
+    return about | {"checks": checks, "blocking": list(map(list, blocking))}
+
+
+ALARM = run("fail", ("numerics", "toto", "static-eager", "fail", "the error is too large"), seed=7)
+OPEN = run("fail", ("quiet-machine", "toto", None, "inconclusive", "others are at work"), seed=8)
+
+
+def test_an_alarm_is_a_run_that_says_that_something_differs_and_not_one_that_can_not_say():
+    assert [alarmed(one) for one in (run(), ALARM, OPEN)] == [False, True, False]
+
+
+@pytest.mark.parametrize(
+    ("runs", "count", "rate"),
+    [
+        ([run()] * 299, "0 of 299", "0.0%, at most 1.0% at 95% confidence"),
+        ([run()] * 32, "0 of 32", "0.0%, at most 8.9% at 95% confidence"),
+        ([run()] * 8 + [ALARM, OPEN], "1 of 10", "10.0%, at most 39.4% at 95% confidence"),
+        ([], "0 of 0", "0.0%, at most 100.0% at 95% confidence"),
+    ],
+)
+def test_the_rate_has_its_exact_bound(runs, count, rate):
+    line = f"{count} whole runs in which nothing differs gave a false alarm: {rate}."
+    assert line in table([{"runs": runs}])
+
+
+def test_runs_that_were_left_open_are_counted_apart_and_each_is_named():
+    text = table([{"runs": [run(), ALARM, OPEN]}])
+    assert "1 of 3 were left open, which blocks: a check could not say: 33.3%, at most" in text
+    assert "- seed 7: the error is too large" in text and "- seed 8: others are at work" in text
+    assert "| `numerics` | 9 | 8 | 0 | 1 | 0 | 1 |" in text
+
+
+def test_runs_are_added_to_those_of_the_same_configuration_only(tmp_path):
+    out = tmp_path / "runs.json"
+    assert earlier_runs(out, CONFIG) == []
+    write_json(out, {"config": CONFIG, "runs": [run(seed=3)]})
+    before = out.read_bytes()
+    measure(0, CONFIG, "trainingdata", out)
+    assert out.read_bytes() == before and earlier_runs(out, CONFIG) == read_json(out)["runs"]
+    with pytest.raises(UserError, match="made with another configuration; name another file by --out"):
+        measure(1, with_compiled(CONFIG), "trainingdata", out)
+    out.write_text("[]")
+    with pytest.raises(UserError, match="this is no file of runs"):
+        earlier_runs(out, CONFIG)
+
+
+def test_the_command_refuses_a_file_of_other_runs_in_words(tmp_path):
+    out = tmp_path / "runs.json"
+    write_json(out, {"config": {}, "runs": []})
+    command = [sys.executable, "-m", "tools.agreement", "--runs", "1", "--out", str(out)]
+    environment = {"PYTHONPATH": str(ROOT / "workflow"), "PATH": "/usr/bin:/bin"}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert done.returncode == 1 and done.stderr.startswith("greenlight: ") and "Traceback" not in done.stderr

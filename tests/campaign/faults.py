@@ -193,7 +193,7 @@ class Faults:
         good = self.chance.choice(sorted((ROOT / "config" / "baselines").rglob("*.json")))
         folder = self.mktemp("baselines")
         target = folder / good.relative_to(ROOT / "config" / "baselines")
-        target.parent.mkdir(parents=True)
+        target.parent.mkdir(parents=True, exist_ok=True)
         if self.chance.random() < 0.5:
             document, tried = mutated(json.loads(good.read_text()), self.chance)
             target.write_text(json.dumps(document))

@@ -14,6 +14,7 @@ from greenlight.files import write_json
 from greenlight.judgement.seal import seal
 from greenlight.layout import Layout
 from greenlight.report.findings import KIND_WORDS
+from greenlight.run.planning import make_plan
 from greenlight.run.stages.report import report
 from greenlight.trials.kinds import KINDS
 from tests.judgement.evidence_builder import KRONOS, TOTO, Effects, Run, reseal
@@ -318,3 +319,23 @@ def test_figures_do_not_parse_names_as_mathematics(tmp_path):
 
     draw_speedups(tmp_path / "a.svg", [Speedup(r"$\frac{$", 1.2, None, 1.3, None)], "<b>&")
     assert "</svg>" in Path(tmp_path / "a.svg").read_text()
+
+
+def test_price_files_that_were_left_out_are_named(make_results) -> None:
+    layout = make_results(Run(models=TWO))
+    report(layout, {"left_out": ["AAPL Historical Data.csv", "^GSPC | <b>.csv"]}, None)
+    text, page = layout.report.read_text(), layout.report_page.read_text()
+    assert (
+        "Left out, since their names are no symbols" in text
+        and "AAPL Historical Data.csv, ^GSPC \\| &lt;b&gt;.csv" in text
+    )
+    assert "^GSPC | &lt;b&gt;.csv" in page
+    assert "Left out" not in "".join(render(layout))
+
+
+def test_a_plan_names_the_files_that_it_leaves_out(tmp_path: Path) -> None:
+    for name in ("A.csv", "A Historical Data.csv"):
+        (tmp_path / name).write_text("Date,Open,High,Low,Close\n2024-01-02,1,1,1,1\n2024-01-03,1,1,1,1\n")
+    config = {"data_folder": str(tmp_path), "results_folder": str(tmp_path / "results"), "models": {"kronos": {}}}
+    plan, _ = make_plan(config, [])
+    assert plan.job("report")["left_out"] == ["A Historical Data.csv"]

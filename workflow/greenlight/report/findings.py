@@ -137,13 +137,14 @@ class DataFinding:
 
 @dataclass(frozen=True)
 class DataSummary:
-    """The price files: how many of each frequency, rows, and everything found in them."""
+    """The price files: how many of each frequency, rows, everything found in them, and those that were left out."""
 
     symbols: int
     rows: int
     frequencies: Mapping[str, int]
     findings: tuple[DataFinding, ...]
     hashes: Mapping[str, str]
+    left_out: tuple[str, ...] = ()
 
 
 def data_summary(reader: Reader, layout: Layout, symbols: Iterable[str]) -> DataSummary:

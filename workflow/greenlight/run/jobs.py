@@ -285,4 +285,5 @@ class Plan(Scope):
         return self._baselines() | {"published": published, "environment": dict(self.settings.trials.environment)}
 
     def _templates(self) -> Job:
-        return {"templates": provenance.tree_digest(Path(__file__).parents[1] / "report" / "templates", "report*")}
+        templates = provenance.tree_digest(Path(__file__).parents[1] / "report" / "templates", "report*")
+        return {"templates": templates, "left_out": list(self.left_out)}

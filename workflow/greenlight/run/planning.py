@@ -70,7 +70,7 @@ def make_plan(
         if not diagnosing:
             raise
         device, name = settings.device.device, "not to be had"
-    plan = Plan(settings, symbols, device, name)
+    plan = Plan(settings, symbols, device, name, tuple(left_out))
     load_parsed_code(layout.parsed_code)
     known_hashes.load(layout.known_hashes)
     list(plan.all_jobs())  # whatever a description needs, such as the weights, must be there before rules are made

@@ -24,12 +24,14 @@ class Scope:
         settings: the checked configuration.
         symbols: file of each symbol.
         device: the torch device that trials run on, and device_name: its description, from `greenlight.trials.gpu`.
+        left_out: names of price files that are no symbols' and that no rule takes.
     """
 
     settings: Settings
     symbols: dict[str, Path]
     device: str
     device_name: str
+    left_out: tuple[str, ...] = ()
 
     @cached_property
     def shards(self) -> list[tuple[str, ...]]:

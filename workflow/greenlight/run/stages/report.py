@@ -22,6 +22,7 @@ from greenlight.run.job import Job
 def report(layout: Layout, job: Job, options: argparse.Namespace) -> None:
     """Gather, draw and render. The same evidence gives the same bytes."""
     facts = gather(layout, job.get("before", {}).get("judge"))
+    facts = replace(facts, data=replace(facts.data, left_out=tuple(job.get("left_out", ()))))
     shutil.rmtree(layout.figures, ignore_errors=True)
     layout.figures.mkdir(parents=True)
     figures, problems = draw_all(layout, facts, layout.figures)

@@ -116,13 +116,11 @@ def _variant(
     difference: tuple[float, str] | None,
 ) -> ComparedVariant:
     rows = [side.rows[name] for side in (a, b)]
-    # The reference is timed within the pairs of others, and a mode that is the same as another is not run.
-    untimed = any(row.is_reference or any(role.startswith("same as") for role in row.roles) for row in rows)
+    # A mode that is the same as another on this device is not run.
+    same = any(role.startswith("same as") for row in rows for role in row.roles)
     statuses, reasons = [], []
-    if not any(role.startswith("same as") for role in rows[0].roles):
-        statuses.append(errors.status if errors else "inconclusive")
-    if not untimed:
-        statuses.append(latency.status if latency else "inconclusive")
+    if not same:
+        statuses += [errors.status if errors else "inconclusive", latency.status if latency else "inconclusive"]
         if latency is None:
             reasons.append("latency was not measured on both sides")
     if rows[0].engaged and rows[1].engaged is False:
@@ -142,7 +140,7 @@ def _variant(
         _change(errors),
         errors.words if errors else "errors are not there on both sides",
         _bounds(bounds.estimate, bounds.lower, bounds.upper) if bounds else "–",
-        latency.words if latency else "the yardstick" if untimed else "not measured",
+        latency.words if latency else "the same as another here" if same else "not measured",
         _both(milliseconds(row.median_seconds) for row in rows),
         _both(seconds(row.cold) for row in rows),
         _both(mebibytes(row.peak_memory) for row in rows),

@@ -62,15 +62,18 @@ class Side:
         return bool(verdict) and gate_word(verdict) != "unknown"
 
     def read_round(self) -> None:
-        """Add the medians of the pairs that were just timed; NaN where a variant has none."""
+        """Add the medians of what was just timed, the reference's over all pairs; NaN where there are none."""
+        references: dict[str, list[np.ndarray]] = {}
         for (model, shared), own in self.own.items():
             if (path := self.layout.pairs(model, own)).is_file():
                 table = read_parquet(path)
                 kept = ~table.column("control").to_numpy(zero_copy_only=False).astype(bool)
-                seconds = table.column("variant_seconds").to_numpy()[kept]
-                self.seconds.setdefault((model, shared), []).append(
-                    float(np.median(seconds)) if len(seconds) else np.nan
-                )
+                arms = [table.column(f"{arm}_seconds").to_numpy()[kept] for arm in ("variant", "reference")]
+                self.seconds.setdefault((model, shared), []).append(_median(arms[0]))
+                references.setdefault(model, []).append(arms[1])
+        for (model, shared), row in self.rows.items():
+            if row.is_reference and model in references:
+                self.seconds.setdefault((model, shared), []).append(_median(np.concatenate(references[model])))
 
     def scores(self, name: tuple[str, str]) -> tuple[dict[str, np.ndarray], list[tuple[str, int]]] | None:
         """ERROR_COLUMNS by window and the windows, sorted; None where there are none."""
@@ -85,6 +88,10 @@ class Side:
         """The table of forecasts of a symbol; None where there is none."""
         path = self.layout.forecast(name[0], self.own[name], symbol)
         return read_parquet(path).sort_by([("window", "ascending"), ("step", "ascending")]) if path.is_file() else None
+
+
+def _median(seconds: np.ndarray) -> float:
+    return float(np.median(seconds)) if len(seconds) else np.nan
 
 
 def forecasts_differ(a: Side, b: Side, name: tuple[str, str], symbols: list[str]) -> tuple[float, str] | None:

@@ -101,8 +101,8 @@ class _Question:
         git(self.clone, "checkout", "--quiet", "--force", "--detach", commit)
         tell(f"the whole gate at {commit[:10]}")
         results = self.results(commit)
-        run_there(self.gate, nested_config(self.config, self.own, results))
-        answer = answer_of(Layout(results), self.asked)
+        code = run_there(self.gate, nested_config(self.config, self.own, results))
+        answer = answer_of(Layout(results), self.asked) if code in (0, 1) else "no verdict"
         tell(f"{commit[:10]}: {answer}")
         if answer in (*ANSWERS, "inconclusive"):  # a run that was stopped has no verdict
             self.known[commit] = answer

@@ -122,7 +122,8 @@ def _run_whole(runs: list[tuple[Side, Run]]) -> None:
 
 def _round(number: int, rounds: int, sides: list[Side], label: str, run: Run) -> None:
     tell(f"round {number + 1} of {rounds}: timing {label}")
-    run("--forcerun", "time", "--until", "time")
+    if code := run("--forcerun", "time", "--until", "time"):  # a variant that fails is no failure of the stage
+        raise UserError(f"compare: round {number + 1} of {label} could not be run (exit code {code}); see above")
     for side in sides:
         side.read_round()
 

@@ -11,7 +11,9 @@ import pytest
 
 from greenlight.errors import UserError
 from greenlight.run.elsewhere import clone_of, commit_of, nested_config
+from greenlight.run.sides import copies_config
 from greenlight.run.stages.bisect import answer_of, search
+from greenlight.settings import load_settings
 from greenlight.target_settings import BisectSettings
 
 
@@ -93,6 +95,25 @@ def test_folders_lead_to_the_same_places_and_the_repositorys_own_to_its_commits(
     assert found["data_folder"] == str(own.resolve() / "prices") and "compare" not in found and "bisect" not in found
     assert found["results_folder"] == str(own.resolve() / "results/compare/a") and found["seed"] == 3
     assert models["toto"]["code"]["here"] == "copy" and config["data_folder"] == "prices"
+
+
+def test_two_folders_of_code_become_two_implementations_in_the_modes_that_are_configured(tmp_path):
+    for name in ("old", "new"):
+        for file in ("model/toto.py", "model/backbone.py", "inference/forecaster.py"):
+            (tmp_path / name / "toto" / file).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / name / "toto" / file).touch()
+    variants = ["upstream-eager", "upstream-default", "static-default", "static-eager-bf16"]
+    config = {
+        "models": {
+            "toto": {"variants": variants, "deployed": "static-default"},
+            "kronos": {"variants": ["upstream-eager"]},
+        }
+    }
+    both = copies_config(config, "toto", {"a": tmp_path / "old", "b": tmp_path / "new"})
+    settings = load_settings(both, [])
+    ((model, own),) = settings.models.items()
+    assert model == "toto" and own.variants == ("upstream-eager", "a-eager", "b-eager", "a-default", "b-default")
+    assert own.deployed is None and config["models"]["toto"]["variants"] == variants
 
 
 class Answers:

@@ -47,12 +47,14 @@ def bisect(config: dict[str, Any], files: list[str]) -> str:
     layout = Layout(Path(settings.results_folder))
     with within_run(layout), contextlib.ExitStack() as stack:
         clone = stack.enter_context(clone_of(searched, ends["bad"]))
-        gate = clone
+        gate, theirs = clone, config
         if searched != own:
             gate = stack.enter_context(clone_of(own, commit_of(own, UNCOMMITTED, "bisect")))
-            config = copies_config(config, str(asked.model), {COPY: clone})
-            load_settings(config, [])
-        return search(clone, ends, _Question(config, settings, layout, own, clone, gate))
+            theirs = copies_config(config, str(asked.model), {COPY: clone})
+            load_settings(theirs, [])
+        question = _Question(theirs, settings, layout, own, clone, gate)
+        question.recall(config)
+        return search(clone, ends, question)
 
 
 def _check(asked: BisectSettings, settings: Settings) -> None:
@@ -76,15 +78,20 @@ class _Question:
     ) -> None:
         self.config, self.asked, self.layout = config, settings.bisect, layout
         self.own, self.clone, self.gate = own, clone, gate
-        asked = self.asked.model_dump(mode="json", exclude={"good", "bad"})
         self.file = layout.elsewhere("bisect", "answers.json")
-        self.key = digest({"asked": asked, "config": nested_config(config, own, layout.root) | {"gate": self._gate()}})
+        self.key, self.known, self.before = "", dict[str, str](), dict[str, Any]()
+
+    def recall(self, config: dict[str, Any]) -> None:
+        """Read the answers to the same question under a configuration, the clone's own folders left out."""
+        asked = self.asked.model_dump(mode="json", exclude={"good", "bad"})
+        configured = nested_config(config, self.own, self.layout.root)
+        self.key = digest({"asked": asked, "config": configured, "gate": self._gate()})
         try:
-            known = read_json(self.file)
+            found = read_json(self.file)
         except (OSError, ValueError):
-            known = {}
-        self.known: dict[str, str] = known.get(self.key, {}) if isinstance(known, dict) else {}
-        self.before: dict[str, Any] = known if isinstance(known, dict) else {}
+            return
+        if isinstance(found, dict):
+            self.before, self.known = found, found.get(self.key, {})
 
     def _gate(self) -> str:
         """The content of the gate where it is not what is searched."""

@@ -6,7 +6,8 @@ import sys
 
 import pytest
 
-from greenlight_forecasters.copies import import_copy
+from greenlight.errors import UserError
+from greenlight_forecasters.copies import import_copy, package_in
 
 FILES = {
     "__init__.py": "",
@@ -71,3 +72,15 @@ def test_an_error_names_its_file_and_line(tmp_path):
 def test_a_module_that_is_not_there_is_named(tmp_path):
     with pytest.raises(ModuleNotFoundError, match=r"somebodys_copy_\d+\.absent"):
         import_copy(write(tmp_path / "copy", 1), "somebodys", "absent")
+
+
+def test_a_copy_is_found_a_few_folders_deep_and_of_several_none_is_chosen(tmp_path):
+    inner = write(tmp_path / "clone" / "src" / "somebodys", 1)
+    for folder in (tmp_path, tmp_path / "clone", inner.parent, inner):
+        assert package_in(str(folder), "somebodys", ["user.py", "value.py"], "models.any.code") == str(inner)
+    write(tmp_path / "other" / "somebodys", 2)
+    with pytest.raises(UserError, match=r"holds 2 copies of the package 'somebodys': .*clone/src.*Name the folder"):
+        package_in(str(tmp_path), "somebodys", ["user.py", "value.py"], "models.any.code")
+    assert package_in(str(tmp_path / "other"), "somebodys", ["user.py"], "models.any.code").endswith("other/somebodys")
+    with pytest.raises(UserError, match=r"clone/src/somebodys/absent\.py not found"):
+        package_in(str(tmp_path / "clone"), "somebodys", ["user.py", "absent.py"], "models.any.code")

@@ -19,6 +19,8 @@ from typing import Any
 
 from greenlight.api import UserError
 
+# How many folders deep a copy of a package is looked for.
+_DEEPEST = 3
 _FOLDERS: dict[str, tuple[Path, str]] = {}
 """By a copy's own name, its folder and the name that the package has by itself."""
 
@@ -45,21 +47,30 @@ def import_copy(folder: Path, package: str, module: str) -> ModuleType:
 
 
 def package_in(folder: str, name: str, files: Sequence[str], key: str) -> str:
-    """Where a copy of a package lies in a folder: the folder itself, or the one of its name in it, or one deeper.
+    """Where a copy of a package lies in a folder: the folder itself, or the one of its name in it, or a few deeper.
 
     Args:
         files: what the package has, relative to it.
         key: the configuration key that names the folder, for the message.
 
     Raises:
-        UserError: no place has all files; the message names those that the likeliest one lacks.
+        UserError: no place has all files, and the message names those that the likeliest one lacks; or several have.
     """
     base = Path(folder).expanduser()
-    places = [base / name, base, *sorted(place for place in base.glob(f"*/{name}") if place.is_dir())]
-    absent = {place: [file for file in files if not (place / file).is_file()] for place in places}
-    place = min(places, key=lambda place: len(absent[place]))
-    if not absent[place]:
-        return str(place)
+    deeper = [place for depth in range(1, _DEEPEST + 1) for place in sorted(base.glob("*/" * depth + name))]
+    absent = {
+        place: [file for file in files if not (place / file).is_file()]
+        for place in (base / name, base, *(place for place in deeper if place.is_dir()))
+    }
+    found = [place for place in absent if not absent[place]]
+    if found and (found[0] in (base / name, base) or len(found) == 1):
+        return str(found[0])
+    if found:
+        raise UserError(
+            f"{key}: {folder} holds {len(found)} copies of the package {name!r}: {', '.join(map(str, found[:4]))}; "
+            "expected one. Name the folder of the one that is meant"
+        )
+    place = min(absent, key=lambda place: len(absent[place]))
     raise UserError(
         f"{key}: {', '.join(str(place / file) for file in absent[place])} not found; expected a folder that is a copy "
         f"of the package {name!r}, or holds one"

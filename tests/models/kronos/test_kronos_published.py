@@ -177,6 +177,15 @@ def test_it_compiles_as_ours_does(options, walk, folder):
     np.testing.assert_allclose(published.forecast([walk("A", 30, 1)], 2, 1), expected, rtol=1e-6)
 
 
+EXTRA = """
+
+class Kronos(Kronos):
+    def __init__(self, **dimensions):
+        super().__init__(**dimensions)
+        self.extra = torch.nn.Linear(1, 1)
+"""
+
+
 def test_it_runs_in_float32_only(options, folder):
     with pytest.raises(UserError, match="float32 only"):
         KronosPublished.load(options("bfloat16", code=folder))
@@ -192,6 +201,7 @@ def test_folders_that_can_not_be_it_are_refused(options, tmp_path):
             ("import no_such_package", r"can't be imported \(ModuleNotFoundError: No module named 'no_such_package'"),
             ("Kronos = KronosTokenizer = None", r"kronos\.py has no auto_regressive_inference"),
             ("Kronos = KronosTokenizer = auto_regressive_inference = lambda a: a", "does not take the dimensions"),
+            (KRONOS + EXTRA, r"the class Kronos of .*/model/kronos\.py does not fit the weights .*missing: extra\.bias"),
         ]
     ):
         with pytest.raises(UserError, match=words):

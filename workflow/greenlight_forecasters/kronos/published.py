@@ -188,5 +188,12 @@ def _built(kind: Callable[..., nn.Module], config: ModelConfig | TokenizerConfig
             f"{_KEY}: its class for {key} does not take the dimensions in {folder / 'config.json'} ({error}); "
             "name a version of the published code that belongs to these weights"
         ) from error
-    load_into(module, read_weights(folder), str(folder / WEIGHTS))
+    try:
+        load_into(module, read_weights(folder), str(folder / WEIGHTS))
+    except UserError as error:
+        name, file = getattr(kind, "__name__", kind), getattr(sys.modules.get(kind.__module__), "__file__", "")
+        raise UserError(
+            f"{_KEY}: the class {name} of {file} does not fit the weights ({error}); name a version of the published "
+            "code that belongs to them"
+        ) from error
     return module.float()

@@ -24,7 +24,7 @@ CONFIG = {
         "horizon": 12,
         "windows": 1,
         "samples": 8,
-        "windows_per_call": 2,
+        "windows_per_call": 4,
         "probe_windows": 4,
         "replicates": 24,
         "looks": 1,
@@ -123,6 +123,12 @@ SHARED = {
         "greenlight_forecasters/kronos/candles.py",
         "(day + 3) % 7, of_month",
         "(day + 4) % 7, of_month",
+    ),
+    "kronos, UTC in place of the exchange's clock": Edit(
+        "greenlight_forecasters/kronos/candles.py", "stamps(window.calendar)", "stamps(window.timestamps)"
+    ),
+    "kronos, amounts of the file ignored": Edit(
+        "greenlight_forecasters/kronos/candles.py", "window.context_length, window.amount)", "window.context_length)"
     ),
     "kronos, the spread of the context a percent too wide": Edit(
         "greenlight_forecasters/kronos/candles.py",

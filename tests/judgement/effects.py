@@ -52,9 +52,10 @@ class Effects:
         device_leak: bytes a call on a device; None where the run has no device.
         foreign: share of the processors that others used while pairs were timed.
         distinct_paths: share of distinct sample paths.
-        golden: share of golden forecasts that are found again.
+        golden: share of golden forecasts that are found again; golden_sample: of windows in which one sample is not.
         probe_error: relative error of the probed quantities; the float32 reference has 1e-7.
         health, reproducibility: entries that differ.
+        again: entries that differ of all windows forecast again; None where they were not.
         failed: stage -> trial records in place of the good ones.
         flipped: factor on the forecast errors of a symbol's first window, by symbol: paths that sampled another token.
         replicated: (look, shift, scatter) of errors with further seeds as log ratios to the partner's, of a variant
@@ -75,10 +76,12 @@ class Effects:
     device_leak: int | None = None
     foreign: float = 0.0
     golden: float = 1.0
+    golden_sample: float = 0.0
     probe_error: float = 1.2e-7
     distinct_paths: float = 1.0
     health: Mapping[str, Any] = field(default_factory=dict)
     reproducibility: Mapping[str, Any] = field(default_factory=dict)
+    again: Mapping[str, Any] | None = field(default_factory=dict)
     failed: Mapping[str, dict[str, Any]] = field(default_factory=dict)
     flipped: Mapping[str, float] = field(default_factory=dict)
     replicated: tuple[int, float, float] | None = None

@@ -315,7 +315,9 @@ class _Writer:
         result["memory_readings"] = [300 << 20] * -(-windows // CALLS["windows_per_call"])
         on_device = None if self.effects.device_leak is None else 40 << 20
         peaks = {"peak_memory_bytes": 300 << 20, "device_peak_bytes": on_device}
-        return [result | peaks | {"reproducibility": repeats}]
+        again, changed = {"max_abs_difference": 1e-6, "tolerance": 0.01, "windows": windows}, self.effects.again
+        again = None if changed is None else again | {"window": f"{asked['symbols'][0]}/0"} | dict(changed)
+        return [result | peaks | {"reproducibility": repeats, "in_other_calls": again}]
 
     def _probe(self, asked: Any, files: dict[str, str]) -> list[Any]:
         exact = self._rng("probe").standard_normal((4, 6, 50))
@@ -330,6 +332,7 @@ class _Writer:
         result = {"quantities": found}
         worst = {"window": "SYM0/0", "step": 3, "value": 101.0, "expected": 100.0}
         golden = {"paths": 48, "agreeing": self.effects.golden, "tolerance": 1e-3, "problem": "", "worst": worst}
+        golden["sample"] = self.effects.golden_sample
         own = {"golden": golden if asked["golden"] else None, "draws": self._draws() if self.variant in DRAWN else None}
         return [result | own]
 

@@ -70,3 +70,11 @@ def test_golden_forecasts_must_be_found_again(tmp_path, agreeing, stops):
     assert bool(reason) == stops
     if stops:
         assert "SYM0/0 at step 3, is off by 1% of the price" in reason and "tools.golden" in reason
+
+
+def test_a_sample_that_is_another_in_each_golden_window_is_seen(tmp_path):
+    effects = Effects(golden=0.9, golden_sample=1.0)
+    verdict = verdict_of(tmp_path, Run(effects={("toto", "static-eager"): effects}))
+
+    reason = blocking(verdict, "toto", "static-eager")["golden-forecasts"]
+    assert "the same sample is another in 100% of the windows" in reason

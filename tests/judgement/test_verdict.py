@@ -94,6 +94,26 @@ def test_each_defect_is_caught_by_its_check_and_the_variant_is_not_chosen(tmp_pa
     assert verdict.passed
 
 
+@pytest.mark.parametrize(
+    ("again", "words"),
+    [
+        (
+            {"max_abs_difference": 0.2, "window": "SYM3/4"},
+            "all 30 windows again in other calls: SYM3/4 differs by 0.2 of its spread",
+        ),
+        (None, "no evidence: not all windows were forecast again in other calls"),
+    ],
+)
+def test_a_forecast_that_no_other_draws_alike_must_not_depend_on_its_call(tmp_path, again, words):
+    effects = Effects(latency=0.7, again=again)
+    variants = ("static-eager", "static-default")
+    verdict = verdict_of(tmp_path, Run(effects={("toto", variant): effects for variant in variants}))
+
+    caught = check_of(verdict, "symbol-order", "static-eager", "toto")
+    assert caught.status == "fail" and caught.blocking and words in caught.reason
+    assert check_of(verdict, "symbol-order", "static-default", "toto").status == "pass"  # its partner tells
+
+
 FORECASTS = {"calls": 30, "idle": 0, "first_idle": 0, "fewest": 3, "most": 3}
 
 

@@ -37,6 +37,18 @@ def test_a_tenth_of_a_percent_of_price_is_seen(change, agrees):
     assert found["paths"] == stored.shape[0] * stored.shape[1]
 
 
+def test_the_sample_that_differs_everywhere_is_told_from_draws_that_do_here_and_there():
+    golden = read_golden(golden_file("toto"))
+    stored = golden.paths["static"]
+    one, some = stored.copy(), stored.copy()
+    one[:, 5] = one.mean(axis=1)
+    for window in range(len(some)):
+        some[window, window % some.shape[1]] *= 1.1
+    found = [compare_with_golden(paths, stored, golden.windows, 1e-3) for paths in (one, some)]
+    assert found[0]["agreeing"] == found[1]["agreeing"] == 1 - 1 / stored.shape[1]
+    assert found[0]["sample"] == 1.0 and found[1]["sample"] < 0.5
+
+
 def test_shapes_and_values_that_are_no_forecast_agree_with_nothing():
     golden = read_golden(golden_file("toto"))
     stored = golden.paths["upstream"]

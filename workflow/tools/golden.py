@@ -7,6 +7,7 @@ Only after a change that is meant to move forecasts: the file says what the code
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,9 @@ from greenlight.weights import GOLDEN
 
 # Of different prices and steps of time; the volume of the last is made unknown.
 SYMBOLS = ("GOOG", "SIM_TINY", "SIM_HOURLY", "SIM_JUMPS")
+# The same once more, on the clock of an exchange in another time zone and with amounts that are not volume times price.
+ON_AN_EXCHANGE = ("GOOG", "SIM_HOURLY")
+BEHIND = np.timedelta64(5, "h")
 WINDOWS, CONTEXT, HORIZON, SAMPLES, SEED = 2, 96, 16, 8, 20260101
 SETTINGS: dict[str, dict[str, Any]] = {
     "toto": {"samples_per_batch": 8},
@@ -40,7 +44,14 @@ def golden_windows(folder: Path) -> list[Window]:
         if symbol == SYMBOLS[-1]:
             values[:, FEATURES.index("volume")] = np.nan
         windows += cut_windows(symbol, times, values, context_length=CONTEXT, horizon=HORIZON, count=WINDOWS)
-    return windows
+    return windows + [_on_an_exchange(window) for window in windows if window.symbol in ON_AN_EXCHANGE]
+
+
+def _on_an_exchange(window: Window) -> Window:
+    rows = np.concatenate((window.context, window.future))
+    amount = rows[:, FEATURES.index("volume")] * rows[:, 0] * np.linspace(0.5, 2.0, len(rows))
+    name = f"{window.symbol}@EXCHANGE"
+    return replace(window, symbol=name, wall=window.timestamps - BEHIND, amount=amount)
 
 
 def main() -> None:

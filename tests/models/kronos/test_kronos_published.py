@@ -201,7 +201,10 @@ def test_folders_that_can_not_be_it_are_refused(options, tmp_path):
             ("import no_such_package", r"can't be imported \(ModuleNotFoundError: No module named 'no_such_package'"),
             ("Kronos = KronosTokenizer = None", r"kronos\.py has no auto_regressive_inference"),
             ("Kronos = KronosTokenizer = auto_regressive_inference = lambda a: a", "does not take the dimensions"),
-            (KRONOS + EXTRA, r"the class Kronos of .*/model/kronos\.py does not fit the weights .*missing: extra\.bias"),
+            (
+                KRONOS + EXTRA,
+                r"the class Kronos of .*/model/kronos\.py does not fit the weights .*missing: extra\.bias",
+            ),
         ]
     ):
         with pytest.raises(UserError, match=words):

@@ -93,10 +93,12 @@ class CompileResult(_Read):
 
 
 class Difference(_Read):
-    """A difference that should be none, with what rounding may do, in the same unit."""
+    """A difference that should be none, with what rounding may do, in the same unit; of how many windows, and which."""
 
     max_abs_difference: FiniteFloat
     tolerance: Annotated[FiniteFloat, Field(ge=0)]
+    windows: Count = 0
+    window: str = ""
 
 
 class Affine(_Read):
@@ -138,6 +140,7 @@ class PredictResult(_Read):
     first_call_seconds: from the loaded model to its first forecast (a warm start where compiled).
     distinct_paths: share of distinct sample paths among those of a window, the smallest of all windows.
     memory_readings: bytes in use by the process after each call, in order.
+    in_other_calls: all windows again in other calls; of a variant whose random numbers no other shares.
     peak_memory_bytes, device_peak_bytes: most of the process, and on the device; the latter null on a CPU.
     """
 
@@ -150,6 +153,7 @@ class PredictResult(_Read):
     device_peak_bytes: Bytes | None = None
     memory_readings: list[Bytes] = []
     reproducibility: Reproducibility | None = None
+    in_other_calls: Difference | None = None
 
 
 class RepeatResult(_Read):
@@ -234,11 +238,13 @@ class GoldenResult(_Read):
     """The shipped checkpoint's forecasts of stored windows, path by path; see `measures.golden`.
 
     agreeing: share of the paths within `tolerance`, as a share of the spread, of the stored ones.
+    sample: the largest share of windows in which the same sample is not.
     problem: why nothing could be compared, in words.
     """
 
     paths: Count
     agreeing: Share
+    sample: Share
     tolerance: NotNegative
     problem: str
     worst: GoldenWorst | None

@@ -43,7 +43,9 @@ def write_golden(path: Path, golden: Golden) -> None:
     tensors = {
         "context": np.stack([window.context for window in windows]),
         "future": np.stack([window.future for window in windows]),
-        "timestamps": np.stack([window.timestamps.astype("datetime64[ns]").astype(np.int64) for window in windows]),
+        "timestamps": np.stack([_nanoseconds(window.timestamps) for window in windows]),
+        "calendar": np.stack([_nanoseconds(window.calendar) for window in windows]),
+        "amount": np.stack([_unknown(window) if window.amount is None else window.amount for window in windows]),
         **{f"paths/{name}": paths for name, paths in golden.paths.items()},
     }
     # safetensors writes the memory as it lies.
@@ -61,8 +63,9 @@ def read_golden(path: Path) -> Golden:
         with safe_open(path, framework="numpy") as file:
             about = json.loads(file.metadata()["golden"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        times = tensors["timestamps"].astype("datetime64[ns]")
-        parts = zip(about["symbols"], about["indices"], tensors["context"], tensors["future"], times, strict=True)
+        times, calendar = (tensors[name].astype("datetime64[ns]") for name in ("timestamps", "calendar"))
+        arrays = (tensors["context"], tensors["future"], times, calendar, tensors["amount"])
+        parts = zip(about["symbols"], about["indices"], *arrays, strict=True)
         paths = {name.removeprefix("paths/"): values for name, values in tensors.items() if name.startswith("paths/")}
         windows = [Window(*part) for part in parts]
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
@@ -71,6 +74,14 @@ def read_golden(path: Path) -> Golden:
             "python -m tools.golden"
         ) from error
     return Golden(windows, about["samples"], about["seed"], about["settings"], paths)
+
+
+def _nanoseconds(times: np.ndarray) -> np.ndarray:
+    return times.astype("datetime64[ns]").astype(np.int64)
+
+
+def _unknown(window: Window) -> np.ndarray:
+    return np.full(len(window.timestamps), np.nan)
 
 
 def compare_with_golden(own: np.ndarray, golden: np.ndarray, windows: list[Window], tolerance: float) -> dict[str, Any]:
@@ -82,16 +93,30 @@ def compare_with_golden(own: np.ndarray, golden: np.ndarray, windows: list[Windo
             agrees. Rounding moves a path by about 1e-5 of it.
 
     Returns:
-        {"paths", "agreeing": share, "problem": words or "", "worst": {"window", "step", "value", "expected"} or None}
+        {"paths", "agreeing": share, "sample": the largest share of windows in which the same sample differs,
+        "problem": words or "", "worst": {"window", "step", "value", "expected"} or None}
     """
     if own.shape != golden.shape:
-        return {"paths": 0, "agreeing": 0.0, "problem": f"shape {own.shape}, stored {golden.shape}", "worst": None}
+        return {
+            "paths": 0,
+            "agreeing": 0.0,
+            "sample": 1.0,
+            "problem": f"shape {own.shape}, stored {golden.shape}",
+            "worst": None,
+        }
     if not np.isfinite(own).all():
-        return {"paths": own[..., 0].size, "agreeing": 0.0, "problem": "forecasts are not finite", "worst": None}
+        nothing = {"paths": own[..., 0].size, "agreeing": 0.0, "sample": 1.0, "worst": None}
+        return nothing | {"problem": "forecasts are not finite"}
     spread = golden.std(axis=1).mean(axis=-1)[:, None, None]
     apart = np.abs(own - golden) / spread
     place = np.unravel_index(int(np.argmax(apart)), apart.shape)
     worst = {"window": windows[place[0]].key, "step": int(place[2]) + 1}
     worst |= {"value": float(own[place]), "expected": float(golden[place])}
-    agreeing = float((apart.max(axis=-1) <= tolerance).mean())
-    return {"paths": own[..., 0].size, "agreeing": agreeing, "problem": "", "worst": worst}
+    differs = apart.max(axis=-1) > tolerance
+    return {
+        "paths": own[..., 0].size,
+        "agreeing": float(1 - differs.mean()),
+        "sample": float(differs.mean(axis=0).max()),
+        "problem": "",
+        "worst": worst,
+    }

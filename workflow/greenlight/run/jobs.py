@@ -198,7 +198,9 @@ class Plan(Scope):
         return {"compiler": provenance.compiler()}
 
     def _symbols_of(self, model: str, variant: str, shard: int) -> Job:
-        return {"symbols": list(self.shards[shard])}
+        # No other variant draws the same numbers, so that only it can tell whether a forecast depends on its call.
+        alone = variant != self.model(model).reference and variant not in self.partners.get(model, {})
+        return {"symbols": list(self.shards[shard]), "again": alone and self.plugin(model).forecast.random}
 
     def _probed(self, model: str, variant: str) -> Job:
         longest = self.plugin(model).longest_context

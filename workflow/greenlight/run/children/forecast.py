@@ -38,6 +38,9 @@ TOLERANCE = {"float32": 0.01, "tf32": 0.02, "bf16": 0.10}
 # another course (up to 3 of 16 were seen to in bfloat16, on a CPU and on an H200).
 HELD = {"float32": 1.0, "tf32": 0.75, "bf16": 0.75}
 
+# Bytes of forecasts that are kept to be made again.
+ROOM = 256 << 20
+
 
 def run(request: Request) -> dict[str, Any]:
     """Write one forecast file a symbol below the trial's folder; return figures and reproducibility."""
@@ -55,10 +58,14 @@ def run(request: Request) -> dict[str, Any]:
         first_call_seconds = time.perf_counter() - before
         first_call_hash = paths_hash(first_call)
         repeats = reproducibility(forecaster, windows, request)
+        if problem := misuse_of(forecaster, windows, request):
+            raise InvalidOutput(problem)
         recorder.end_of_warm_up(forecaster)
         before = worked(request)
-        forecast_hash, distinct_paths = _forecast_all(forecaster, request, meter)
+        kept = Kept(request) if request["again"] else None
+        forecast_hash, distinct_paths = _forecast_all(forecaster, request, meter, kept)
         forecast_seconds = worked(request) - before
+        again = kept.forecast_again(forecaster) if kept else None
     return {
         "load_seconds": load_seconds,
         "first_call_seconds": first_call_seconds,
@@ -72,11 +79,59 @@ def run(request: Request) -> dict[str, Any]:
         "device_peak_bytes": meter.record()["device_peak_bytes"],
         "memory": meter.record(),
         "reproducibility": repeats,
+        "in_other_calls": again,
         "health": recorder.record(),
     }
 
 
-def _forecast_all(forecaster: Forecaster, request: Request, meter: MemoryMeter) -> tuple[str, float]:
+class Kept:
+    """Forecasts that are kept to be made again, as many as there is room for, evenly spaced."""
+
+    def __init__(self, request: Request) -> None:
+        self._request = request
+        self._windows: list[Window] = []
+        self._paths: list[np.ndarray] = []
+        bytes_each = 8 * request["horizon"] * (len(request["levels"]) or request["samples"])
+        self._stride = -(-len(request["series"]) * request["windows"] * bytes_each // ROOM)
+        self._seen = 0
+
+    def add(self, window: Window, paths: np.ndarray) -> None:
+        """A window and its forecast, [samples, horizon]."""
+        if self._seen % self._stride == 0:
+            self._windows.append(window)
+            self._paths.append(paths.copy())
+        self._seen += 1
+
+    def forecast_again(self, forecaster: Forecaster) -> dict[str, Any]:
+        """The same windows in another order, and so in other calls, in other places there and later.
+
+        Nothing else sees that a row of a batch, a batch that is not full, or a later call is wrong where no other
+        variant draws the same random numbers.
+        """
+        request, worst = self._request, {"max_abs_difference": 0.0, "window": self._windows[0].key}
+        order = np.random.default_rng(request["seed"]).permutation(len(self._windows))
+        fill, done = request["mode"] != "eager", 0
+        for part, count in calls_of([self._windows[i] for i in order], request["windows_per_call"], fill=fill):
+            again = forecaster.forecast(part, request["samples"], request["seed"])[:count]
+            first = np.stack([self._paths[i] for i in order[done : done + count]])
+            each = _apart(first, again, request["precision"])
+            row = int(np.argmax(each))
+            if not each[row] <= worst["max_abs_difference"]:
+                worst = {"max_abs_difference": float(each[row]), "window": part[row].key}
+            done += count
+        return worst | {"tolerance": TOLERANCE[request["precision"]], "windows": done}
+
+
+def _apart(one: np.ndarray, other: np.ndarray, precision: str) -> np.ndarray:
+    """[windows] difference of two forecasts of the same windows at the worst step, as a share of the spread of `one`.
+
+    Of the paths, the share that is `HELD` in this precision is looked at.
+    """
+    spread = np.maximum(one.std(axis=1).mean(axis=-1), np.finfo(float).tiny)[:, None, None]
+    return np.quantile(np.abs(one - other) / spread, HELD[precision], axis=1).max(axis=-1)
+
+
+def _forecast_all(forecaster: Forecaster, request: Request, meter: MemoryMeter, kept: Kept | None) -> tuple[str, float]:
     """Forecast symbol after symbol; a file is written once all windows of its symbol are done.
 
     Returns a hash over all sampled paths, and the smallest share of distinct paths among those of a window.
@@ -94,6 +149,8 @@ def _forecast_all(forecaster: Forecaster, request: Request, meter: MemoryMeter) 
         for window, paths in zip(windows[:count], samples[:count], strict=True):
             digest.update(np.ascontiguousarray(paths).tobytes())
             distinct = min(distinct, len(np.unique(paths, axis=0)) / len(paths))
+            if kept:
+                kept.add(window, paths)
             finished = done[window.symbol]
             finished.append(paths)
             if len(finished) == len(due[window.symbol]):
@@ -109,6 +166,24 @@ def _write(request: Request, symbol: str, windows: list[Window], samples: list[n
     )
 
 
+def misuse_of(forecaster: Forecaster, windows: Sequence[Window], request: Request) -> str:
+    """What a forecaster does with windows that it must not, in words: read their future, or change them; or nothing.
+
+    Where reference and variant share such a mistake no comparison of the two tells.
+    """
+    given = [replace(window, context=window.context.copy(), future=window.future.copy()) for window in windows]
+    first = forecaster.forecast(given, request["samples"], request["seed"])
+    for window, own in zip(windows, given, strict=True):
+        if not all(np.array_equal(getattr(window, n), getattr(own, n), equal_nan=True) for n in ("context", "future")):
+            return f"the forecaster changes the window that it is given, first {window.key}"
+    # Prices that stay prices: half as high, and in another order.
+    other = [replace(window, future=window.future[::-1] / 2) for window in windows]
+    changed = (first != forecaster.forecast(other, request["samples"], request["seed"])).any(axis=(1, 2))
+    if changed.any():
+        return f"the forecast depends on the rows that it forecasts, first in {windows[int(changed.argmax())].key}"
+    return ""
+
+
 def reproducibility(forecaster: Forecaster, windows: list[Window], request: Request) -> dict[str, Any]:
     """Whether seeds, batches, order, repeated calls and units do to the forecasts what they should.
 
@@ -121,12 +196,10 @@ def reproducibility(forecaster: Forecaster, windows: list[Window], request: Requ
         return forecaster.forecast(chosen, count, with_seed)
 
     first = forecast(windows)
-    spread = np.maximum(first.std(axis=1).mean(axis=-1), np.finfo(float).tiny)[:, None, None]
 
     def difference(one: np.ndarray, other: np.ndarray) -> dict[str, float]:
         """Of two forecasts of the same windows, at the worst step of the worst window."""
-        apart = np.quantile(np.abs(one - other) / spread, HELD[precision], axis=1)
-        return {"max_abs_difference": float(apart.max()), "tolerance": TOLERANCE[precision]}
+        return {"max_abs_difference": float(_apart(one, other, precision).max()), "tolerance": TOLERANCE[precision]}
 
     # Each window alone; a compiled variant has the shapes that it was compiled for, so the call is filled with it.
     size, fill = request["timed_windows"], request["mode"] != "eager"

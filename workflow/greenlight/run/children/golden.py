@@ -27,7 +27,7 @@ def hold_to_golden(request: Request) -> dict[str, Any]:
     is the code that is held to something here.
     """
     model, plugin, implementation = (request[name] for name in ("model", "plugin", "implementation"))
-    nothing = {"tolerance": TOLERANCE, "paths": 0, "agreeing": 0.0, "worst": None}
+    nothing = {"tolerance": TOLERANCE, "paths": 0, "agreeing": 0.0, "sample": 1.0, "worst": None}
     try:
         golden = read_golden(model_of(model, plugin).checkpoints[MODEL] / GOLDEN)
     except UserError as error:

@@ -22,6 +22,7 @@ from greenlight.watch.precision import in_tf32
 from tests.models.engines import CALLS, Engine, write_checkpoints
 from tests.models.kronos.conftest import random_window
 
+MODELS = ("toto", "kronos", "chronos-2")
 CUDA = torch.cuda.is_available()
 ON_A_GPU = pytest.mark.skipif(not CUDA, reason="needs a CUDA device")
 
@@ -34,7 +35,7 @@ def folder(tmp_path_factory):
     return folder
 
 
-@pytest.fixture(params=["toto", "kronos", "chronos-2"])
+@pytest.fixture(params=MODELS)
 def name(request):
     return request.param
 
@@ -232,19 +233,34 @@ def test_a_child_that_was_forked_during_a_call_does_not_wait_for_ever(make):
         holder.join()
 
 
-def test_a_spawned_process_gives_the_same(make, folder, tmp_path):
-    engine = make()
+@pytest.fixture(scope="module")
+def spawned(folder, tmp_path_factory):
+    """What each model's engine gives in one spawned process, by device and name."""
     code = (
         "import sys, numpy, pathlib, torch\n"
         "torch.set_num_threads(1)\n"
-        "from tests.models.test_in_a_process import Engine\n"
-        "numpy.save(sys.argv[4], Engine(sys.argv[1], sys.argv[2], pathlib.Path(sys.argv[3])).call(1))\n"
+        "from tests.models.engines import Engine\n"
+        "for name in sys.argv[4:]:\n"
+        "    found = Engine(name, sys.argv[1], pathlib.Path(sys.argv[2])).call(1)\n"
+        "    numpy.save(pathlib.Path(sys.argv[3]) / f'{name}.npy', found)\n"
     )
-    arguments = [engine.name, engine.device, str(folder), str(tmp_path / "found.npy")]
-    done = subprocess.run([sys.executable, "-c", code, *arguments], cwd=Path(__file__).parents[2], capture_output=True)
-    assert done.returncode == 0, done.stderr.decode()
+    known = {}
+
+    def find(device, name):
+        if device not in known:
+            known[device] = tmp_path_factory.mktemp(device)
+            command = [sys.executable, "-c", code, device, str(folder), str(known[device]), *MODELS]
+            done = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True)
+            assert done.returncode == 0, done.stderr.decode()
+        return np.load(known[device] / f"{name}.npy")
+
+    return find
+
+
+def test_a_spawned_process_gives_the_same(make, spawned):
+    engine = make()
     with intra_op_threads(1):
-        np.testing.assert_array_equal(np.load(tmp_path / "found.npy"), engine.call(1))
+        np.testing.assert_array_equal(spawned(engine.device, engine.name), engine.call(1))
 
 
 def a_weight(module):

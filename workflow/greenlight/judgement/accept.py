@@ -22,11 +22,12 @@ from greenlight.judgement.baseline import (
     rounded,
     speed_file,
 )
-from greenlight.judgement.evidence import Evidence, VariantEvidence
+from greenlight.judgement.evidence import Evidence
 from greenlight.judgement.judge import Verdict
 from greenlight.judgement.rules import Rules
 from greenlight.judgement.seal import seal
 from greenlight.judgement.speed import speed_of
+from greenlight.judgement.tables import Scores
 from greenlight.statistics.intervals import Interval
 
 Document = dict[str, Any]
@@ -113,7 +114,7 @@ def _accuracy(evidence: Evidence, model: str) -> Document:
             first = found.problems[0].message if found.problems else "no scores"
             incomplete.append(f"{variant}: {first}")
             continue
-        variants[variant] = {error: _by_symbol(evidence, found, error) for error in COMPARED}
+        variants[variant] = {error: _by_symbol(evidence, found.scores, error) for error in COMPARED}
     return {
         "kind": "accuracy",
         "format": 1,
@@ -129,10 +130,10 @@ def _accuracy(evidence: Evidence, model: str) -> Document:
     }
 
 
-def _by_symbol(evidence: Evidence, found: VariantEvidence, error: str) -> dict[str, list[float]]:
+def _by_symbol(evidence: Evidence, scores: Scores, error: str) -> dict[str, list[float]]:
     values, start = {}, 0
     for symbol, entry in evidence.expected.symbols.items():
-        values[symbol] = rounded(found.scores.metrics[error][start : start + entry.windows]).tolist()
+        values[symbol] = rounded(scores.metrics[error][start : start + entry.windows]).tolist()
         start += entry.windows
     return values
 

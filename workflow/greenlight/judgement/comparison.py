@@ -67,7 +67,8 @@ class Arms:
     @classmethod
     def of_scores(cls, own: Mapping[str, np.ndarray], other: Mapping[str, np.ndarray]) -> Arms:
         """The one seed of the scores, each metric [windows]."""
-        return cls(*({name: scores[name][None] for name in ERRORS} for scores in (own, other)), other["mean_price"])
+        first, second = ({name: scores[name][None] for name in ERRORS} for scores in (own, other))
+        return cls(first, second, other["mean_price"])
 
     @classmethod
     def of_plain(cls, plain: Mapping[str, Any]) -> Arms:
@@ -89,7 +90,8 @@ class Arms:
     def with_replicates(self, own: Mapping[str, np.ndarray], other: Mapping[str, np.ndarray]) -> Arms:
         """The same with further seeds."""
         both = ((self.own, own), (self.other, other))
-        return Arms(*({name: np.concatenate([a[name], b[name]]) for name in ERRORS} for a, b in both), self.price)
+        first, second = ({name: np.concatenate([a[name], b[name]]) for name in ERRORS} for a, b in both)
+        return Arms(first, second, self.price)
 
 
 @dataclass(frozen=True)
@@ -145,9 +147,15 @@ def compare(
         for name in ("p_pass", "p_fail", "p_better"):
             p_values = [getattr(each, name) for each in found.values()]
             corrected = holm(p_values) if family is None else [min(1.0, family * p) for p in p_values]
-            found = {variant: replace(found[variant], **{name: p}) for variant, p in zip(found, corrected, strict=True)}
+            by_variant = dict(zip(found, corrected, strict=True))
+            found = {variant: _with_p_value(each, name, by_variant[variant]) for variant, each in found.items()}
         judged |= {(variant, error): each for variant, each in found.items()}
     return judged
+
+
+def _with_p_value(judged: Judged, name: str, value: float) -> Judged:
+    changed: dict[str, Any] = {name: value}
+    return replace(judged, **changed)
 
 
 def _compare_one(arms: Arms, windows: Mapping[str, int], limits: Limits, error: str) -> Judged | None:
@@ -160,8 +168,9 @@ def _compare_one(arms: Arms, windows: Mapping[str, int], limits: Limits, error: 
     look = look_at(arms.seeds, limits.looks) or limits.looks
     share = rate_at(1.0, look, limits.looks)
     compared = compare_log_ratios(d, margin=limits.margin, alpha=limits.alpha * share, power=limits.power)
-    p_values = [min(1.0, p / share) for p in (compared.p_pass, compared.p_fail, 1.0 - compared.p_fail)]
-    return Judged(compared, unit, worst, *p_values, bool((d == 0).all()), arms.seeds, look, limits.looks)
+    p_pass, p_fail, p_better = (min(1.0, p / share) for p in (compared.p_pass, compared.p_fail, 1.0 - compared.p_fail))
+    same = bool((d == 0).all())
+    return Judged(compared, unit, worst, p_pass, p_fail, p_better, same, arms.seeds, look, limits.looks)
 
 
 def _units(
@@ -185,7 +194,8 @@ def _units(
 def log_ratio(value: np.ndarray, other: np.ndarray, scale: np.ndarray) -> np.ndarray:
     """ln(value / other) with a floor of `NO_ERROR * scale` under both, so that no error over no error is 0."""
     floor = NO_ERROR * np.abs(scale)
-    return np.log((value + floor) / (other + floor))
+    ratio: np.ndarray = np.log((value + floor) / (other + floor))
+    return ratio
 
 
 def classify(judged: Judged, limits: Limits) -> Outcome:

@@ -60,13 +60,15 @@ def path_quantities(own: np.ndarray, other: np.ndarray) -> dict[str, np.ndarray]
 def spread_between(own: np.ndarray, other: np.ndarray) -> np.ndarray:
     """[windows] log ratio of how much the mean path varies: means over samples [replicates, windows, horizon]."""
     floor = 1e-9 * np.abs(other.mean(axis=0)) + np.finfo(float).tiny
-    return np.log((own.std(axis=0, ddof=1) + floor) / (other.std(axis=0, ddof=1) + floor)).mean(axis=1)
+    ratios: np.ndarray = np.log((own.std(axis=0, ddof=1) + floor) / (other.std(axis=0, ddof=1) + floor))
+    return _mean(ratios)
 
 
 def _width(paths: np.ndarray) -> np.ndarray:
     """[windows, horizon] width of the 10 to 90% band."""
     low, high = np.quantile(paths, (0.1, 0.9), axis=1)
-    return high - low
+    width: np.ndarray = high - low
+    return width
 
 
 def _mean(values: np.ndarray) -> np.ndarray:

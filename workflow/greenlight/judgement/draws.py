@@ -76,14 +76,16 @@ def step_bounds(differences: StepDifferences, alpha: float) -> np.ndarray:
 
     All of them must hold for a pass, so none needs correction (an intersection-union test, Berger 1982).
     """
-    return np.abs(differences.mean) + special.stdtrit(differences.df, 1 - alpha) * differences.error
+    bounds: np.ndarray = np.abs(differences.mean) + special.stdtrit(differences.df, 1 - alpha) * differences.error
+    return bounds
 
 
 def shown_steps(differences: StepDifferences, alpha: float, floor: float) -> np.ndarray:
     """[2, horizon] where a difference above the floor is shown, corrected by Holm over quantities and steps."""
     p = 2 * special.stdtr(differences.df, -_significance(differences))
     adjusted = np.array(holm(p.ravel())).reshape(p.shape)
-    return (adjusted <= alpha) & (np.abs(differences.mean) > floor)
+    shown: np.ndarray = (adjusted <= alpha) & (np.abs(differences.mean) > floor)
+    return shown
 
 
 def _significance(differences: StepDifferences) -> np.ndarray:
@@ -180,4 +182,5 @@ def _root_mean_square_bound(own: np.ndarray, error: np.ndarray, alpha: float) ->
     square = own**2 - error**2
     variance = 2 * error**4 + 4 * np.maximum(square, 0.0) * error**2
     spread = np.sqrt(variance.sum(axis=1)) / own.shape[1]
-    return np.sqrt(np.maximum(0.0, square.mean(axis=1) + special.ndtri(1 - alpha) * spread))
+    bound: np.ndarray = np.sqrt(np.maximum(0.0, square.mean(axis=1) + special.ndtri(1 - alpha) * spread))
+    return bound

@@ -237,9 +237,9 @@ class _Reader:
                     )
                 trusted[symbol] = self.results / file
         forecasts, problems = read_forecasts(trusted, self.model, self.variant, self.expected)
-        for kind, message, symbol, window in problems:
-            file = forecast_file(self.model, self.variant, str(symbol))
-            self._problem(kind, "predict", file, message, symbol=symbol, window=window)
+        for kind, message, at, window in problems:
+            file = forecast_file(self.model, self.variant, str(at))
+            self._problem(kind, "predict", file, message, symbol=at, window=window)
         return forecasts
 
     def _follows(self, forecasts: Forecasts, scores: Scores) -> None:

@@ -48,7 +48,8 @@ class Forecasts:
 
     def mae(self) -> np.ndarray:
         """[rows] mean absolute error of the median."""
-        return np.abs(self.values["actual"] - self.values["q50"]).mean(axis=1)
+        errors: np.ndarray = np.abs(self.values["actual"] - self.values["q50"]).mean(axis=1)
+        return errors
 
     def paths_against(self, other: Forecasts) -> PathDifferences | None:
         """Differences of the sample paths from another's; None where either is not whole."""
@@ -67,7 +68,8 @@ def read_forecasts(
     Args:
         files: by symbol; a symbol without a file has no cells, which is for the caller to report.
     """
-    tables, problems = {}, []
+    tables: dict[str, pa.Table] = {}
+    problems: list[Problem] = []
     for symbol, path in files.items():
         table = _read(path)
         if isinstance(table, str):
@@ -82,9 +84,9 @@ def read_forecasts(
     if tables:
         problems += _fill(tables, model, variant, expected, values, samples, counts)
     cells = counts.reshape(len(rows), horizon)
-    finite = np.all([np.isfinite(array).all(axis=1) for array in values.values()], axis=0)
+    finite: np.ndarray = np.all([np.isfinite(array).all(axis=1) for array in values.values()], axis=0)
     ladder = np.stack([values[name] for name in QUANTILE_COLUMNS])
-    crossed = (ladder[:-1] > ladder[1:]).any(axis=(0, 2)) & (not expected.models[model].crossing)
+    crossed: np.ndarray = np.any(ladder[:-1] > ladder[1:], axis=(0, 2)) & (not expected.models[model].crossing)
     paths = samples.transpose(0, 2, 1)
     strange = _other_samples(paths, values, levels)
     whole = finite & (cells == 1).all(axis=1) & ~crossed & ~strange
@@ -122,7 +124,8 @@ def _other_samples(paths: np.ndarray, values: Mapping[str, np.ndarray], levels: 
         stated = np.stack([values[name] for name in ("mean", *QUANTILE_COLUMNS)])
     # What was forecast is stored in float32, and a mean is off by the rounding of its largest value.
     size = np.abs(paths).max(axis=1, initial=0.0)
-    return ~(np.abs(found - stated) <= _STORED * size).all(axis=(0, 2))
+    strange: np.ndarray = ~(np.abs(found - stated) <= _STORED * size).all(axis=(0, 2))
+    return strange
 
 
 def _read(path: Path) -> pa.Table | str:

@@ -53,11 +53,11 @@ def judge_latency(rounds: Mapping[Name, tuple[np.ndarray, np.ndarray]], rules: R
         for name, (a, b) in rounds.items()
     }
     tests = {
-        test: dict(zip(compared, holm([value(found) for found in compared.values()]), strict=True))
-        for test, value in {
-            "pass": lambda found: found.p_pass,
-            "slower": lambda found: found.p_fail,
-            "faster": lambda found: 1 - found.p_fail,
+        test: dict(zip(compared, holm(p_values), strict=True))
+        for test, p_values in {
+            "pass": [found.p_pass for found in compared.values()],
+            "slower": [found.p_fail for found in compared.values()],
+            "faster": [1 - found.p_fail for found in compared.values()],
         }.items()
     }
     shown, judged = math.log(limits.slower_shown), {}

@@ -172,22 +172,22 @@ def speed_of(found: VariantEvidence, rules: Rules) -> Speed | None:
 def correct(speeds: Mapping[str, Speed | None]) -> dict[str, Speed | None]:
     """The figures of a model's variants with their p-values corrected by Holm's method, those of a kind together."""
     known = {variant: speed for variant, speed in speeds.items() if speed is not None}
-    adjusted = {
+    adjusted: dict[str, dict[str, Any]] = {
         name: dict(zip(known, holm([getattr(speed, name) for speed in known.values()]), strict=True))
         for name in ("p_pass", "p_fail", "slow_p_value")
     }
     corrected: dict[str, Speed | None] = dict.fromkeys(speeds)
     for variant, speed in known.items():
-        corrected[variant] = replace(speed, **{name: values[variant] for name, values in adjusted.items()})
+        own = {name: values[variant] for name, values in adjusted.items()}
+        corrected[variant] = replace(speed, **own)
     return corrected
 
 
 def _halves(process: np.ndarray) -> np.ndarray:
     """[pairs] bool: the half to choose on. Whole processes where there are two or more, else every other pair."""
     numbers = np.unique(process)
-    if len(numbers) > 1:
-        return np.isin(process, numbers[: len(numbers) // 2])
-    return np.arange(len(process)) % 2 == 0
+    chosen: np.ndarray = np.arange(len(process)) % 2 == 0
+    return np.isin(process, numbers[: len(numbers) // 2]) if len(numbers) > 1 else chosen
 
 
 def _slow(seconds: np.ndarray, times: float) -> tuple[int, int]:

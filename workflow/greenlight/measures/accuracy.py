@@ -121,7 +121,7 @@ def _single(forecasts: pa.Table, column: str) -> str:
 
 def _whole(step: np.ndarray, starts: np.ndarray, lengths: np.ndarray, horizon: int) -> np.ndarray:
     """[windows] whether a window has the steps 1..horizon, each once."""
-    whole = lengths == horizon
+    whole: np.ndarray = lengths == horizon
     steps = step[starts[whole][:, None] + np.arange(horizon)]
     whole[whole] = (steps == np.arange(1, horizon + 1)).all(axis=1)
     return whole
@@ -133,7 +133,8 @@ def _score(forecasts: pa.Table, rows: np.ndarray, contexts: list[WindowContext |
     """
 
     def column(name: str) -> np.ndarray:
-        return forecasts.column(name).to_numpy(zero_copy_only=False).astype(np.float64)[rows]
+        values: np.ndarray = forecasts.column(name).to_numpy(zero_copy_only=False).astype(np.float64)[rows]
+        return values
 
     blank = WindowContext(np.nan, np.nan, np.nan)
     last, drift, scale = np.array(
@@ -237,7 +238,7 @@ def _means(table: np.ndarray, undefined: np.ndarray, starts: np.ndarray, sizes: 
     """[symbols, metrics] means of windows sorted by symbol; an undefined MASE is left out, other NaN are kept."""
     filled = table.copy()
     filled[undefined, _MASE] = 0.0
-    means = np.add.reduceat(filled, starts) / sizes[:, None]
+    means: np.ndarray = np.add.reduceat(filled, starts) / sizes[:, None]
     defined = sizes - np.add.reduceat(undefined.astype(np.int64), starts)
     with np.errstate(divide="ignore", invalid="ignore"):
         means[:, _MASE] = np.where(defined > 0, means[:, _MASE] * sizes / defined, np.nan)

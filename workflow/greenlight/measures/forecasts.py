@@ -90,7 +90,7 @@ def forecast_table(
 def _weights(levels: Sequence[float]) -> np.ndarray:
     """Share of each quantile in the mean: half of what lies between it and its neighbours, all of it at the ends."""
     inner = np.diff(np.asarray(levels)) / 2
-    weights = np.r_[inner, 0.0] + np.r_[0.0, inner]
+    weights: np.ndarray = np.r_[inner, 0.0] + np.r_[0.0, inner]
     weights[0] += levels[0]
     weights[-1] += 1 - levels[-1]
     return weights

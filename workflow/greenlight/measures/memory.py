@@ -87,7 +87,7 @@ class MemoryMeter:
         return record
 
     def _host_peak(self) -> int:
-        held = [self._begin, self._process.memory_info().rss, *self.readings["host_bytes"]]
+        held: list[int] = [self._begin, self._process.memory_info().rss, *self.readings["host_bytes"]]
         if self._exact:
             for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
                 if line.startswith("VmHWM:"):

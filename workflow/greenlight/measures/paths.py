@@ -68,7 +68,8 @@ def _roughness(paths: np.ndarray, floor: np.ndarray) -> np.ndarray:
     """[windows] median size of changes from step to step."""
     if paths.shape[2] < 2:
         return np.ones(len(paths))
-    return np.median(np.abs(np.diff(paths.astype(np.float64), axis=2)), axis=(1, 2)) + floor
+    sizes: np.ndarray = np.median(np.abs(np.diff(paths.astype(np.float64), axis=2)), axis=(1, 2)) + floor
+    return sizes
 
 
 def _moved(own: np.ndarray, other: np.ndarray, rounding: np.ndarray) -> np.ndarray:

@@ -160,7 +160,8 @@ class HealthRecorder:
         """
         self._warm = (len(self._observer.attempts), self._observer.calls)
         if forecaster is not None:
-            self._graphs_run = graphs = []
+            graphs: list[int] = []
+            self._graphs_run = graphs
             forecaster.forecast = self._counted(forecaster.forecast, graphs)  # type: ignore[method-assign]
 
     def _counted(self, forecast: Callable[..., Any], graphs: list[int]) -> Callable[..., Any]:
@@ -239,12 +240,12 @@ _BRANCH_COUNTER = "Data-dependent branching"
 def graph_breaks(seen: Observer) -> list[Finding]:
     """The union of break reasons, failed frames and counters, each break once."""
     found: dict[tuple[str, int, str], Finding] = {}
-    for one in seen.breaks:
-        reason = one_line(one.reason)
+    for broken in seen.breaks:
+        reason = one_line(broken.reason)
         if reason.startswith(_BRANCH_REASON):
             reason = f"{_BRANCH_COUNTER}: {reason}"
-        key = (one.place.file, one.place.line, headline(one.reason))
-        found.setdefault(key, _finding(one.place, reason))
+        key = (broken.place.file, broken.place.line, headline(broken.reason))
+        found.setdefault(key, _finding(broken.place, reason))
     placed = {key[:2] for key in found}
     for one in seen.attempts:
         place = one.failure_place or one.place
@@ -252,7 +253,7 @@ def graph_breaks(seen: Observer) -> list[Finding]:
             key = (place.file, place.line, headline(one.failure))
             found.setdefault(key, _finding(place, one_line(one.failure)))
     told = {key[2] for key in found} | {headline(one.failure) for one in seen.attempts}
-    if any(one.startswith(_BRANCH_REASON) for one in told):
+    if any(text.startswith(_BRANCH_REASON) for text in told):
         told.add(_BRANCH_COUNTER)
     for group in ("graph_break", "unimplemented"):
         for text in seen.counter(group):

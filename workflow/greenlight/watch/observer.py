@@ -376,7 +376,7 @@ def _unsafe_nodes(gm: Any) -> list[tuple[str, Place | None, str]]:
 
     found = []
     for node in gm.graph.nodes:
-        alone = SimpleNamespace(graph=SimpleNamespace(nodes=[node]))
+        alone: Any = SimpleNamespace(graph=SimpleNamespace(nodes=[node]))
         try:
             if get_first_incompatible_cudagraph_node(alone) is None:
                 continue

@@ -71,8 +71,9 @@ class ReadinessRecorder:
     """
 
     def __init__(self, kernels: bool = True) -> None:
-        self._own = None if Observer.active is not None else Observer(kernels)
-        self._observer = self._own or Observer.active
+        active = Observer.active
+        self._observer = active or Observer(kernels)
+        self._own = self._observer if active is None else None
         self._kernels = kernels
         self._begin = (0, 0)
 

@@ -1,20 +1,91 @@
-"""The command line by which an embedded checkpoint is trained again."""
+"""What the trainings of the embedded checkpoints share: the command line, the descent, and what is written."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from safetensors.torch import save_file
 
-from greenlight.api import WEIGHTS
-from greenlight.files import sha256_of
+from greenlight.files import atomic_path, sha256_of, write_json, write_text
+from greenlight.weights import CONFIG, TRAINING, WEIGHTS
 from greenlight_forecasters import CHECKPOINTS
 from tools.training_data import TrainingSeries, describe, training_series
+
+PEAK_RATE = 2e-3
+WARM_UP = 100
+
+
+def fit(model: torch.nn.Module, losses: Iterator[torch.Tensor], steps: int) -> float:
+    """Descend along the next loss in each step; the model is then in evaluation mode.
+
+    Returns:
+        The mean loss over the last tenth of the steps.
+    """
+    optimizer = torch.optim.AdamW(model.parameters(), lr=PEAK_RATE, betas=(0.9, 0.98), weight_decay=0.02)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, PEAK_RATE, total_steps=steps, pct_start=min(0.3, WARM_UP / steps), cycle_momentum=False
+    )
+    seen = []
+    for step, loss in zip(range(steps), losses, strict=False):
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+        seen.append(loss.item())
+        if (step + 1) % 250 == 0:
+            print(f"step {step + 1} of {steps}: loss {np.mean(seen[-250:]):.4f}", flush=True)
+    model.eval()
+    return float(np.mean(seen[-max(1, steps // 10) :]))
+
+
+def save_checkpoint(
+    tensors: Mapping[str, torch.Tensor],
+    configuration: dict[str, Any],
+    training: dict[str, Any],
+    folder: Path,
+    *,
+    title: str,
+    kind: str,
+    about: str,
+) -> None:
+    """Write config.json, model.safetensors, training.json and the model card, each atomically.
+
+    Args:
+        title: "Toto checkpoint"; kind: "model of the Toto 1.0 architecture".
+        about: the card's list of what is particular to this checkpoint.
+    """
+    with atomic_path(folder / WEIGHTS) as temporary:
+        save_file(dict(tensors), temporary, metadata={"format": "pt"})
+    write_json(folder / CONFIG, configuration)
+    write_json(folder / TRAINING, training)
+    parameters = sum(tensor.numel() for tensor in tensors.values())
+    symbols = "\n".join(
+        f"| {symbol} | {entry['rows']} | {entry['trained_until']} |" for symbol, entry in training["symbols"].items()
+    )
+    card = f"""---
+license: apache-2.0
+pipeline_tag: time-series-forecasting
+---
+# Embedded {title}
+
+A small {kind} ({parameters:,} parameters), trained from random weights by this project
+so that the gate runs without a download. It is made for validating code, not for trading; no published weight is in it.
+
+{about}
+
+| symbol | rows trained on | trained until |
+|---|---|---|
+{symbols}
+"""
+    write_text(folder / "README.md", card)
 
 
 def command_line(

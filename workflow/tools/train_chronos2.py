@@ -13,14 +13,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
 
 from greenlight.data.windows import FEATURES
-from greenlight.files import atomic_path, write_json, write_text
-from greenlight.weights import CONFIG, TRAINING, WEIGHTS
 from greenlight_forecasters.chronos2 import LEVELS
 from greenlight_forecasters.chronos2.published import Chronos2Model, build
-from tools.train_checkpoint import command_line
+from tools.train_checkpoint import command_line, fit, save_checkpoint
 from tools.training_data import TrainingSeries, mirrored_blocks
 
 PATCH = 16
@@ -54,8 +51,6 @@ BLOCK = (16, 128)
 ROWS = 24
 CONTEXT = (32, 385)
 HORIZON = 4 * PATCH
-PEAK_RATE = 2e-3
-WARM_UP = 100
 
 
 @dataclass(frozen=True)
@@ -123,53 +118,23 @@ def train(series: dict[str, TrainingSeries], steps: int, seed: int) -> tuple[Chr
     """Train a fresh model; returns it in evaluation mode with its mean loss over the last tenth of the steps."""
     torch.manual_seed(seed)
     model = build(CONFIGURATION).train()
-    optimizer = torch.optim.AdamW(model.parameters(), lr=PEAK_RATE, betas=(0.9, 0.98), weight_decay=0.02)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, PEAK_RATE, total_steps=steps, pct_start=min(0.3, WARM_UP / steps), cycle_momentum=False
-    )
-    losses = []
-    for step, batch in zip(range(steps), batches(series, seed), strict=False):
-        patches = 1 + step % (HORIZON // PATCH)
-        loss = model(
-            context=batch.context,
-            group_ids=batch.groups,
-            num_output_patches=patches,
-            future_target=batch.target[:, : patches * PATCH],
-        ).loss
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        schedule.step()
-        losses.append(loss.item())
-        if (step + 1) % 250 == 0:
-            print(f"step {step + 1} of {steps}: loss {np.mean(losses[-250:]):.4f}", flush=True)
-    return model.eval(), float(np.mean(losses[-max(1, steps // 10) :]))
+    losses = (_loss(model, batch, 1 + step % (HORIZON // PATCH)) for step, batch in enumerate(batches(series, seed)))
+    return model, fit(model, losses, steps)
 
 
-def save(model: Chronos2Model, training: dict[str, object], folder: Path) -> None:
-    """Write config.json, model.safetensors, training.json and the model card, each atomically."""
+def _loss(model: Chronos2Model, batch: Batch, patches: int) -> torch.Tensor:
+    return model(
+        context=batch.context,
+        group_ids=batch.groups,
+        num_output_patches=patches,
+        future_target=batch.target[:, : patches * PATCH],
+    ).loss
+
+
+def save(model: Chronos2Model, training: dict[str, Any], folder: Path) -> None:
+    """Write the checkpoint and its card to a folder."""
     tensors = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
-    with atomic_path(folder / WEIGHTS) as temporary:
-        save_file(tensors, temporary, metadata={"format": "pt"})
-    write_json(folder / CONFIG, CONFIGURATION)
-    write_json(folder / TRAINING, training)
-    write_text(folder / "README.md", _card(training, sum(tensor.numel() for tensor in tensors.values())))
-
-
-def _card(training: dict[str, object], parameters: int) -> str:
-    symbols = "\n".join(
-        f"| {symbol} | {entry['rows']} | {entry['trained_until']} |" for symbol, entry in training["symbols"].items()
-    )
-    return f"""---
-license: apache-2.0
-pipeline_tag: time-series-forecasting
----
-# Embedded Chronos-2 checkpoint
-
-A small model of the Chronos-2 architecture ({parameters:,} parameters), trained from random weights by this project
-so that the gate runs without a download. It is made for validating code, not for trading; no published weight is in it.
-
+    about = f"""\
 - Architecture: as in `config.json`; patches of {PATCH} rows, {CONFIGURATION["num_layers"]} layers of attention over
   time and across variates, width {CONFIGURATION["d_model"]}, {len(LEVELS)} quantiles.
 - Data: open, high, low and closing prices, the first {training["share"]:.0%} of the rows of each symbol below. Rows
@@ -179,12 +144,9 @@ so that the gate runs without a download. It is made for validating code, not fo
   returns, with the published quantile loss; seed {training["seed"]}, {training["threads"]} thread, torch
   {training["torch"]}. Mean loss over the last tenth: {training["loss"]:.4f}.
 - Train it again: `python -m tools.train_chronos2`. The same seed, data, torch version and number of
-  threads give the same bytes.
-
-| symbol | rows trained on | trained until |
-|---|---|---|
-{symbols}
-"""
+  threads give the same bytes."""
+    names = {"title": "Chronos-2 checkpoint", "kind": "model of the Chronos-2 architecture"}
+    save_checkpoint(tensors, CONFIGURATION, training, folder, about=about, **names)
 
 
 def main() -> None:

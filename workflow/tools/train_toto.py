@@ -8,21 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
 
 from greenlight.data.windows import CLOSE
-from greenlight.files import atomic_path, write_json, write_text
-from greenlight.weights import CONFIG, TRAINING, WEIGHTS
 from greenlight_forecasters.toto.checkpoint import CAUSAL_PATCH_SCALER, COMPUTED, STUDENT_T_MIXTURE
 from greenlight_forecasters.toto.inputs import price_unit
 from greenlight_forecasters.toto.published import CombinedLoss, Toto
-from tools.train_checkpoint import command_line
+from tools.train_checkpoint import command_line, fit, save_checkpoint
 from tools.training_data import TrainingSeries, mirrored_blocks
 
-CONFIGURATION = {
+CONFIGURATION: dict[str, Any] = {
     "patch_size": 8,
     "stride": 8,
     "embed_dim": 64,
@@ -42,8 +40,6 @@ CONFIGURATION = {
 LENGTH = 288
 BLOCK = (16, 128)
 BATCH = 24
-PEAK_RATE = 2e-3
-WARM_UP = 100
 # The causal statistics of the first patches rest on few rows; forecasts start from longer contexts.
 SKIPPED_PATCHES = 4
 
@@ -89,47 +85,14 @@ def train(series: dict[str, TrainingSeries], steps: int, seed: int) -> tuple[Tot
     torch.manual_seed(seed)
     toto = Toto(**CONFIGURATION).train()
     loss = CombinedLoss()
-    optimizer = torch.optim.AdamW(toto.parameters(), lr=PEAK_RATE, betas=(0.9, 0.98), weight_decay=0.02)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, PEAK_RATE, total_steps=steps, pct_start=min(0.3, WARM_UP / steps), cycle_momentum=False
-    )
-    losses = []
-    for step, (inputs, ids) in zip(range(steps), batches(series, seed), strict=False):
-        value = next_patch_loss(toto, inputs, ids, loss)
-        optimizer.zero_grad()
-        value.backward()
-        torch.nn.utils.clip_grad_norm_(toto.parameters(), 1.0)
-        optimizer.step()
-        schedule.step()
-        losses.append(value.item())
-        if (step + 1) % 250 == 0:
-            print(f"step {step + 1} of {steps}: loss {np.mean(losses[-250:]):.4f}", flush=True)
-    return toto.eval(), float(np.mean(losses[-max(1, steps // 10) :]))
+    losses = (next_patch_loss(toto, inputs, ids, loss) for inputs, ids in batches(series, seed))
+    return toto, fit(toto, losses, steps)
 
 
-def save(toto: Toto, training: dict[str, object], folder: Path) -> None:
-    """Write config.json, model.safetensors, training.json and the model card, each atomically."""
+def save(toto: Toto, training: dict[str, Any], folder: Path) -> None:
+    """Write the checkpoint and its card to a folder."""
     tensors = {name: tensor.contiguous() for name, tensor in toto.state_dict().items() if not name.endswith(COMPUTED)}
-    with atomic_path(folder / WEIGHTS) as temporary:
-        save_file(tensors, temporary, metadata={"format": "pt"})
-    write_json(folder / CONFIG, CONFIGURATION)
-    write_json(folder / TRAINING, training)
-    write_text(folder / "README.md", _card(training, sum(tensor.numel() for tensor in tensors.values())))
-
-
-def _card(training: dict[str, object], parameters: int) -> str:
-    symbols = "\n".join(
-        f"| {symbol} | {entry['rows']} | {entry['trained_until']} |" for symbol, entry in training["symbols"].items()
-    )
-    return f"""---
-license: apache-2.0
-pipeline_tag: time-series-forecasting
----
-# Embedded Toto checkpoint
-
-A small model of the Toto 1.0 architecture ({parameters:,} parameters), trained from random weights by this project
-so that the gate runs without a download. It is made for validating code, not for trading; no published weight is in it.
-
+    about = f"""\
 - Architecture: as in `config.json`; patches of {CONFIGURATION["patch_size"]} rows, {CONFIGURATION["num_layers"]}
   layers, the last one across variates, width {CONFIGURATION["embed_dim"]}, a mixture of
   {CONFIGURATION["output_distribution_kwargs"]["k_components"]} Student-t distributions, causal patch scaler.
@@ -139,12 +102,9 @@ so that the gate runs without a download. It is made for validating code, not fo
   together from blocks of the symbols' own returns, with the published combined loss; seed {training["seed"]},
   {training["threads"]} thread, torch {training["torch"]}. Mean loss over the last tenth: {training["loss"]:.4f}.
 - Train it again: `python -m tools.train_toto`. The same seed, data, torch version and number of
-  threads give the same bytes.
-
-| symbol | rows trained on | trained until |
-|---|---|---|
-{symbols}
-"""
+  threads give the same bytes."""
+    names = {"title": "Toto checkpoint", "kind": "model of the Toto 1.0 architecture"}
+    save_checkpoint(tensors, CONFIGURATION, training, folder, about=about, **names)
 
 
 def main() -> None:

@@ -91,7 +91,8 @@ def device_state() -> dict[str, Any]:
         child.kill()  # not waited for: a process that hangs in the driver may not end
         return _unavailable(f"The NVIDIA driver did not answer within {_ANSWER_SECONDS:.0f} s.")
     try:
-        return json.loads(answer)
+        state: dict[str, Any] = json.loads(answer)
+        return state
     except ValueError:
         last = (errors.strip().splitlines() or ["no output"])[-1]
         return _unavailable(f"Asking the NVIDIA driver failed: {last}")
@@ -138,7 +139,7 @@ def shortage(
         own: process ids that count as ours.
     """
     if not state["available"]:
-        return state["reason"]
+        return str(state["reason"])
     device = _find(state, settings.device, environment)
     if device is None:
         visible = environment.get("CUDA_VISIBLE_DEVICES")
@@ -174,14 +175,13 @@ def wait_for_device(settings: DeviceSettings) -> str:
     spoken = begin
     while True:
         state = device_state()
-        obstacle = shortage(state, settings, os.environ, _own_processes())
-        if not obstacle:
-            obstacle = _torch_without_cuda()
-            if not obstacle:
-                check_device_name(settings.name, _find(state, settings.device, os.environ)["name"])
-                return settings.device if ":" in settings.device else "cuda:0"
+        obstacle = shortage(state, settings, os.environ, _own_processes()) or _torch_without_cuda()
+        found = _find(state, settings.device, os.environ) if state["available"] else None
+        if not obstacle and found is not None:
+            check_device_name(settings.name, found["name"])
+            return settings.device if ":" in settings.device else "cuda:0"
         waited = time.monotonic() - begin
-        can_change = state["available"] and _find(state, settings.device, os.environ) is not None
+        can_change = found is not None
         if not can_change or waited + _ASK_AGAIN_SECONDS > settings.wait_seconds:
             return _give_up(settings, obstacle, can_change, waited)
         if time.monotonic() - spoken >= _PROGRESS_SECONDS:
@@ -219,7 +219,7 @@ def _say(text: str) -> None:
 def _torch_without_cuda() -> str:
     import torch
 
-    if torch.backends.cuda.is_built():
+    if torch.backends.cuda.is_built():  # type: ignore[no-untyped-call]
         return ""
     return f"The device is there, but this torch ({torch.__version__}) was built without CUDA."
 

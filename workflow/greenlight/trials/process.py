@@ -166,7 +166,7 @@ class _Watch:
 
 def _resident(process: psutil.Process) -> int:
     try:
-        return process.memory_info().rss
+        return int(process.memory_info().rss)
     except psutil.Error:
         return 0
 
@@ -176,7 +176,7 @@ def _proportional(process: psutil.Process) -> int:
         full = process.memory_full_info()
     except psutil.Error:
         return 0
-    return getattr(full, "pss", 0) or full.rss
+    return int(getattr(full, "pss", 0) or full.rss)
 
 
 def _out_of_memory_kills() -> int:
@@ -190,7 +190,7 @@ def _out_of_memory_kills() -> int:
 
 def memory_of_machine() -> int:
     """Bytes that all processes here may hold: the machine's memory, or the limit of this container where it is less."""
-    limits = [psutil.virtual_memory().total]
+    limits: list[int] = [psutil.virtual_memory().total]
     for name in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
         with contextlib.suppress(OSError, ValueError):
             limits.append(int(Path(name).read_text(encoding="ascii")))

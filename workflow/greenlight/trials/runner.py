@@ -95,7 +95,7 @@ def _run_once(
     command = [sys.executable, "-m", module, str(folder / "request.json"), str(folder / "result.json")]
     end = supervise(command, folder / "output.log", limits, environment, progress)
     log = tail(folder / "output.log")
-    record = {
+    record: dict[str, Any] = {
         "exit_code": end.exit_code,
         "signal": end.signal,
         "seconds": round(end.seconds, 3),
@@ -183,7 +183,7 @@ def _judge(folder: Path, identity: str, end: End, log: str, limits: Limits) -> d
         return _finding(kind, message, error["traceback"], advice) | {"result": kept}
     if end.signal is not None:
         return _judge_signal(end, log, result)
-    if end.exit_code == 0 and isinstance((result or {}).get("result"), dict):
+    if end.exit_code == 0 and result is not None and isinstance(result.get("result"), dict):
         return {"kind": "ok", "message": "ok", "traceback": "", "advice": "", "result": result["result"]}
     if end.exit_code is None:
         return _finding("machine", "the trial's supervisor ended before the trial did", "", MACHINE_ADVICE)

@@ -20,7 +20,7 @@ import signal
 import sys
 import time
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import psutil
 
@@ -64,12 +64,12 @@ def _end_descendants() -> int:
 
 def _running(process: psutil.Process) -> bool:
     try:
-        return process.status() != psutil.STATUS_ZOMBIE
+        return bool(process.status() != psutil.STATUS_ZOMBIE)
     except psutil.Error:
         return False
 
 
-def _reap(child: int) -> dict | None:
+def _reap(child: int) -> dict[str, Any] | None:
     """Collect ended processes; the child's end as a record once it is among them."""
     found = None
     while True:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -50,6 +51,49 @@ def test_called_as_the_pipeline_is(pipeline, inputs):
         same(ours, theirs)
     for settings in ({}, {"prediction_length": 7, "context_length": 33, "batch_size": 2}):
         same(predictor.predict(inputs, **settings), pipeline.predict(inputs, **settings))
+
+
+def long_frame(frequency="h", targets=("target",), lengths=(40, 64), zone=None, start="2024-03-01"):
+    """Series of two ids in no order, newest rows among them."""
+    generator = np.random.default_rng(3)
+    parts = [
+        pd.DataFrame(
+            {"item_id": name, "timestamp": pd.date_range(start, periods=length, freq=frequency, tz=zone)}
+            | {target: 100 + generator.normal(size=length).cumsum() for target in targets}
+        )
+        for name, length in zip(("b", "a"), lengths, strict=True)
+    ]
+    return pd.concat(parts).sample(frac=1, random_state=1).reset_index(drop=True)
+
+
+@pytest.mark.parametrize("frequency, targets, settings", [
+    ("h", ("target",), {}),
+    ("B", ("target",), {"quantile_levels": [0.9, 0.1], "context_length": 33}),
+    ("MS", ("open", "close"), {"target": ["open", "close"]}),
+    ("D", ("target",), {"freq": "D", "batch_size": 1}),
+])  # fmt: skip
+def test_a_data_frame_is_forecast_as_the_pipeline_does(pipeline, frequency, targets, settings):
+    frame = long_frame(frequency, targets)
+    ours = accelerate(pipeline, mode="eager").predict_df(frame, prediction_length=7, **settings)
+    theirs = pipeline.predict_df(frame, prediction_length=7, **settings)
+    assert ours.columns.tolist() == theirs.columns.tolist() and len(ours) == len(theirs)
+    for name in ("item_id", "timestamp", "target_name"):
+        assert ours[name].tolist() == theirs[name].tolist(), name
+    numbers = ours.columns[3:]
+    assert np.allclose(ours[numbers], theirs[numbers], rtol=1e-5, atol=0)
+
+
+@pytest.mark.parametrize("change, words", [
+    (lambda frame: {"df": frame.assign(volume=1.0)}, r"\['volume'\] would be covariates"),
+    (lambda frame: {"df": frame, "future_df": frame}, "future_df can't be honoured"),
+    (lambda frame: {"df": frame, "cross_learning": True}, "cross_learning can't be honoured"),
+    (lambda frame: {"df": frame, "target": "close"}, r"has no columns \['close'\]"),
+    (lambda frame: {"df": frame[frame["timestamp"] != "2024-03-01 05:00"]}, "one regular frequency"),
+    (lambda frame: {"df": frame.assign(target="x")}, "expected numbers"),
+])  # fmt: skip
+def test_data_frames_that_can_not_be_honoured_are_refused(pipeline, change, words):
+    with pytest.raises((UserError, ValueError), match=words):
+        accelerate(pipeline, mode="eager").predict_df(**change(long_frame()), prediction_length=3)
 
 
 @pytest.mark.parametrize(

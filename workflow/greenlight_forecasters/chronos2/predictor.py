@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import torch
@@ -16,11 +16,14 @@ from greenlight_forecasters.chronos2.network import Network
 from greenlight_forecasters.engine.calls import plain_state
 from greenlight_forecasters.engine.service import Service
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 _DECILES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 
 
 class StaticChronos2Pipeline:
-    """What stands in for a `Chronos2Pipeline` where its `predict_quantiles` or `predict` is called.
+    """What stands in for a `Chronos2Pipeline` where its `predict_quantiles`, `predict_df` or `predict` is called.
 
     It takes what the engine does: series without covariates, levels that the model was trained with, one pass. Anything
     else is refused. It may be called from many threads.
@@ -131,6 +134,43 @@ class StaticChronos2Pipeline:
         predictions = [one.transpose(1, 2) for one in self.predict(inputs, prediction_length, **settings)]
         chosen = [known.index(level) for level in quantile_levels]
         return [one[..., chosen] for one in predictions], [one[..., known.index(0.5)] for one in predictions]
+
+    def predict_df(
+        self,
+        df: pd.DataFrame,
+        future_df: pd.DataFrame | None = None,
+        id_column: str = "item_id",
+        timestamp_column: str = "timestamp",
+        target: str | list[str] = "target",
+        prediction_length: int | None = None,
+        quantile_levels: Sequence[float] = _DECILES,
+        batch_size: int = 256,
+        context_length: int | None = None,
+        cross_learning: bool = False,
+        validate_inputs: bool = True,
+        freq: str | None = None,
+        **settings: Any,
+    ) -> pd.DataFrame:
+        """Forecasts of the series of a long data frame, as one; `frames.LongFrame` says what they have.
+
+        Args:
+            df: a row a time, with ids, times and targets, and nothing else: further columns would be covariates.
+            future_df: None; covariates that are known are refused.
+            validate_inputs: taken, and of no effect: the frame is always checked.
+            freq: of the times; None infers it.
+            settings: as for `predict_quantiles`, as are the others.
+
+        Raises:
+            UserError, ValueError: as `predict_quantiles` and `LongFrame`.
+        """
+        from greenlight_forecasters.chronos2.frames import LongFrame
+
+        if future_df is not None:
+            raise UserError("future_df can't be honoured by the static engine; call the published pipeline for it")
+        frame = LongFrame(df, id_column, timestamp_column, [target] if isinstance(target, str) else target, freq)
+        settings |= {"batch_size": batch_size, "context_length": context_length, "cross_learning": cross_learning}
+        found = self.predict_quantiles(frame.series, prediction_length, quantile_levels, **settings)
+        return frame.forecasts(*found, quantile_levels)
 
     def warm_up(self, context: int, horizon: int, series: int = 1, variates: int = 1) -> None:
         """Have the code for a shape compiled, and with it for all shapes of its buckets (`chronos2.buckets`)."""

@@ -57,6 +57,17 @@ def test_each_runs_its_own_code_also_where_it_imports_late(tmp_path, installed):
     assert import_copy(tmp_path / "copy 1", "somebodys", "user") is one
 
 
+def test_parts_that_are_imported_as_if_they_stood_alone_are_the_copys(tmp_path):
+    folder = write(tmp_path / "copy", 1)
+    lines = ("import inner.deep", "import value as short", "from value import VALUE", "import json, ast")
+    (folder / "ast.py").write_text("")  # as a module of Python's own is called, which is meant
+    (folder / "alone.py").write_text("\n".join(lines) + "\nSEEN = inner.deep.VALUE, short.VALUE, VALUE, ast.parse\n")
+    import ast
+
+    assert (1, 1, 1, ast.parse) == import_copy(folder, "somebodys", "alone").SEEN
+    assert not {"inner", "value"} & set(sys.modules)
+
+
 def test_nothing_is_written_to_its_folder(tmp_path):
     import_copy(write(tmp_path / "copy", 1), "somebodys", "user")
     assert not list(tmp_path.rglob("*.pyc"))

@@ -127,20 +127,32 @@ class _Loader(importlib.abc.SourceLoader):
     def get_data(self, path: str | bytes) -> bytes:
         return Path(str(path)).read_bytes()
 
+    def _parts(self) -> frozenset[str]:
+        """What the package is made of, but for what is called as it is, or as a module of Python's own."""
+        folder, _ = _FOLDERS[self._own]
+        names = {path.stem for path in folder.iterdir() if path.suffix == ".py" or any(path.glob("*.py"))}
+        return frozenset(names - {self._package} - sys.stdlib_module_names)
+
     def source_to_code(self, data, path, *, _optimize=-1):  # type: ignore[no-untyped-def]
-        tree = _Renamed(self._package, self._own).visit(ast.parse(data, filename=str(path)))
+        tree = _Renamed(self._package, self._own, self._parts()).visit(ast.parse(data, filename=str(path)))
         return compile(ast.fix_missing_locations(tree), str(path), "exec", dont_inherit=True, optimize=_optimize)
 
 
 class _Renamed(ast.NodeTransformer):
-    """Imports of a package by its name become imports of a copy by its own name, bound to the same names as before."""
+    """Imports of a package by its name become imports of a copy by its own name, bound to the same names as before.
 
-    def __init__(self, package: str, own: str) -> None:
-        self._package, self._own = package, own
+    Imports of its parts as if they stood alone, such as `model.attention` in the first versions of `toto`, whose folder
+    was put on sys.path, become imports of the copy's parts.
+    """
+
+    def __init__(self, package: str, own: str, parts: frozenset[str]) -> None:
+        self._package, self._own, self._parts = package, own, parts
 
     def _new(self, name: str) -> str:
         top, dot, rest = name.partition(".")
-        return f"{self._own}{dot}{rest}" if top == self._package else name
+        if top == self._package:
+            return f"{self._own}{dot}{rest}"
+        return f"{self._own}.{name}" if top in self._parts else name
 
     def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.AST:
         if not node.level and node.module:
@@ -148,12 +160,13 @@ class _Renamed(ast.NodeTransformer):
         return node
 
     def visit_Import(self, node: ast.Import) -> list[ast.AST]:
-        """`import toto.model` binds `toto`, so the copy's own name is bound to that too."""
+        """`import toto.model` binds `toto`, so the copy's own name, or its part's, is bound to that too."""
         added: list[ast.AST] = []
         for alias in node.names:
             new = self._new(alias.name)
             if new != alias.name and alias.asname is None:
-                binding = ast.Import(names=[ast.alias(name=self._own, asname=self._package)])
+                top = alias.name.partition(".")[0]
+                binding = ast.Import(names=[ast.alias(name=self._new(top), asname=top)])
                 added.append(ast.copy_location(binding, node))
             alias.name = new
         return [node, *added]

@@ -1,8 +1,8 @@
 """Watches a process that has not imported torch.compile: run as a program, it prints what was recorded.
 
-    python late.py nothing      runs tensors and compiles nothing
-    python late.py compile      calls torch.compile within the block, with a break and a recompile
-    python late.py inductor     imports Inductor by itself before it compiles
+python late.py nothing      runs tensors and compiles nothing
+python late.py compile      calls torch.compile within the block, with a break and a recompile
+python late.py inductor     imports Inductor by itself before it compiles
 """
 
 import importlib

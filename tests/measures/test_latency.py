@@ -10,6 +10,7 @@ import pytest
 from greenlight.data.windows import practice_windows
 from greenlight.measures.forecasts import problem_with
 from greenlight.measures.latency import interleaved_pairs
+from greenlight.measures.steadiness import Yardstick, steady_calls
 from greenlight.statistics.intervals import share_bounds
 from greenlight.statistics.sequential import tail_settled
 
@@ -60,3 +61,16 @@ def test_slow_calls_ask_for_more_pairs_until_their_share_is_bounded_or_shown(slo
     variant, reference = np.ones(calls), np.ones(2 * calls)
     variant[:slow] = 3.0
     assert tail_settled(variant, reference, **TAIL) == settled
+
+
+@pytest.mark.parametrize(("budget", "calls"), [(60.0, 5), (0.07, 3), (0.0, 0)])
+def test_calls_alone_have_a_yardstick_after_each_and_end_with_the_budget(budget, calls):
+    seen = []
+    found = steady_calls(plain, calls=5, seconds=0.01, budget=budget, device="cpu", after_call=seen.append)
+    assert len(found["variant_seconds"]) == len(found["yardstick_seconds"]) == len(seen) == calls
+    assert [output.flat[0] for output in seen] == list(range(calls))
+
+
+def test_a_longer_call_has_a_longer_yardstick(monkeypatch):
+    monkeypatch.setattr("greenlight.measures.steadiness.timed_call", lambda call, number: (0.001, call(number)))
+    assert [Yardstick("cpu", seconds).products for seconds in (0.0001, 0.002, 0.008)] == [1, 2, 8]

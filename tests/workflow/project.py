@@ -28,7 +28,14 @@ SMALL = {
         "probe_windows": 2,
         "extra_seconds": 4,
     },
-    "timing": {"processes": 1, "pairs": 16, "control_pairs": 10, "warm_up_calls": 1, "extra_seconds": 4},
+    "timing": {
+        "processes": 1,
+        "pairs": 16,
+        "control_pairs": 10,
+        "warm_up_calls": 1,
+        "steady_calls": 0,
+        "extra_seconds": 4,
+    },
     "trials": {"repeats": 4},
     # Tests run beside each other.
     "rules": {"speed": {"foreign_load": 1.0}},

@@ -102,6 +102,9 @@ class TimingSettings(Section):
     number, at most until the last look; the error rates are split over the looks. 1: the planned pairs only."""
     extra_seconds: float = Field(default=20, ge=0, le=_DAYS)
     """Seconds that a variant may spend on further pairs; a doubling that does not fit is not begun."""
+    steady_calls: int = Field(default=160, ge=0, le=100_000)
+    """Calls of the variant alone, in the last process, beside work of the same length: so many without a slow one bound
+    the share of slow calls. Fewer where they do not fit into extra_seconds."""
     fresh_compiles: bool = False
     """Whether each process after the first compiles anew from an empty cache; else all start from the filled one."""
     warm_up_calls: int = Field(default=3, ge=1, le=10_000)

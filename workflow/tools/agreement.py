@@ -49,7 +49,7 @@ CONFIG: dict[str, Any] = {
     "trials": {"repeats": 1},
     "evaluation": {"context_length": 48, "horizon": 12, "windows": 2, "samples": 8, "extra_seconds": 120},
     "rules": {"speed": {"foreign_load": 1.0}},  # runs beside others are counted, too
-    "timing": {"processes": 2, "pairs": 10, "control_pairs": 5, "warm_up_calls": 2, "windows": 1},
+    "timing": {"processes": 2, "pairs": 10, "control_pairs": 5, "warm_up_calls": 2, "steady_calls": 100, "windows": 1},
     "models": {
         "toto": {"variants": ["upstream-eager", "static-eager"]},
         "kronos": {"variants": ["upstream-eager", "static-eager"], "temperature": 1.1, "top_p": 0.98},

@@ -286,6 +286,13 @@ class Loads(_Read):
     after: Load
 
 
+class Alone(_Read):
+    """Seconds of calls of the variant alone, and of work of the same length after each."""
+
+    variant_seconds: list[Seconds] = []
+    yardstick_seconds: list[Seconds] = []
+
+
 class TimeResult(_Read):
     """`time`: one process of interleaved pairs; the pairs themselves lie in pairs.parquet.
 
@@ -298,6 +305,7 @@ class TimeResult(_Read):
     warm_up_calls: Count
     recompiles_after_warm_up: Count
     load: Loads
+    alone: Alone = Alone()
     memory_readings: list[Bytes]
     device_memory_readings: list[Bytes] = []
     peak_memory_bytes: Bytes | None = None

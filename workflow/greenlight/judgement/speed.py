@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 
 from greenlight.judgement.evidence import VariantEvidence
 from greenlight.judgement.expected import ExpectedJob
+from greenlight.judgement.records import Alone
 from greenlight.judgement.rules import Rules, SpeedRules
 from greenlight.judgement.tables import Pairs
 from greenlight.statistics.intervals import (
@@ -41,8 +42,9 @@ class Speed:
         choosing, confirming: the ratio on two halves of the evidence that share no process (with one process:
             no pair), so that a mode chosen on the one is confirmed on the other.
         variant, reference: median, p50, p99, spread and so on of the seconds of each.
+        slow_calls: how many calls of the variant were looked at for slow ones, those alone included.
         slow_bounds: exact bounds of the variant's share of slow calls.
-        slow, slow_p_value: share of slow calls of the variant and of the reference, and whether the variant's
+        slow, slow_p_value: share of slow calls of the variant and of reference and yardstick, and whether the variant's
             is higher (Fisher's exact test, one-sided).
         mean: the log ratio of the means over pairs, variant over reference, with bounds and the p-value of "not
             slower"; None of too few pairs.
@@ -63,6 +65,7 @@ class Speed:
     variant: dict[str, float]
     reference: dict[str, float]
     slow: tuple[float, float]
+    slow_calls: int
     slow_bounds: tuple[float, float]
     slow_p_value: float
     mean: Comparison | None
@@ -106,11 +109,14 @@ def _inverse(value: float) -> float:
     return 0.0 if math.isinf(value) else 1 / value
 
 
-def measure_speed(pairs: Pairs, rules: SpeedRules, asked: ExpectedJob | None = None) -> Speed | None:
+def measure_speed(
+    pairs: Pairs, rules: SpeedRules, asked: ExpectedJob | None = None, alone: Alone | None = None
+) -> Speed | None:
     """Figures of all pairs of a variant; None where there is no pair of variant and reference.
 
     Args:
         asked: the time job that the pairs are of; without one they were to be looked at once.
+        alone: calls of the variant alone; they count among slow calls, and their yardstick among the reference's.
     """
     measured, control = pairs.select(control=False), pairs.select(control=True)
     if len(measured.pair) == 0:
@@ -125,7 +131,11 @@ def measure_speed(pairs: Pairs, rules: SpeedRules, asked: ExpectedJob | None = N
         noise = median_interval(np.log(control.variant_seconds / control.reference_seconds), NOISE_RATE * share)
     half = _halves(measured.process)
     eager = np.r_[measured.reference_seconds, control.reference_seconds, control.variant_seconds]
-    slow = _slow(measured.variant_seconds, rules.slow_call), _slow(eager, rules.slow_call)
+    more = alone or Alone()
+    slow = (
+        _slow(rules.slow_call, measured.variant_seconds, more.variant_seconds),
+        _slow(rules.slow_call, eager, more.yardstick_seconds),
+    )
     numbers = np.unique(measured.process)
     drifts = [
         (
@@ -143,6 +153,7 @@ def measure_speed(pairs: Pairs, rules: SpeedRules, asked: ExpectedJob | None = N
         variant=_describe(measured.variant_seconds),
         reference=_describe(eager),
         slow=(slow[0][0] / slow[0][1], slow[1][0] / slow[1][1]),
+        slow_calls=slow[0][1],
         slow_bounds=share_bounds(*slow[0], alpha),
         slow_p_value=excess_p_value(*slow[0], *slow[1]),
         mean=mean_log_ratio(measured.variant_seconds, measured.reference_seconds, margin=rules.slower - 1, alpha=alpha),
@@ -166,7 +177,12 @@ def _look(measured: Pairs, asked: ExpectedJob | None) -> tuple[int, int]:
 
 def speed_of(found: VariantEvidence, rules: Rules) -> Speed | None:
     """Figures of a variant's latency pairs; None where there are none to be used."""
-    return None if found.pairs is None else measure_speed(found.pairs, rules.speed, found.expected.jobs.get("time"))
+    if found.pairs is None:
+        return None
+    results = found.results("time")
+    return measure_speed(
+        found.pairs, rules.speed, found.expected.jobs.get("time"), results[-1].alone if results else None
+    )
 
 
 def correct(speeds: Mapping[str, Speed | None]) -> dict[str, Speed | None]:
@@ -190,9 +206,10 @@ def _halves(process: np.ndarray) -> np.ndarray:
     return np.isin(process, numbers[: len(numbers) // 2]) if len(numbers) > 1 else chosen
 
 
-def _slow(seconds: np.ndarray, times: float) -> tuple[int, int]:
-    """(slow calls, calls)."""
-    return int((seconds > times * np.median(seconds)).sum()), len(seconds)
+def _slow(times: float, *parts: Sequence[float] | np.ndarray) -> tuple[int, int]:
+    """(slow calls, calls) of parts that have a median each."""
+    found = [np.asarray(part) > times * np.median(part) for part in parts if len(part)]
+    return sum(int(slow.sum()) for slow in found), sum(map(len, found))
 
 
 def _change(values: np.ndarray) -> float:

@@ -112,12 +112,13 @@ def _slow_calls(subject: Subject, speed: Speed) -> Check:
     else:
         calls = math.ceil(math.log(speed.alpha) / math.log1p(-rules.slow_share)) if 0 < rules.slow_share < 1 else 0
         reason += (
-            f"; {rules.slow_share:.0%} can't be excluded by {speed.ratio.n} calls, {calls} without a slow one would"
+            f"; {rules.slow_share:.0%} can't be excluded by {speed.slow_calls} calls, {calls} without a slow one would"
         )
-    looks_worse = own >= rules.slow_share and own > other and speed.slow_p_value <= rules.suspicion
+    shown_alone = speed.slow_p_value <= rules.alpha  # but not at the rate of this look
+    looks_worse = shown_alone or (own >= rules.slow_share and speed.slow_p_value <= rules.suspicion)
     if status == "inconclusive" and looks_worse:
         reason += "; there look to be more than the reference has, and more pairs must show it"
-    details = {"lower": lower, "upper": upper, "p_value": speed.slow_p_value, "calls": speed.ratio.n}
+    details = {"lower": lower, "upper": upper, "p_value": speed.slow_p_value, "calls": speed.slow_calls}
     figures = {"figure": upper, "limit": rules.slow_share, "details": details}
     return subject.check("slow-calls", status, reason, "time", looks_worse=looks_worse, **figures)
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from greenlight.measures.latency import interleaved_pairs
 from greenlight.measures.memory import MemoryMeter, memory_slope
+from greenlight.measures.steadiness import steady_calls
 from greenlight.run.children.common import Request, load, one_window_a_symbol, pin_process, worked
 from greenlight.run.children.outputs import problem_of
 from greenlight.statistics.looks import pairs_at, rate_at
@@ -47,6 +48,9 @@ def run(request: Request) -> dict[str, Any]:
 
         def after_pair(output: np.ndarray) -> None:
             meter.read()
+            after_call(output)
+
+        def after_call(output: np.ndarray) -> None:
             if problem := problem_of(request, output, windows):
                 raise InvalidOutput(f"a timed call: {problem}")
 
@@ -76,12 +80,21 @@ def run(request: Request) -> dict[str, Any]:
         for more in _further(request, pairs, lambda: again.seconds_each):
             pairs += again.measure(*more, len(pairs))
             looks += 1
+        alone = steady_calls(
+            lambda number: timed_variant(request["seed"] + again.dropped + len(pairs) + number),
+            calls=timing["steady_calls"] if _is_last(request) else 0,
+            seconds=float(np.median([pair["variant_seconds"] for pair in pairs if not pair["control"]])),
+            budget=timing["extra_seconds"],
+            device=request["device"],
+            after_call=after_call,
+        )
         timed = np.array(latest["output"])
         if not np.array_equal(timed, variant.forecast(windows, request["samples"], latest["seed"])):
             raise InvalidOutput("the same call gives other values where it is not timed")
     return {
         "pairs": pairs,
         "looks": looks,
+        "alone": alone,
         "load": {"idle": idle, "before": before, "during": again.loads, "after": glance(request["device"])},
         "load_seconds": load_seconds,
         "first_call_seconds": first_call_seconds,
@@ -146,7 +159,7 @@ def _further(
     """
     timing = request["timing"]
     processes, looks, left = timing["processes"], timing["looks"], timing["extra_seconds"]
-    if request["process"] != processes - 1 or request["earlier"] is None:
+    if not _is_last(request):
         return
     for look in range(1, looks):
         if _settled(request, pairs, rate_at(1.0, look, looks)):
@@ -159,6 +172,11 @@ def _further(
         if left < 0:
             return
         yield more, controls
+
+
+def _is_last(request: Request) -> bool:
+    """Whether this is the last process, after others that all succeeded: what is open is measured further in it."""
+    return request["process"] == request["timing"]["processes"] - 1 and request["earlier"] is not None
 
 
 def _settled(request: Request, pairs: list[dict[str, Any]], share: float) -> bool:

@@ -1,0 +1,65 @@
+"""A variant called alone, many times, beside work of the same length: how often it is slow, and how often the machine.
+
+Pairs cost the reference's time, so that they are too few to bound the share of slow calls. Here each call of the
+variant is followed by a yardstick, matrix products that take about as long: what interrupts the one interrupts the
+other as often.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+
+from greenlight.measures.latency import timed_call
+
+_SIZE = 256
+
+
+def steady_calls(
+    variant: Callable[[int], Any],
+    *,
+    calls: int,
+    seconds: float,
+    budget: float,
+    device: str,
+    after_call: Callable[[Any], None] = lambda output: None,
+) -> dict[str, list[float]]:
+    """{"variant_seconds", "yardstick_seconds"} of calls in turn; fewer calls where so many would not fit the budget.
+
+    Args:
+        variant: gets the number of its call; returns a plain array, as for `interleaved_pairs`.
+        seconds: what a call takes, about; the yardstick is made as long.
+        budget: seconds for all of it.
+        after_call: gets what the variant returned; outside the timed part.
+    """
+    calls = min(calls, int(budget / (2 * seconds)))
+    found: dict[str, list[float]] = {"variant_seconds": [], "yardstick_seconds": []}
+    yardstick = Yardstick(device, seconds) if calls else None
+    for number in range(calls):
+        taken, output = timed_call(variant, number)
+        found["variant_seconds"].append(taken)
+        after_call(output)
+        found["yardstick_seconds"].append(timed_call(yardstick, number)[0])
+    return found
+
+
+class Yardstick:
+    """Matrix products of a fixed size, so many (`products`) that they take about as long as was asked for."""
+
+    def __init__(self, device: str, seconds: float) -> None:
+        self._matrix = torch.full((_SIZE, _SIZE), 1 / _SIZE, device=device)
+        self.products = 1
+        # The median: a single interruption would make it too short.
+        each = float(np.median([timed_call(self, number)[0] for number in range(9)]))
+        self.products = max(1, round(seconds / each))
+
+    def __call__(self, number: int) -> np.ndarray:
+        """All products, one after the other."""
+        product = self._matrix
+        for _ in range(self.products):
+            product = product @ self._matrix
+        found: np.ndarray = product[0].cpu().numpy()
+        return found

@@ -26,11 +26,12 @@ from greenlight.judgement.checks import (
 from greenlight.judgement.checks.base import Check, Subject, not_measured
 from greenlight.judgement.decision import Decision, break_even_calls, decide, simplicity
 from greenlight.judgement.evidence import Evidence, VariantEvidence
-from greenlight.judgement.rules import DEFAULT_SEVERITY, Rules
+from greenlight.judgement.registry import NAMES, demanded
+from greenlight.judgement.rules import Rules
 from greenlight.judgement.scope import scope_of, sizes_of
 from greenlight.judgement.speed import Speed, correct, speed_of
 
-_ORDER = {name: number for number, name in enumerate(DEFAULT_SEVERITY)}
+_ORDER = {name: number for number, name in enumerate(NAMES)}
 
 
 @dataclass(frozen=True)
@@ -191,17 +192,8 @@ def _stand_in(subject: Subject, checks: Mapping[str, list[Check]]) -> Check:
 
 def _unjudged(subject: Subject, checks: Sequence[Check]) -> list[Check]:
     """A failure for each check that this variant must have and that no rule produced."""
-    names = [*numerics.NUMERICS_CHECKS, *numerics.REPRODUCIBILITY_CHECKS, *accuracy.TRUTH_CHECKS]
-    names += ["trials", "smaller-batch", "start-time", "memory-peak"]
+    names = demanded("all") if subject.is_reference else demanded("all", "variants")
     names += [f"evidence-{stage}" for stage in sorted(subject.found.expected.stages())]
-    if not subject.is_reference:
-        names += [
-            *accuracy.PAIRED_CHECKS.values(),
-            "series-difference",
-            "forecasts-agree",
-            *speed.SPEED_CHECKS,
-            "memory-growth",
-        ]
     if subject.variant.compiled:
         names += health.COMPILED_CHECKS + health.MODE_CHECKS.get(subject.variant.mode, ())
     present = {check.name for check in checks}

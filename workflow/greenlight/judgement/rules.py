@@ -7,93 +7,13 @@ otherwise.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-Severity = Literal["block", "block-on-fail", "warn", "off"]
-"""block: anything but a pass stops the variant. block-on-fail: a shown failure stops it, and an inconclusive result
-that looks worse; any other inconclusive one is reported and does not. warn: reported only. off: not judged, and listed
-as such."""
+from greenlight.judgement.registry import CHECKS, Severity
 
-DEFAULT_SEVERITY: dict[str, Severity] = {
-    # Does it run, and is the evidence whole?
-    "trials": "block",
-    "smaller-batch": "block",
-    "evidence-compile": "block",
-    "evidence-predict": "block",
-    "evidence-probe": "block",
-    "evidence-repeat": "block",
-    "evidence-time": "block",
-    "evidence-score": "block",
-    "evidence-replicate": "block",
-    # Did compilation do what it should?
-    "compile-engaged": "block",
-    "recompiles-after-warm-up": "block",
-    "compiled-after-warm-up": "warn",
-    "recompile-limit": "block",
-    "graph-breaks": "warn",
-    "eager-frames": "warn",
-    "cuda-graphs": "block",
-    "autotuning": "warn",
-    "cold-cache": "warn",
-    "warm-cache": "warn",
-    # Does it compute the same?
-    "numerics": "block",
-    "exact-quantities": "block",
-    "golden-forecasts": "block",
-    "same-seed": "block",
-    "other-seed": "block",
-    "other-symbol": "block",
-    "samples-differ": "block",
-    "batch-equals-rows": "block",
-    "symbol-order": "block",
-    "repeat-after-other": "block",
-    "output-kept": "block",
-    "affine": "block",
-    # Does it forecast as well?
-    "mae-not-worse": "block",
-    "quantile-loss-not-worse": "block",
-    "rmse-not-worse": "block",
-    "forecasts-agree": "block",
-    "mae-improvement": "block",
-    "series-difference": "block",
-    "pairing-anchor": "block",
-    "mae-against-reference": "block-on-fail",
-    "quantile-loss-against-reference": "block-on-fail",
-    "rmse-against-reference": "block-on-fail",
-    "forecasts-against-reference": "block-on-fail",
-    "draws-as-reference": "block",
-    "paths-as-reference": "block",
-    # Does it forecast well at all?
-    "naive-ratio": "block",
-    "coverage": "block-on-fail",
-    "mae-band": "warn",
-    # Is it fast, and steady?
-    "not-slower": "block",
-    "mean-not-slower": "block-on-fail",
-    "slow-calls": "block-on-fail",
-    "p99": "block",
-    "noise": "warn",
-    "quiet-machine": "block",
-    "noise-of-choice": "block",
-    "processes-agree": "warn",
-    "latency-drift": "warn",
-    "latency-spread": "warn",
-    "start-time": "block",
-    "memory-growth": "block-on-fail",
-    "memory-peak": "block",
-    # Did anything change since the accepted run?
-    "baseline-file": "block",
-    "baseline-comparable": "block-on-fail",
-    "baseline-vanished": "block",
-    "baseline-new": "warn",
-    "baseline-accuracy": "block",
-    "baseline-symbols": "block",
-    "baseline-speed": "block-on-fail",
-    "baseline-speed-absolute": "warn",
-    "baseline-speed-gain": "block-on-fail",
-}
+DEFAULT_SEVERITY: dict[str, Severity] = {row.name: row.severity for row in CHECKS}
 """Every check by name, with its default severity, in the order in which checks are reported."""
 
 ALWAYS_BLOCK = frozenset(name for name in DEFAULT_SEVERITY if name == "trials" or name.startswith("evidence-"))

@@ -30,6 +30,7 @@ from greenlight.judgement.comparison import (
 )
 from greenlight.judgement.evidence import VariantEvidence
 from greenlight.judgement.expected import Expected, ExpectedModel
+from greenlight.judgement.registry import made_in
 from greenlight.judgement.rules import Rules
 from greenlight.judgement.tables import Scores
 from greenlight.measures.accuracy import summarise
@@ -46,7 +47,7 @@ REFERENCE_CHECKS = {
     "rmse": "rmse-against-reference",
 }
 PAIRED_STAGES = ("score", "replicate")
-TRUTH_CHECKS = ("naive-ratio", "coverage", "mae-band")
+TRUTH_CHECKS = made_in("accuracy", stages="score", demand="all")
 
 
 @dataclass(frozen=True)

@@ -6,41 +6,11 @@ from collections.abc import Mapping, Sequence
 
 from greenlight.judgement.checks.base import Check, Status, Subject, make_check
 from greenlight.judgement.expected import ExpectedModel
+from greenlight.judgement.registry import CHECKS
 
-OWN_AFFAIRS = frozenset(
-    {
-        # What compiling did, how fast it is and what it takes: these say nothing about the forecasts that others are
-        # held to, and others are held to the same limits themselves.
-        "evidence-compile",
-        "evidence-time",
-        "smaller-batch",
-        "compile-engaged",
-        "recompiles-after-warm-up",
-        "compiled-after-warm-up",
-        "recompile-limit",
-        "graph-breaks",
-        "eager-frames",
-        "cuda-graphs",
-        "autotuning",
-        "cold-cache",
-        "warm-cache",
-        "not-slower",
-        "mean-not-slower",
-        "slow-calls",
-        "p99",
-        "noise",
-        "processes-agree",
-        "latency-drift",
-        "latency-spread",
-        "start-time",
-        "memory-growth",
-        "memory-peak",
-        "baseline-speed",
-        "baseline-speed-absolute",
-        "baseline-speed-gain",
-    }
-)
-"""Checks whose failure stops the variant that they concern and none that is compared with it."""
+OWN_AFFAIRS = frozenset(row.name for row in CHECKS if row.own)
+"""Checks whose failure stops the variant that they concern and none that is compared with it: what compiling did, how
+fast it is and what it takes say nothing about forecasts, and who is compared is held to the same limits."""
 
 
 def anchors(model: ExpectedModel, variant: str) -> list[str]:

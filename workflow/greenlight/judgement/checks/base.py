@@ -9,7 +9,8 @@ from typing import Any, Literal
 
 from greenlight.judgement.evidence import VariantEvidence
 from greenlight.judgement.expected import Expected
-from greenlight.judgement.rules import Rules, Severity
+from greenlight.judgement.registry import Severity
+from greenlight.judgement.rules import Rules
 from greenlight.variants import Variant
 
 Status = Literal["pass", "warn", "fail", "inconclusive", "not-measured", "not-applicable"]
@@ -21,7 +22,7 @@ class Check:
     """The result of one rule.
 
     Attributes:
-        name: one of `rules.DEFAULT_SEVERITY`.
+        name: one of `registry.NAMES`.
         model, variant: whom it concerns; None for all of them.
         status: pass: shown to hold; warn: does not hold, and only warns; fail: does not hold, or evidence is
             missing; inconclusive: the evidence can't say; not-measured: there is nothing to measure here (no

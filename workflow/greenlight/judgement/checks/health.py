@@ -6,18 +6,13 @@ from typing import Any
 
 from greenlight.judgement.checks.base import Check, Subject, count
 from greenlight.judgement.records import Health
+from greenlight.judgement.registry import demanded
 
-MODE_CHECKS = {"reduce-overhead": ("cuda-graphs",), "max-autotune": ("cuda-graphs", "autotuning")}
-COMPILED_CHECKS = (
-    "compile-engaged",
-    "recompiles-after-warm-up",
-    "compiled-after-warm-up",
-    "recompile-limit",
-    "graph-breaks",
-    "eager-frames",
-    "cold-cache",
-    "warm-cache",
-)
+MODE_CHECKS = {
+    "reduce-overhead": tuple(demanded("cuda-graphs")),
+    "max-autotune": tuple(demanded("cuda-graphs", "autotuning")),
+}
+COMPILED_CHECKS = tuple(demanded("compiled"))
 _STAGES = ("compile", "predict", "time")
 
 

@@ -8,21 +8,12 @@ from dataclasses import dataclass
 from greenlight.judgement.checks.base import Check, Status, Subject
 from greenlight.judgement.evidence import VariantEvidence
 from greenlight.judgement.records import PredictResult, ProbeQuantity, ProbeResult, Reproducibility
+from greenlight.judgement.registry import made_in
 from greenlight.judgement.rules import NumericsRules
 from greenlight.measures.numerics import FIGURES
 
-NUMERICS_CHECKS = ("numerics", "exact-quantities", "golden-forecasts")
-REPRODUCIBILITY_CHECKS = (
-    "same-seed",
-    "other-seed",
-    "other-symbol",
-    "samples-differ",
-    "batch-equals-rows",
-    "symbol-order",
-    "repeat-after-other",
-    "output-kept",
-    "affine",
-)
+NUMERICS_CHECKS = made_in("numerics", stages="probe", demand="all")
+REPRODUCIBILITY_CHECKS = made_in("numerics", stages="predict", demand="all")
 
 
 def numerics_checks(subject: Subject) -> list[Check]:

@@ -7,19 +7,11 @@ from __future__ import annotations
 import math
 
 from greenlight.judgement.checks.base import Check, Status, Subject, count, percent
+from greenlight.judgement.registry import made_in
 from greenlight.judgement.speed import Speed
 from greenlight.statistics.intervals import needed_pairs, trend
 
-SPEED_CHECKS = (
-    "not-slower",
-    "mean-not-slower",
-    "slow-calls",
-    "p99",
-    "noise",
-    "processes-agree",
-    "latency-drift",
-    "latency-spread",
-)
+SPEED_CHECKS = tuple(name for name in made_in("speed", stages="time", demand="variants") if name != "memory-growth")
 
 
 def speed_checks(subject: Subject, speed: Speed | None) -> list[Check]:

@@ -216,7 +216,7 @@ time = SimpleNamespace(now=0.0)
 
 
 def _read():
-    time.now += random.lognormvariate(0, 0.03) * 0.05
+    time.now += random.lognormvariate(0, 0.01) * 0.05
     return time.now
 
 

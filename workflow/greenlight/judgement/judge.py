@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from greenlight.judgement import power
 from greenlight.judgement.baseline import Baselines
 from greenlight.judgement.checks import (
     accuracy,
@@ -42,6 +43,7 @@ class Verdict:
         passed: whether all is shown for what would be deployed.
         reasons: why not, one sentence each; empty where passed.
         decisions: by model.
+        shows: by model, the sizes of defect that its evidence could show, in a line.
         variants: by model and variant, the figures that a report shows.
         scopes: by model, what the calls that the verdict on it rests on asked for; see `scope`.
         checks: every check, those of whole models and runs first, then by model and variant.
@@ -52,6 +54,7 @@ class Verdict:
     reasons: tuple[str, ...]
     decisions: Mapping[str, Decision]
     scopes: Mapping[str, Mapping[str, Any]]
+    shows: Mapping[str, str]
     variants: Mapping[str, Mapping[str, Mapping[str, Any]]]
     checks: tuple[Check, ...]
     problems: tuple[Mapping[str, Any], ...]
@@ -64,7 +67,8 @@ class Verdict:
         """Plain JSON values, the content of verdict.json.
 
         {"format": 1, "gate": "pass" | "fail", "reasons": [...],
-         "models": {model: {"gate", "decision": {...}, "scope": {...}, "variants": {variant: {...}}}},
+         "models": {model: {"gate", "decision": {...}, "scope": {...}, "shows": "...",
+         "variants": {variant: {...}}}},
          "checks": [...], "problems": [...]}
         """
         models = {
@@ -72,6 +76,7 @@ class Verdict:
                 "gate": "pass" if not self._reasons_of(model) else "fail",
                 "decision": decision.to_dict(),
                 "scope": self.scopes[model],
+                "shows": self.shows[model],
                 "variants": {name: dict(figures) for name, figures in self.variants[model].items()},
             }
             for model, decision in self.decisions.items()
@@ -94,6 +99,7 @@ def judge(evidence: Evidence, rules: Rules, baselines: Baselines) -> Verdict:
     checks = _ordered(baseline.file_checks(evidence.expected, rules, baselines))
     decisions: dict[str, Decision] = {}
     scopes: dict[str, dict[str, Any]] = {}
+    shows: dict[str, str] = {}
     variants: dict[str, dict[str, dict[str, Any]]] = {}
     for name, model in evidence.expected.models.items():
         known = evidence.of_model(name)
@@ -102,6 +108,9 @@ def judge(evidence: Evidence, rules: Rules, baselines: Baselines) -> Verdict:
         decisions[name] = decide(model, own, speeds, rules)
         used = sizes_of(found, decisions[name].judged or model.reference)
         scopes[name] = scope_of(evidence.expected, name, used)
+        calls = min((one.slow_calls for v, one in speeds.items() if one and v != model.reference), default=0)
+        amounts = power.amounts_of(evidence.expected, name, calls)
+        shows[name] = power.line(amounts, rules, evidence.expected.samples)
         checks += load.load_checks(name, model, found, own, speeds, decisions[name], rules)
         variants[name] = {
             variant: _figures(entry, own[variant], speeds[variant], summaries[variant])
@@ -115,7 +124,7 @@ def judge(evidence: Evidence, rules: Rules, baselines: Baselines) -> Verdict:
     found = [entry for model in evidence.expected.models for entry in evidence.of_model(model).values()]
     reasons += [f"{entry.model}: {entry.variant}: {words}" for entry in found if (words := not_measured(entry))]
     problems = tuple(asdict(problem) for problem in evidence.problems)
-    return Verdict(not reasons, tuple(reasons), decisions, scopes, variants, tuple(checks), problems)
+    return Verdict(not reasons, tuple(reasons), decisions, scopes, shows, variants, tuple(checks), problems)
 
 
 def _model_reasons(model: str, decision: Decision | None, checks: Sequence[Check]) -> list[str]:

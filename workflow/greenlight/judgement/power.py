@@ -8,25 +8,64 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from greenlight.judgement.expected import Expected
 from greenlight.judgement.rules import Rules
 from greenlight.statistics.looks import rate_at
 from greenlight.statistics.power import excluded_share, largest_scatter, shown_shift
 
 # Standard deviations of the log ratio of a pair of calls: a quiet machine, a usual one, a shared one.
 JITTERS = (0.03, 0.05, 0.10)
+USUAL_JITTER = 0.05
 
 
 @dataclass(frozen=True)
 class Amounts:
     """How much is measured: symbols, windows of each, looks at further seeds; pairs and A/A pairs of a variant in all
-    processes, looks at further pairs; fresh processes in which a variant must succeed."""
+    processes, looks at further pairs; calls looked at for slow ones, pairs included; fresh processes that must succeed.
+    """
 
     symbols: int
     windows: int
     looks: int
     pairs: int
     pair_looks: int
+    calls: int
     repeats: int
+
+
+def amounts_of(expected: Expected, model: str, calls: int) -> Amounts:
+    """How much a run was to measure of a model, of the variant that is planned with the most.
+
+    Args:
+        calls: of a variant, looked at for slow ones; 0 where none was timed.
+    """
+    jobs = [entry.jobs for entry in expected.models[model].variants.values()]
+    timed = [own["time"] for own in jobs if "time" in own]
+    further = [own["replicate"].looks for own in jobs if "replicate" in own]
+    return Amounts(
+        symbols=len(expected.symbols),
+        windows=min((entry.windows for entry in expected.symbols.values()), default=0),
+        looks=max(further, default=1),
+        pairs=max((job.trials * job.pairs for job in timed), default=0),
+        pair_looks=max((job.looks for job in timed), default=1),
+        calls=calls,
+        repeats=expected.repeats or 1,
+    )
+
+
+def line(amounts: Amounts, rules: Rules, samples: int) -> str:
+    """The sizes of defect that a run could show, in one line, for beside the verdict."""
+    accuracy, speed = rules.accuracy, rules.speed
+    what = f"{amounts.symbols} symbols of {amounts.windows} windows and {samples} samples: an MAE worse by "
+    what += f"{accuracy.margin:.0%} in all, by {accuracy.series_margin:.0%} in one symbol"
+    if not amounts.pairs:
+        return what
+    rate = rate_at(speed.alpha, 1, amounts.pair_looks)
+    shift = shown_shift(amounts.pairs, USUAL_JITTER, math.log(speed.slower_shown), rate, speed.power)
+    what += (
+        f"; {amounts.pairs} pairs: a slowdown of {_percent(shift)} with {speed.power:.0%} power at {USUAL_JITTER:.0%} "
+    )
+    return what + f"jitter; {amounts.calls} calls: a share of slow ones above {excluded_share(amounts.calls):.1%}"
 
 
 def sentences(amounts: Amounts, rules: Rules) -> dict[str, str]:
@@ -85,8 +124,8 @@ def _percent(log_ratio: float) -> str:
 
 
 def _slow_calls(amounts: Amounts) -> str:
-    share = excluded_share(amounts.pairs)
-    return f"{amounts.pairs} timed calls without a slow one leave up to {share:.1%} of slow calls possible (95%)"
+    share = excluded_share(amounts.calls)
+    return f"{amounts.calls} timed calls without a slow one leave up to {share:.1%} of slow calls possible (95%)"
 
 
 def _failures(amounts: Amounts) -> str:

@@ -42,6 +42,7 @@ class ModelFacts:
         deploy: variant to deploy; None where the model does not pass. chosen: the best of the variants that pass.
         deployed: what production runs now.
         scope: which calls were judged, in words; empty where the verdict does not say.
+        shows: the sizes of defect that the evidence could show, in a line; empty where the verdict does not say.
         losers: (variant, why) of every other variant.
         shown: the variant whose symbols and forecasts are shown: the one judged, else the best, else the
             reference; compared: the variant that its MAE is compared with.
@@ -57,6 +58,7 @@ class ModelFacts:
     losers: tuple[tuple[str, str], ...]
     deployed: str | None
     scope: str
+    shows: str
     reference: str
     rows: tuple[VariantRow, ...]
     comparisons: tuple[Comparison, ...]
@@ -261,6 +263,7 @@ def _model(
         losers=tuple((str(k), str(v)) for k, v in at(decision, "losers", kind=dict, default={}).items()),
         deployed=at(entry, "deployed", kind=str),
         scope=_scope(at(judged, "scope", kind=dict, default={})),
+        shows=at(judged, "shows", kind=str, default=""),
         reference=reference,
         rows=rows,
         comparisons=tuple(found for variant in names for found in comparisons(verdict, model, variant, reference)),

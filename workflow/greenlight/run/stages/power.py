@@ -19,6 +19,7 @@ def amounts_of(settings: Settings, symbols: int) -> Amounts:
         looks=evaluation.looks,
         pairs=timing.processes * timing.pairs,
         pair_looks=timing.looks,
+        calls=timing.processes * timing.pairs + timing.steady_calls,
         repeats=settings.trials.repeats,
     )
 

@@ -37,7 +37,9 @@ def steady_calls(
     """
     calls = min(calls, int(budget / (2 * seconds)))
     found: dict[str, list[float]] = {"variant_seconds": [], "yardstick_seconds": []}
-    yardstick = Yardstick(device, seconds) if calls else None
+    if not calls:
+        return found
+    yardstick = Yardstick(device, seconds)
     for number in range(calls):
         taken, output = timed_call(variant, number)
         found["variant_seconds"].append(taken)

@@ -286,26 +286,18 @@ class Loads(_Read):
     after: Load
 
 
-class Alone(_Read):
-    """Seconds of calls of the variant alone, and of work of the same length after each."""
-
-    variant_seconds: list[Seconds] = []
-    yardstick_seconds: list[Seconds] = []
-
-
 class TimeResult(_Read):
     """`time`: one process of interleaved pairs; the pairs themselves lie in pairs.parquet.
 
-    memory_readings: bytes in use by the process after each timed variant call, in order.
-    device_memory_readings: the same of the device; empty on a CPU.
-    """
+    alone: seconds of calls of the variant alone, and of work of the same length after each.
+    memory_readings, device_memory_readings: bytes in use after each timed call, in order; none of a device on a CPU."""
 
     load_seconds: Seconds
     first_call_seconds: Seconds
     warm_up_calls: Count
     recompiles_after_warm_up: Count
     load: Loads
-    alone: Alone = Alone()
+    alone: dict[Literal["variant_seconds", "yardstick_seconds"], list[Seconds]] = {}
     memory_readings: list[Bytes]
     device_memory_readings: list[Bytes] = []
     peak_memory_bytes: Bytes | None = None

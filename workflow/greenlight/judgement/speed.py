@@ -11,7 +11,6 @@ import numpy as np
 
 from greenlight.judgement.evidence import VariantEvidence
 from greenlight.judgement.expected import ExpectedJob
-from greenlight.judgement.records import Alone
 from greenlight.judgement.rules import Rules, SpeedRules
 from greenlight.judgement.tables import Pairs
 from greenlight.statistics.intervals import (
@@ -110,7 +109,10 @@ def _inverse(value: float) -> float:
 
 
 def measure_speed(
-    pairs: Pairs, rules: SpeedRules, asked: ExpectedJob | None = None, alone: Alone | None = None
+    pairs: Pairs,
+    rules: SpeedRules,
+    asked: ExpectedJob | None = None,
+    alone: Mapping[str, Sequence[float]] | None = None,
 ) -> Speed | None:
     """Figures of all pairs of a variant; None where there is no pair of variant and reference.
 
@@ -131,10 +133,10 @@ def measure_speed(
         noise = median_interval(np.log(control.variant_seconds / control.reference_seconds), NOISE_RATE * share)
     half = _halves(measured.process)
     eager = np.r_[measured.reference_seconds, control.reference_seconds, control.variant_seconds]
-    more = alone or Alone()
+    more = alone or {}
     slow = (
-        _slow(rules.slow_call, measured.variant_seconds, more.variant_seconds),
-        _slow(rules.slow_call, eager, more.yardstick_seconds),
+        _slow(rules.slow_call, measured.variant_seconds, more.get("variant_seconds", ())),
+        _slow(rules.slow_call, eager, more.get("yardstick_seconds", ())),
     )
     numbers = np.unique(measured.process)
     drifts = [

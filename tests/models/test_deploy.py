@@ -183,6 +183,7 @@ def test_a_bundle_that_agrees_says_so_in_one_line(bundle):
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.startswith("as judged: kronos static-eager: loaded in") and done.stdout.count("\n") == 1
     assert "; toto static-eager: loaded in" in done.stdout
+    assert "judged with context 32, horizon 6, 8 samples, 1 or 2 windows in a call" in done.stdout
 
 
 def change_code(folder, models):

@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -54,6 +55,7 @@ def _check_model(entry: Entry, device: str | None) -> tuple[bool, str]:
         faults.append(str(error))
     except Exception as error:
         faults.append(f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}")
+    parts.append(f"judged with {_scope(entry.facts['shapes'])}")
     said = ", ".join(parts + [f"NOT AS JUDGED: {fault}" for fault in faults])
     return not faults, f"{entry.name} {entry.variant}: {said}"
 
@@ -99,6 +101,13 @@ def _run(entry: Entry, device: str | None, parts: list[str]) -> list[str]:
     if not np.array_equal(paths, again):
         faults.append("two calls with the same window and seed gave different forecasts")
     return faults
+
+
+def _scope(shapes: dict[str, Any]) -> str:
+    """Which calls the verdict speaks of."""
+    samples = f", {shapes['samples']} samples" if "samples" in shapes else ""
+    calls = " or ".join(map(str, shapes["windows"]))
+    return f"context {shapes['context_length']}, horizon {shapes['horizon']}{samples}, {calls} windows in a call"
 
 
 def _assignments(environment: dict[str, str]) -> str:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
-from greenlight.judgement.evidence import load_evidence, record_file
+from greenlight.files import sha256_of
+from greenlight.judgement.evidence import load_evidence
 from greenlight.judgement.expected import load_expected
+from greenlight.judgement.reading import forecast_file, record_file
 from greenlight.measures.numerics import BEYOND
-from tests.judgement.evidence_builder import TOTO, Run, reseal
+from tests.judgement.evidence_builder import HORIZON, SAMPLES, TOTO, Run, reseal
 
 VARIANT = "static-eager"
 MODELS = {"toto": {name: TOTO[name] for name in ("upstream-eager", VARIANT)}}
@@ -158,3 +162,40 @@ def test_a_timing_process_did_what_was_planned(tmp_path, stage):
 
 def test_a_good_run_has_no_problem(folder):
     assert not problems(folder)
+
+
+def fewer_samples(table):
+    fewer = pa.array([row[:-1] for row in table.column("samples").to_pylist()], type=pa.list_(pa.float32()))
+    return table.set_column(table.column_names.index("samples"), "samples", fewer)
+
+
+def a_step_more(table):
+    last = table.slice(len(table) - 1)
+    return pa.concat_tables([table, last.set_column(4, "step", pa.array([HORIZON + 1], type=pa.int32()))])
+
+
+def a_window_more(table):
+    last = table.slice(len(table) - HORIZON)
+    return pa.concat_tables([table, last.set_column(3, "window", pa.array([5] * HORIZON, type=pa.int32()))])
+
+
+FORECASTS = {
+    fewer_samples: f"SYM1 has {SAMPLES - 1} sample paths or levels in a row, expected {SAMPLES}",
+    a_step_more: f"1 rows are not of toto, {VARIANT}, SYM1, its expected windows and steps",
+    a_window_more: f"{HORIZON} rows are not of toto, {VARIANT}, SYM1, its expected windows and steps",
+}
+
+
+@pytest.mark.parametrize("change", FORECASTS, ids=lambda change: change.__name__)
+def test_forecasts_of_another_shape_are_refused_by_name_even_where_the_record_says_so(tmp_path, change):
+    folder = Run(models=MODELS).write(tmp_path)
+    file = forecast_file("toto", VARIANT, "SYM1")
+    table = pq.ParquetFile(folder / file).read()
+    assert table.column_names[3:5] == ["window", "step"]
+    pq.write_table(change(table), folder / file)
+    for job, part in (("predict/0000", "outputs"), ("score", "inputs")):
+        reseal(
+            folder / record_file(job, "toto", VARIANT),
+            lambda r, part=part: r[part].update({file: sha256_of(folder / file)}),
+        )
+    assert f"predict: {FORECASTS[change]}" in problems(folder)

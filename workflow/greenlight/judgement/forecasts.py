@@ -173,12 +173,17 @@ def _fill(
     for name, array in values.items():
         array.reshape(-1)[place] = table.column(name).to_numpy(zero_copy_only=False)[known]
     drawn = table.column("samples").combine_chunks()
-    if (pc.fill_null(pc.list_value_length(drawn), -1).to_numpy(zero_copy_only=False) == samples.shape[-1]).all():
+    problems: list[Problem] = []
+    lengths = pc.fill_null(pc.list_value_length(drawn), -1).to_numpy(zero_copy_only=False)
+    if (lengths == samples.shape[-1]).all():
         rows = drawn.flatten().to_numpy(zero_copy_only=False).reshape(len(table), samples.shape[-1])
         samples.reshape(-1, samples.shape[-1])[place] = rows[known]
-    problems: list[Problem] = []
+    for number in np.unique(owner[lengths != samples.shape[-1]]):
+        found = lengths[(owner == number) & (lengths != samples.shape[-1])][0]
+        what = f"{symbols[number]} has {max(0, found)} sample paths or levels in a row, expected {samples.shape[-1]}"
+        problems.append(("schema", what, symbols[number], None))
     for number in np.unique(owner[~known]):
         many_bad = int((~known & (owner == number)).sum())
-        what = f"{many_bad} rows are not of {model}, {variant}, {symbols[number]} and its expected windows"
+        what = f"{many_bad} rows are not of {model}, {variant}, {symbols[number]}, its expected windows and steps"
         problems.append(("identity", what, symbols[number], None))
     return problems

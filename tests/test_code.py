@@ -121,8 +121,9 @@ def test_an_edit_of_the_published_package_makes_just_what_runs_it_stale(toto):
     second = plan()
     after = dict(second.all_jobs())
     own = {name for name in before if before[name]["code"] != after[name]["code"]}
-    runs_it = {f"{stage}/toto/static-{mode}" for stage in ("time", "probe") for mode in ("eager", "default")}
-    upstream = {"probe/toto/upstream-eager", "repeat/toto/upstream-eager", "predict/toto/upstream-eager/0"}
+    runs_it = {f"{stage}/toto/static-{mode}" for stage in ("time", "probe", "call") for mode in ("eager", "default")}
+    upstream = {f"{stage}/toto/upstream-eager" for stage in ("probe", "call", "repeat")}
+    upstream.add("predict/toto/upstream-eager/0")
     assert own == runs_it | upstream
     probes = (first.modules(before["probe/toto/static-eager"]), second.modules(after["probe/toto/static-eager"]))
     assert code_changes(*probes) == ["file toto/model/attention.py has changed"]

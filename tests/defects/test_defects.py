@@ -168,6 +168,22 @@ def test_code_that_is_wrong_for_all_alike_stops_the_reference_and_all_that_is_he
     assert checks_of(verdict, model, "upstream-eager")["numerics"].status == "pass"  # which sees nothing of it
 
 
+def test_published_code_that_is_off_for_reference_and_truth_alike_is_held_to_independent_code(good, tmp_path):
+    assert checks_of(good.judge(), "toto", "upstream-eager")["reference-as-published"].status == "pass"
+    off = Edit(
+        "greenlight_forecasters/toto/upstream.py",
+        "values = (components.df, components.loc, ",
+        "values = (components.df, components.loc * 1.001, ",
+    )
+    gate = good.copy(tmp_path, off)
+    gate.measure("toto", "upstream-eager", ("probe",))
+    checks = checks_of(gate.judge(), "toto", "upstream-eager")
+
+    assert checks["numerics"].status == "pass"
+    assert checks["reference-as-published"].blocking
+    assert "are not those of static-eager: off by 0.00" in checks["reference-as-published"].reason
+
+
 NEVER_COMPILED = ("        self._compiler = CallCompiler(mode, self._device)\n", "        self._compiler = None\n")
 
 

@@ -60,6 +60,8 @@ class Effects:
         flipped: factor on the forecast errors of a symbol's first window, by symbol: paths that sampled another token.
         replicated: (look, shift, scatter) of errors with further seeds as log ratios to the partner's, of a variant
             whose first look was inconclusive; None for a record that says that it was not.
+        off_published: relative error of the reference against independent code; None for a record without it.
+        calls: what a call job found, where the manifest asks for one.
     """
 
     error: Mapping[str, float] = field(default_factory=dict)
@@ -85,3 +87,5 @@ class Effects:
     failed: Mapping[str, dict[str, Any]] = field(default_factory=dict)
     flipped: Mapping[str, float] = field(default_factory=dict)
     replicated: tuple[int, float, float] | None = None
+    off_published: float | None = 1e-7
+    calls: Mapping[str, Any] = field(default_factory=dict)

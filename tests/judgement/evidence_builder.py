@@ -333,6 +333,9 @@ class _Writer:
         worst = {"window": "SYM0/0", "step": 3, "value": 101.0, "expected": 100.0}
         golden = {"paths": 48, "agreeing": self.effects.golden, "tolerance": 1e-3, "problem": "", "worst": worst}
         golden["sample"] = self.effects.golden_sample
+        if asked.get("independent") and self.effects.off_published is not None:
+            off = {"logits": exact * (1 + self.effects.off_published)}
+            result["published"] = compare(off, {"logits": exact}, {"logits": exact}, windows=names)
         own = {"golden": golden if asked["golden"] else None, "draws": self._draws() if self.variant in DRAWN else None}
         return [result | own]
 
@@ -371,6 +374,9 @@ class _Writer:
     def _repeat(self, asked: Any, files: dict[str, str]) -> list[Any]:
         result = {"load_seconds": 0.2, "first_call_seconds": 0.5, "compared": True, "health": self._health()}
         return [result for _ in range(asked["trials"])]
+
+    def _call(self, asked: Any, files: dict[str, str]) -> list[Any]:
+        return [{**self.effects.calls, "health": self._health()}]
 
     def _score(self, asked: Any, files: dict[str, str]) -> list[Any]:
         scores, problems = score_windows(pa.concat_tables(self.tables), self.contexts, HORIZON)

@@ -185,7 +185,8 @@ def test_its_code_is_its_file_and_what_it_imports_beside_it(plugin, tmp_path):
     (tmp_path / "helper.py").write_text("VALUE = 2")
     after, now = jobs(config)
     trials = {name for name in was if was[name]["code"] != now[name]["code"]}
-    assert trials == {name for name in was if name.split("/")[0] in ("compile", "predict", "probe", "repeat", "time")}
+    stages = ("compile", "predict", "probe", "call", "repeat", "time")
+    assert trials == {name for name in was if name.split("/")[0] in stages}
     name = "predict/drift-1/plain-eager/0"
     assert code_changes(before.modules(was[name]), after.modules(now[name])) == ["file helper.py has changed"]
 

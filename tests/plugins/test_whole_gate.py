@@ -14,7 +14,7 @@ from tests.workflow.project import SMALL, make_project
 pytestmark = pytest.mark.slow
 
 DRIFT = Path(__file__).parent / "drift.py"
-TRIALS = {"clear", "compile", "predict", "probe", "time"}
+TRIALS = {"clear", "compile", "predict", "probe", "call", "time"}
 
 
 @pytest.fixture(scope="module")
@@ -26,6 +26,7 @@ def gated(tmp_path_factory):
     config = deepcopy(SMALL)
     config["models"] = {"toto": None, "kronos": None, "drift-1": {"plugin": "gate/drift.py:MODEL", "damping": 0.25}}
     config["trials"]["repeats"] = 2
+    config["evaluation"]["call"] = {"shapes": {"contexts": [32]}, "calls": 30}
     project.configure(config)
     project.first_run = project.snakemake()
     return project
@@ -42,9 +43,13 @@ def test_the_gate_passes_and_shows_its_variants(gated):
     assert set(variants) == {"plain-eager", "plain-default"}
     engaged = [c for c in verdict["checks"] if (c["name"], c["variant"]) == ("compile-engaged", "plain-default")]
     assert [check["status"] for check in engaged] == ["pass"], "its one compiled mode was compiled"
+    called = {(c["variant"], c["name"]): c["status"] for c in verdict["checks"]}
+    for name in ("shapes-stable", "concurrent-calls", "soak"):
+        assert called["plain-default", name] == called["plain-eager", name] == "pass"
     asked = {c["name"] for c in verdict["checks"] if c["status"] == "not-applicable"}
     assert asked == {"other-seed", "other-symbol", "samples-differ"}
     report = (gated.folder / "results" / "report.md").read_text()
+    assert "| 32 → 12, 2 windows, 8 samples | " in report
     assert "plain-default" in report and "not applicable: the model draws no random numbers" in report
     assert gated.read("decision.json")["models"]["drift-1"]["variant"] in variants
     deploy = (gated.folder / "results" / "deploy.env").read_text()

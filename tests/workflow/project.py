@@ -36,7 +36,7 @@ SMALL = {
         "steady_calls": 0,
         "extra_seconds": 4,
     },
-    "trials": {"repeats": 4},
+    "trials": {"repeats": 5},
     # Tests run beside each other.
     "rules": {"speed": {"foreign_load": 1.0}},
     "models": {

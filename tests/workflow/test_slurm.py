@@ -22,10 +22,10 @@ pytestmark = pytest.mark.slow
 VARIANTS = ("upstream-eager", "static-eager")
 # Jobs of rules with a number or a model in their name count as one rule.
 RULES = {
-    "weights", "prepare", "clear", "compile", "predict", "probe", "repeat", "time", "score", "replicate", "expect",
-    "diff", "judge", "report", "archive", "gate",
+    "weights", "prepare", "clear", "compile", "predict", "probe", "call", "repeat", "time", "score", "replicate",
+    "expect", "diff", "judge", "report", "archive", "gate",
 }  # fmt: skip
-TRIALS = {"compile", "predict", "probe", "repeat", "time", "replicate"}
+TRIALS = {"compile", "predict", "probe", "call", "repeat", "time", "replicate"}
 
 
 def tiny(**changes):

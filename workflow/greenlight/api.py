@@ -134,6 +134,9 @@ class Implementation:
         precisions: what it computes in beside float32: `tf32`, `bf16`.
         own_draws: whether it draws from the same distributions as the others but in an order of its own, so that
             forecasts with one seed can't be compared number by number.
+        shares_generator: whether it draws from torch's own generator of the process, which all threads share, so that
+            what threads draw beside each other depends on their turns. Their forecasts are then compared as draws from
+            one distribution, and their numerics exactly.
         published: whether it is the published code, or the user's own copy of it: what production's loaders run, and
             compile by their own switches.
         copies: name of the implementation whose code it is an edited copy of, and whose results it must give; empty if
@@ -147,6 +150,7 @@ class Implementation:
     modes: tuple[str, ...] = MODES
     precisions: tuple[str, ...] = ()
     own_draws: bool = False
+    shares_generator: bool = False
     published: bool = False
     copies: str = ""
     packages: tuple[str, ...] = ()
@@ -167,6 +171,8 @@ class Model:
             `tokenizer_revision`. Empty for a model without weights.
         distributions: names of installed packages whose versions are part of what its results depend on.
         truth: settings that the reference in float64 is loaded with where it is the truth for other implementations.
+        independent: name of an implementation that shares no code with the published one and gives its teacher-forced
+            values: a reference that runs other people's packages is held to it. Empty where there is none.
         longest_context: name of the setting that says how many rows the model attends to, older ones being dropped;
             numerics are then compared beyond it too. It must take any number from the horizon on. Empty for none.
     """
@@ -178,6 +184,7 @@ class Model:
     checkpoints: Mapping[str, Path | None] = field(default_factory=lambda: {MODEL: None})
     distributions: tuple[str, ...] = ()
     truth: Mapping[str, Any] = field(default_factory=dict)
+    independent: str = ""
     longest_context: str = ""
 
     def implementations_of(self, settings: ModelSettings) -> Mapping[str, Implementation]:

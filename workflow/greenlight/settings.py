@@ -28,6 +28,7 @@ from greenlight.layout import check_apart, checked_folder
 from greenlight.plugins import installed_plugins, model_of
 from greenlight.statistics.looks import confirming_pairs, needed_for_a_bound, rate_at
 from greenlight.target_settings import AcceptSettings, BisectSettings, CompareSettings, Section, SweepSettings
+from greenlight.trials.call_settings import CallSettings
 from greenlight.trials.device_settings import DeviceSettings
 from greenlight.trials.environment import problem_with
 
@@ -86,6 +87,7 @@ class EvaluationSettings(Section):
     nothing: twice as many seeds in all with each look."""
     extra_seconds: float = Field(default=20, ge=0, le=_DAYS)
     """Seconds that a variant may spend on further replicates of either kind; a doubling that does not fit is left."""
+    call: CallSettings = CallSettings()
 
 
 class TimingSettings(Section):
@@ -122,6 +124,8 @@ class TrialSettings(Section):
     """Time limit of forecasting one shard of symbols."""
     probe_seconds: float = Field(default=900, gt=0, le=_DAYS)
     """Time limit of the numerics against float64."""
+    call_seconds: float = Field(default=1800, gt=0, le=_DAYS)
+    """Time limit of calling a variant as production does: all shapes, threads and calls together."""
     repeat_seconds: float = Field(default=900, gt=0, le=_DAYS)
     """Time limit of one further process."""
     time_seconds: float = Field(default=900, gt=0, le=_DAYS)

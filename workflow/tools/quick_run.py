@@ -16,6 +16,7 @@ from greenlight.layout import Layout
 from greenlight.run.jobs import Plan
 from greenlight.run.judging import judge_run
 from greenlight.run.planning import make_plan
+from greenlight.run.stages.call import call
 from greenlight.run.stages.compile_variant import compile_variant
 from greenlight.run.stages.expect import expect
 from greenlight.run.stages.predict import predict
@@ -28,7 +29,7 @@ from greenlight.run.stages.weights import find_weights
 from greenlight.run.trial import BATCH_SIZES, Runner
 from greenlight.variants import Variant
 
-STAGES = ("compile", "predict", "probe", "time")
+STAGES = ("compile", "predict", "probe", "call", "time")
 
 
 def sizes_of(request: Mapping[str, Any]) -> dict[str, int]:
@@ -73,6 +74,8 @@ class QuickRun:
             predict(self.layout, plan.job("predict", model, variant, 0), options, self.run)
         if "probe" in stages:
             probe(self.layout, plan.job("probe", model, variant), options, self.run)
+        if "call" in stages and (model, variant) in plan.called:
+            call(self.layout, plan.job("call", model, variant), options, self.run)
         if "time" in stages and (model, variant) in plan.timed:
             time_variant(self.layout, plan.job("time", model, variant), options, self.run)
 

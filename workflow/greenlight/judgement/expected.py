@@ -17,6 +17,7 @@ Judgement walks the rows named here, never the rows that happen to lie on the di
                 "compile":      {"key": "<job key hash>"},
                 "predict/0000": {"key": "...", "symbols": ["GOOG", "SIM1"]},
                 "probe":        {"key": "...", "windows": 4, "looks": 3, "replicates": 8, "drawn_windows": 30},
+                "call":         {"key": "...", "call": {"shapes": [[96, 16, 2, 16]], "concurrency": 2, "calls": 300}},
                 "time":         {"key": "...", "trials": 2, "pairs": 20, "control_pairs": 10, "looks": 3},
                 "repeat":       {"key": "...", "trials": 1},   where the others are fewer than `repeats`
                 "score":        {"key": "..."},
@@ -61,6 +62,20 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class ExpectedCalls(_Strict):
+    """What a call job must have done.
+
+    Attributes:
+        shapes: (context, horizon, batch, samples) of every shape of the sweep; empty: none is asked for.
+        concurrency: threads that call at the same time; 1: none beside each other.
+        calls: calls of the soak; 0: none.
+    """
+
+    shapes: tuple[tuple[int, int, int, int], ...] = ()
+    concurrency: Annotated[int, Field(ge=1)] = 1
+    calls: Annotated[int, Field(ge=0)] = 0
+
+
 class ExpectedJob(_Strict):
     """One job whose record must be there.
 
@@ -74,10 +89,12 @@ class ExpectedJob(_Strict):
             looked at; see `sequential`.
         windows: windows of a probe.
         golden: whether a probe holds the shipped checkpoint to its golden forecasts.
+        independent: the variant, of other code, that a probe holds the reference to; None: none.
         beyond: whether a probe compares contexts longer than the model attends to.
         replicates, drawn_windows: forecasts of each window, and windows, that a probe draws beside the reference's
             at the first look; 0: none.
         warm_up_calls: of a time job, before the first pair.
+        call: what a call job must have done.
     """
 
     key: str | None
@@ -88,10 +105,12 @@ class ExpectedJob(_Strict):
     looks: int = Field(1, ge=1)
     windows: int = Field(1, ge=1)
     golden: bool = False
+    independent: str | None = None
     beyond: bool = False
     replicates: int = Field(0, ge=0)
     drawn_windows: int = Field(0, ge=0)
     warm_up_calls: int | None = Field(None, ge=1)
+    call: ExpectedCalls = ExpectedCalls()
 
 
 class ExpectedVariant(_Strict):

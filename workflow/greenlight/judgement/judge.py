@@ -17,6 +17,7 @@ from greenlight.judgement.checks import (
     agreement,
     anchor,
     baseline,
+    call,
     forecasts,
     health,
     load,
@@ -29,7 +30,7 @@ from greenlight.judgement.decision import Decision, break_even_calls, decide, si
 from greenlight.judgement.evidence import Evidence, VariantEvidence
 from greenlight.judgement.registry import NAMES, demanded
 from greenlight.judgement.rules import Rules
-from greenlight.judgement.scope import scope_of, sizes_of
+from greenlight.judgement.scope import scope_of, sizes_of, swept_by
 from greenlight.judgement.speed import Speed, correct, speed_of
 
 _ORDER = {name: number for number, name in enumerate(NAMES)}
@@ -106,8 +107,8 @@ def judge(evidence: Evidence, rules: Rules, baselines: Baselines) -> Verdict:
         found = {variant: known[variant] for variant in sorted(known, key=lambda v, m=model: simplicity(m, v))}
         own, speeds, summaries = _judge_model(found, evidence, rules, baselines)
         decisions[name] = decide(model, own, speeds, rules)
-        used = sizes_of(found, decisions[name].judged or model.reference)
-        scopes[name] = scope_of(evidence.expected, name, used)
+        judged = decisions[name].judged or model.reference
+        scopes[name] = scope_of(evidence.expected, name, sizes_of(found, judged)) | swept_by(found[judged], own[judged])
         calls = min((one.slow_calls for v, one in speeds.items() if one and v != model.reference), default=0)
         amounts = power.amounts_of(evidence.expected, name, calls)
         shows[name] = power.line(amounts, rules, evidence.expected.samples)
@@ -164,6 +165,7 @@ def _judge_model(
             *health.health_checks(subject),
             *numerics.numerics_checks(subject),
             *numerics.reproducibility_checks(subject, found[model.reference]),
+            *call.call_checks(subject),
             *accuracy.paired_checks(subject, paired),
             *agreement.agreement_check(subject, found),
             *forecasts.reference_check(subject, found, steps),
@@ -201,7 +203,7 @@ def _stand_in(subject: Subject, checks: Mapping[str, list[Check]]) -> Check:
 
 def _unjudged(subject: Subject, checks: Sequence[Check]) -> list[Check]:
     """A failure for each check that this variant must have and that no rule produced."""
-    names = demanded("all") if subject.is_reference else demanded("all", "variants")
+    names = demanded("all", "reference") if subject.is_reference else demanded("all", "variants")
     names += [f"evidence-{stage}" for stage in sorted(subject.found.expected.stages())]
     if subject.variant.compiled:
         names += health.COMPILED_CHECKS + health.MODE_CHECKS.get(subject.variant.mode, ())

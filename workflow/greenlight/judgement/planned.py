@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
+from greenlight.judgement.call_records import CallResult
 from greenlight.judgement.expected import Expected, ExpectedJob
 from greenlight.judgement.records import Draws, PredictResult, ProbeResult, TimeResult
 from greenlight.measures.numerics import BEYOND, other_sizes
@@ -37,6 +38,8 @@ def unplanned_results(
         case ProbeResult():
             yield from _probe(result, asked, sorted(set(calls.values())))
             yield from _draws(result.draws, asked)
+        case CallResult():
+            yield from _calls(result)
         case TimeResult():
             if asked.warm_up_calls is not None and result.warm_up_calls != asked.warm_up_calls:
                 yield f"it was warmed up by {result.warm_up_calls} calls, expected {asked.warm_up_calls}"
@@ -69,6 +72,17 @@ def _probe(result: ProbeResult, asked: ExpectedJob, calls: list[int]) -> Iterato
         if sorted(own) != sorted(set(wanted)):
             where = BEYOND[2:] if size is None else f"{size} in a call"
             yield f"it compared {', '.join(own)} with {where}, expected {', '.join(sorted(set(wanted)))}, each once"
+
+
+def _calls(result: CallResult) -> Iterator[str]:
+    """The same quantities in every shape, each of the first and the last windows of its call."""
+    names = [sorted(quantity.quantity for quantity in shape.quantities) for shape in result.shapes]
+    for shape, own in zip(result.shapes, names, strict=True):
+        if own != sorted(set(names[0])):
+            yield f"it compared {', '.join(own)} in {shape}, expected {', '.join(sorted(set(names[0])))}, each once"
+        for quantity in shape.quantities:
+            if not quantity.problem and (quantity.windows, quantity.batch_size) != (min(shape.batch, 4), shape.batch):
+                yield f"{quantity.quantity} of {quantity.windows} windows in a call of {quantity.batch_size} in {shape}"
 
 
 def _draws(draws: Draws | None, asked: ExpectedJob) -> Iterator[str]:

@@ -10,9 +10,10 @@ from typing import Any
 from pydantic import ValidationError
 
 from greenlight.files import read_json
+from greenlight.judgement.call_records import RESULTS
 from greenlight.judgement.expected import Expected, ExpectedJob
 from greenlight.judgement.planned import unplanned_files, unplanned_results
-from greenlight.judgement.records import RESULTS, RecordDocument
+from greenlight.judgement.records import RecordDocument
 from greenlight.judgement.seal import RECORD_FORMAT, broken_seal
 
 PROBLEM_KINDS = (

@@ -251,9 +251,13 @@ class GoldenResult(_Read):
 
 
 class ProbeResult(_Read):
-    """`probe`: {"quantities": [...]}, the reference's own probe among the variants."""
+    """`probe`: {"quantities": [...]}, the reference's own probe among the variants.
+
+    published: of a reference that runs other people's code, against independent code.
+    """
 
     quantities: list[ProbeQuantity] = Field(min_length=1)
+    published: list[ProbeQuantity] = []
     draws: Draws | None = None
     golden: GoldenResult | None = None
     health: Health | None = None

@@ -15,9 +15,9 @@ Severity = Literal["block", "block-on-fail", "warn", "off"]
 that looks worse; any other inconclusive one is reported and does not. warn: reported only. off: not judged, and listed
 as such."""
 
-Demand = Literal["all", "variants", "compiled", "cuda-graphs", "autotuning", ""]
-"""Who must have a check, so that a missing one is a failure: every variant; all but the reference; compiled ones;
-those whose mode asks for CUDA graphs, or for autotuning. Empty: who has it depends on the run."""
+Demand = Literal["all", "variants", "reference", "compiled", "cuda-graphs", "autotuning", ""]
+"""Who must have a check, so that a missing one is a failure: every variant; all but the reference; it alone;
+compiled ones; those whose mode asks for CUDA graphs, or for autotuning. Empty: who has it depends on the run."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ def _rows(room: str, stages: str, severity: Severity, demand: Demand, own: bool,
     ]
 
 
-_ANY = "compile predict probe repeat time score replicate"
+_ANY = "compile predict probe call repeat time score replicate"
 _WATCHED = "compile predict time"
 
 CHECKS: tuple[Row, ...] = (
@@ -69,6 +69,9 @@ CHECKS: tuple[Row, ...] = (
         for row in _rows("running", stage, "block", "", False,
             (f"evidence-{stage}", "problems", f"Is the evidence of {what} whole, fresh and as planned?"),
         )
+    ),
+    *_rows("running", "call", "block", "", True,
+        ("evidence-call", "problems", "Is the evidence of calls as production makes them whole, fresh and as planned?"),
     ),
     *_rows("running", "time", "block", "", True,
         ("evidence-time", "problems", "Is the evidence of latency whole, fresh and as planned?"),
@@ -106,6 +109,10 @@ CHECKS: tuple[Row, ...] = (
         ("exact-quantities", "integers", "Are tokens and indices equal to the float32 reference's?"),
         ("golden-forecasts", "share of paths", "Are the stored forecasts of the shipped checkpoint found again?"),
     ),
+    *_rows("numerics", "probe", "block", "reference", False,
+        ("reference-as-published", "share of the quantity's RMS value",
+         "Does a reference that runs other people's code give what independent code does?"),
+    ),
     *_rows("numerics", "predict", "block", "all", False,
         ("same-seed", "values", "Does the same seed give the same bytes?"),
         ("other-seed", "share of paths", "Does another seed change the paths?"),
@@ -116,6 +123,12 @@ CHECKS: tuple[Row, ...] = (
         ("repeat-after-other", "outputs", "Does A, B, A give the first A again?"),
         ("output-kept", "outputs", "Does an output stay as it was while later calls run?"),
         ("affine", "share of the spread", "Do prices in another unit give the same forecast in that unit?"),
+    ),
+    *_rows("call", "call", "block", "all", True,
+        ("shapes-stable", "frames", "In many shapes: is nothing compiled anew, and are results those of eager code?"),
+        ("concurrent-calls", "share of paths", "Do threads that call one object get what they get one by one?"),
+        ("soak", "bytes a call", "Do results and memory stay over hundreds of calls?", "block-on-fail"),
+        ("soak-drift", "share of the median", "Does a call take no longer at the end than at the beginning?", "warn"),
     ),
     *_rows("accuracy", "score replicate", "block", "variants", False,
         ("mae-not-worse", "share of the MAE", "Is the MAE no worse than the partner's, by the margin?"),

@@ -52,6 +52,11 @@ class NumericsRules(Strict):
         description="Added to the limit, in units of the quantity's own RMS value: what rounding may do.",
     )
     worst_floor: Positive = Field(1e-5, description="The same floor for the largest single error.")
+    published: Positive = Field(
+        1e-4,
+        description="Largest difference of a reference that runs other people's code from independent code in float64, "
+        "as a share of the quantity's RMS value: a bound that its own error can't move.",
+    )
     exact_mismatches: int = Field(
         0,
         ge=0,

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+from greenlight.judgement.checks.base import Check
 from greenlight.judgement.evidence import VariantEvidence
 from greenlight.judgement.expected import Expected
 
@@ -35,8 +36,27 @@ def sizes_of(found: Mapping[str, VariantEvidence], variant: str) -> dict[str, in
     return sizes
 
 
+def swept_by(found: VariantEvidence, checks: Iterable[Check]) -> dict[str, Any]:
+    """What calls as production makes them add to the scope: {"swept": [[context, horizon, batch, samples], …],
+    "threads": number}, each only where its check passes.
+    """
+    passed = {check.name for check in checks if check.status == "pass"}
+    job = found.expected.jobs.get("call")
+    swept = {"swept": [list(shape) for shape in job.call.shapes]} if job and "shapes-stable" in passed else {}
+    return swept | ({"threads": job.call.concurrency} if job and "concurrent-calls" in passed else {})
+
+
 def scope_words(scope: Mapping[str, Any]) -> str:
     """A scope in words."""
     calls = " or ".join(map(str, scope["windows"]))
     samples = f"{scope['samples']} samples, " if "samples" in scope else ""
-    return f"contexts of {scope['context_length']} rows, horizon {scope['horizon']}, {samples}{calls} windows in a call"
+    words = (
+        f"contexts of {scope['context_length']} rows, horizon {scope['horizon']}, {samples}{calls} windows in a call"
+    )
+    if shapes := [shape for shape in scope.get("swept") or () if isinstance(shape, list) and len(shape) == 4]:
+        names = ("contexts", "horizons", "windows in a call", "samples")
+        ends = [
+            f"{name} {min(sizes)} to {max(sizes)}" for name, sizes in zip(names, zip(*shapes, strict=True), strict=True)
+        ]
+        words += f"; numerics and recompiles in {len(shapes)} shapes ({', '.join(ends)})"
+    return words + (f"; {scope['threads']} threads" if "threads" in scope else "")

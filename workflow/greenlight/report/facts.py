@@ -14,6 +14,7 @@ from typing import Any
 from greenlight.judgement.scope import scope_words
 from greenlight.layout import Layout
 from greenlight.provenance import digest
+from greenlight.report.calls import Calls, calls_of
 from greenlight.report.checks import CheckRow, alike, check_rows, together
 from greenlight.report.compilation import Compilation, compilations
 from greenlight.report.findings import (
@@ -122,6 +123,7 @@ class Facts:
     failed: tuple[FailedTrial, ...]
     same: tuple[str, ...]
     compilations: tuple[Compilation, ...]
+    calls: tuple[Calls, ...]
     data: DataSummary
     unmeasured: tuple[str, ...]
     provenance: tuple[tuple[str, str], ...]
@@ -165,6 +167,7 @@ def gather(layout: Layout, key: str | None = None) -> Facts:
         compilations=tuple(
             compilations(_results_of(records, "compile"), _results_of(records, "predict"), _traces(records))
         ),
+        calls=tuple(calls_of(_results_of(records, "call"))),
         data=data,
         unmeasured=tuple(not_measured(judged, expected, _cuda_graphs(records))),
         provenance=tuple(_provenance(expected, jobs, data, _results_of(records, "time"))),

@@ -235,6 +235,27 @@ def _ratio_axis(axes: object) -> None:
     axes.xaxis.set_major_formatter(ScalarFormatter(useOffset=False))
 
 
+def draw_shapes(path: Path, shapes: Sequence[str], seconds: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> None:
+    """Seconds of the first call in each shape (filled) and of a later one (hollow), by variant; NaN where unknown."""
+    known = [values[np.isfinite(values)] for pair in seconds.values() for values in pair]
+    factor, unit = seconds_unit(float(np.concatenate(known).max()))
+    with style():
+        figure, (axes,) = new_figure(7.6, 0.2 * len(shapes) + 1.4)
+        for number, (name, pair) in enumerate(seconds.items()):
+            color, marker, _ = look_of(number)
+            for values, face, what in zip(pair, (color, "none"), ("first call", "later call"), strict=True):
+                look = {"linestyle": "none", "marker": marker, "color": color, "markerfacecolor": face, "markersize": 5}
+                axes.plot(values * factor, range(len(shapes)), label=f"{label(name, 40)}, {what}", **look)
+        axes.set_yticks(range(len(shapes)), [label(shape, 50) for shape in shapes])
+        axes.set_ylim(len(shapes) - 0.5, -0.5)
+        axes.set_xscale("log")
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axes.xaxis.set_minor_locator(NullLocator())
+        axes.set_xlabel(f"one call, {unit}")
+        figure.legend(loc="outside upper left", ncols=2)
+        save(figure, path)
+
+
 def draw_trend(path: Path, runs: Sequence[str], series: Mapping[str, np.ndarray], title: str) -> None:
     """A figure of each model over archived runs, oldest first; NaN where a run has none."""
     with style():

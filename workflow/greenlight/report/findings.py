@@ -33,7 +33,7 @@ KIND_WORDS = {
 }
 TRACEBACK_LINES = 25
 LINES = 6
-TRIAL_STAGES = ("compile", "predict", "probe", "repeat", "time", "replicate")
+TRIAL_STAGES = ("compile", "predict", "probe", "call", "repeat", "time", "replicate")
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ def draw_all(layout: Layout, facts: Facts, folder: Path) -> tuple[list[FigureFil
     reader = Reader(layout.root)
     drawn = []
     for model in facts.models:
-        for kind, caption, draw in _plates(reader, layout, model):
+        for kind, caption, draw in (*_plates(reader, layout, model), *_shapes(facts, model)):
             file = FigureFile(model.name, f"{anchor(model.name, kind)}.svg", caption)
             try:
                 draw(folder / file.name)
@@ -65,6 +65,23 @@ def _plates(reader: Reader, layout: Layout, model: ModelFacts) -> Iterator[tuple
         )
         yield "mae-over-naive", caption, partial(figures.draw_mae_ratios, symbols=symbols, ratios=naive)
     yield from _forecasts(reader, layout, model)
+
+
+def _shapes(facts: Facts, model: ModelFacts) -> Iterator[tuple[str, str, Drawing]]:
+    """The first and a later call in each shape, of the variants that were called in the same shapes."""
+    swept = [entry for entry in facts.calls if entry.model == model.name and entry.shapes]
+    shapes = [shape.name for shape in swept[0].shapes] if swept else []
+    seconds = {
+        entry.variant: tuple(
+            np.array([np.nan if (value := getattr(shape, name)) is None else value for shape in entry.shapes])
+            for name in ("first", "second")
+        )
+        for entry in swept
+        if [shape.name for shape in entry.shapes] == shapes
+    }
+    if seconds:
+        caption = f"{model.name}: seconds of the first call in each shape, which compiles, and of a later one."
+        yield "shapes", caption, partial(figures.draw_shapes, shapes=shapes, seconds=seconds)
 
 
 def _column(model: ModelFacts, name: str) -> np.ndarray:

@@ -25,6 +25,7 @@ from greenlight.run.job import Job
 from greenlight.run.modules import code_of
 from greenlight.run.scope import Scope
 from greenlight.run.table import ROWS, Jobs, Names, Stage
+from greenlight.trials.call_settings import Shape
 from greenlight.variants import Variant
 from greenlight.weights import MODEL, checkpoint_folders, contents_of, golden_digest
 
@@ -107,7 +108,8 @@ class Plan(Scope):
         if not row.child:
             return ()
         if row.of_a_variant:
-            return row.runs(own[1], self.model(own[0]).reference)
+            beside = self.independent(*own[:2]) if row.name == "probe" else None
+            return (*row.runs(own[1], self.model(own[0]).reference), *([beside] if beside else []))
         partners = self.partners[own[0]]
         return tuple(sorted({*partners, *partners.values()}))
 
@@ -202,10 +204,33 @@ class Plan(Scope):
         alone = variant != self.model(model).reference and variant not in self.partners.get(model, {})
         return {"symbols": list(self.shards[shard]), "again": alone and self.plugin(model).forecast.random}
 
+    def _call(self, model: str, variant: str) -> Job:
+        chosen, accuracy = Variant.parse(variant), self.settings.rules.accuracy
+        reference = self.model(model).reference
+        alike = variant != reference and self.draws_alike(model, variant, reference)
+        own_eager = str(Variant(chosen.implementation, "eager", chosen.precision))
+        return {
+            **self._asked_of_calls(),
+            "own_shape": list(self._own_shape()),
+            # Whose forecasts its own are to be, in each shape: those of the same code without torch.compile.
+            "eager": own_eager if chosen.compiled else reference if alike and not chosen.reduced else None,
+            "shares_generator": self.implementations(model, [variant])[chosen.implementation].shares_generator,
+            "tolerance": accuracy.reduced_window_difference if chosen.reduced else accuracy.window_difference,
+        }
+
+    def _own_shape(self) -> Shape:
+        own = self.settings.evaluation
+        return Shape(own.context_length, own.horizon, own.windows_per_call, own.samples)
+
+    def _asked_of_calls(self) -> Job:
+        call = self.settings.evaluation.call
+        shapes = [list(shape) for shape in call.shapes.every(self._own_shape())]
+        return {"shapes": shapes, "concurrency": call.concurrency, "calls": call.calls}
+
     def _probed(self, model: str, variant: str) -> Job:
         longest = self.plugin(model).longest_context
         own = {"draws": self._draws(model, variant), "golden": self._golden(model, variant)}
-        return own | {"longest_context": longest}
+        return own | {"longest_context": longest, "independent": self.independent(model, variant)}
 
     def _golden(self, model: str, variant: str) -> str | None:
         """Hash of the golden forecasts that an eager float32 variant is held to; None where there are none."""
@@ -268,10 +293,12 @@ class Plan(Scope):
                     "repeats": {v: self.repeated.get((model, v), 0) for v in self.variants_of(model)},
                     "golden": {v: self._golden(model, v) is not None for v in self.variants_of(model)},
                     "beyond": bool(self.plugin(model).longest_context),
+                    "independent": self.independent(model, s.reference),
                     "drawn": {v: self._draws(model, v) is not None for v in self.variants_of(model)},
                 }
                 for model, s in self.settings.models.items()
             },
+            "called": self._asked_of_calls(),
             "shards": [list(shard) for shard in self.shards],
             "data": self.data_hashes,
             "device": self.device,

@@ -64,17 +64,23 @@ class Scope:
         return [(model, variant) for model, variant in self.variants if variant != self.model(model).reference]
 
     @cached_property
+    def called(self) -> list[tuple[str, str]]:
+        """(model, variant) of everything that is called as production does, where that says more than single calls."""
+        return self.variants if self.settings.evaluation.call.asked else []
+
+    @cached_property
     def model_names(self) -> list[str]:
         """The models that are examined."""
         return [model for model, _ in self.settings.models.items()]
 
     @cached_property
     def repeated(self) -> dict[tuple[str, str], int]:
-        """Further processes that a (model, variant) needs beside those that compile, forecast, probe and time it."""
+        """Further processes that a (model, variant) needs beside those of the other stages."""
         missing = {}
         for model, variant in self.variants:
             timed = self.settings.timing.processes if (model, variant) in self.timed else 0
-            own = len(self.shards) + 1 + timed + int(Variant.parse(variant).compiled)
+            called = int((model, variant) in self.called)
+            own = len(self.shards) + 1 + called + timed + int(Variant.parse(variant).compiled)
             missing[model, variant] = self.settings.trials.repeats - own
         return {key: count for key, count in missing.items() if count > 0}
 
@@ -118,6 +124,12 @@ class Scope:
         known = self.plugin(model).implementations_of(self.model(model))
         names = known if variants is None else dict.fromkeys(Variant.parse(v).implementation for v in variants)
         return {name: known[name] for name in sorted(names)}
+
+    def independent(self, model: str, variant: str) -> str | None:
+        """The variant that the reference is held to where it runs other people's packages; None for all others."""
+        settings, name = self.model(model), self.plugin(model).independent
+        own = self.implementations(model)[Variant.parse(variant).implementation]
+        return f"{name}-eager" if name and variant == settings.reference and own.packages else None
 
     def draws_alike(self, model: str, first: str, second: str) -> bool:
         """Whether two variants of a model draw the same random numbers for the same window and seed."""

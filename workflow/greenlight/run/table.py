@@ -139,7 +139,7 @@ _CALLS = {"windows_per_call": "evaluation.windows_per_call", "timed_windows": "t
 _WINDOWS = {"windows": "evaluation.windows"}
 _JUDGING = {"rules": "rules"}
 # Whatever is measured of a variant or a model: what the judge reads.
-EVIDENCE = ("compile", "predict", "probe", "repeat", "time", "score", "replicate")
+EVIDENCE = ("compile", "predict", "probe", "call", "repeat", "time", "score", "replicate")
 _ALL = ("prepare", "weights", *EVIDENCE, "expect")
 
 STAGES = (
@@ -180,6 +180,11 @@ STAGES = (
         reads=("prepare", "weights", "compile"), keyed=("prepare", "compile"), shard=0,
         settings=_CALLS | _WINDOWS | {"probe_windows": "evaluation.probe_windows"}, more="probed",
         child="numerics", runs=_pair, options="symbols",  # numerics are held to the reference
+    ),
+    Stage(
+        "call", ("model", "variant"), lambda scope: scope.called, "Calling {model} {variant} as production does",
+        _record, reads=("weights", "compile"), keyed=("compile",),  # it needs no prices
+        more="call", child="calling", runs=_pair,
     ),
     Stage(
         "repeat", ("model", "variant"), lambda scope: scope.repeated,

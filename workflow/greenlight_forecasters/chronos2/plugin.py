@@ -43,4 +43,5 @@ MODEL = Model(
     forecast=Forecast(levels=LEVELS, random=False, crossing=True),
     checkpoints={"model": CHECKPOINTS / "chronos-2"},
     distributions=("chronos-forecasting", "transformers", "einops"),
+    independent="static",
 )

@@ -35,6 +35,7 @@ class _Toto(Model):
             name: Implementation(
                 "greenlight_forecasters.toto.copied:TotoCopy",
                 precisions=("tf32",),
+                shares_generator=True,
                 published=True,
                 copies="upstream",
                 packages=_PACKAGES[1:],
@@ -53,11 +54,15 @@ MODEL = _Toto(
         "upstream": Implementation(
             "greenlight_forecasters.toto.upstream:TotoUpstream",
             precisions=("tf32",),
+            shares_generator=True,
             published=True,
             packages=_PACKAGES,
         ),
         "host-index": Implementation(
-            "greenlight_forecasters.toto.host_index:TotoHostIndex", precisions=("tf32",), packages=_PACKAGES
+            "greenlight_forecasters.toto.host_index:TotoHostIndex",
+            precisions=("tf32",),
+            shares_generator=True,
+            packages=_PACKAGES,
         ),
         "static": Implementation(
             "greenlight_forecasters.toto.static:TotoStatic", precisions=("tf32", "bf16"), own_draws=True
@@ -66,4 +71,5 @@ MODEL = _Toto(
     checkpoints={"model": CHECKPOINTS / "toto"},
     distributions=("toto-ts", "gluonts", "rotary-embedding-torch", "einops"),
     truth={"kv_cache": False},  # what training saw
+    independent="static",
 )

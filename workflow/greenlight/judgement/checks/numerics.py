@@ -29,7 +29,8 @@ def numerics_checks(subject: Subject) -> list[Check]:
     if few is not None:
         return subject.missing(NUMERICS_CHECKS, f"{few.quantity} of {few.windows} windows, expected {wanted}", "probe")
     exact = _exact(subject, [q for q in quantities if q.kind == "exact"])
-    return [_numerics(subject, quantities), exact, _golden(subject, results)]
+    held = [_as_published(subject, results)] if subject.is_reference else []
+    return [_numerics(subject, quantities), exact, _golden(subject, results), *held]
 
 
 def _place(quantity: ProbeQuantity) -> str:
@@ -79,23 +80,37 @@ def _sound(quantity: ProbeQuantity) -> bool:
     return all(math.isfinite(figure) and figure >= 0 for figure in (getattr(quantity, name) for name in FIGURES))
 
 
-def _numerics(subject: Subject, quantities: list[ProbeQuantity]) -> Check:
+@dataclass(frozen=True)
+class WorstError:
+    """The error that is largest next to what is allowed, and in words which it is and where."""
+
+    error: _Error
+    words: str
+
+
+def worst_error(subject: Subject, quantities: list[ProbeQuantity]) -> WorstError | str:
+    """The worst error of all real-valued quantities; why nothing can be said, in words, where that is so."""
     rules = subject.rules.numerics
     broken = [q for q in quantities if q.problem or not q.finite or q.elements == 0 or not _sound(q)]
     if broken:
-        cause = broken[0].problem or "there are values that are not finite"
-        reason = f"{_place(broken[0])}: {cause}"
-        return subject.check("numerics", "fail", reason, "probe")
+        return f"{_place(broken[0])}: {broken[0].problem or 'there are values that are not finite'}"
     floats = [q for q in quantities if q.kind == "float"]
     if not floats:
-        return subject.check("numerics", "fail", "no evidence: the probe compared no real-valued quantity", "probe")
+        return "no evidence: the probe compared no real-valued quantity"
     chosen = subject.variant
     judged = [(error, quantity) for quantity in floats for error in _errors(quantity, rules, chosen.coarseness)]
     error, worst = max(judged, key=lambda item: item[0].load)
-    reason = f"{error.what} {error.found:.2g} of the RMS value, that of the float32 reference {error.own:.2g}, "
+    words = f"{error.what} {error.found:.2g} of the RMS value, that of the float32 reference {error.own:.2g}, "
     where = f"in {chosen.precision} " if chosen.reduced else ""
-    reason += f"allowed {where}{error.allowed:.2g}; worst: {_place(worst)}"
-    return subject.holds("numerics", error.load <= 1, reason, "probe", figure=error.found, limit=error.allowed)
+    return WorstError(error, words + f"allowed {where}{error.allowed:.2g}; worst: {_place(worst)}")
+
+
+def _numerics(subject: Subject, quantities: list[ProbeQuantity]) -> Check:
+    found = worst_error(subject, quantities)
+    if isinstance(found, str):
+        return subject.check("numerics", "fail", found, "probe")
+    error = found.error
+    return subject.holds("numerics", error.load <= 1, found.words, "probe", figure=error.found, limit=error.allowed)
 
 
 def _exact(subject: Subject, quantities: list[ProbeQuantity]) -> Check:
@@ -109,6 +124,28 @@ def _exact(subject: Subject, quantities: list[ProbeQuantity]) -> Check:
     reason = f"{total} of {elements} integers differ" + (f"; {_place(worst)}" if total else "")
     holds = total <= limit
     return subject.holds("exact-quantities", holds, reason, "probe", figure=total, limit=limit)
+
+
+def _as_published(subject: Subject, results: list[ProbeResult]) -> Check:
+    """`reference-as-published`: other people's code against independent code, by a bound that its error can't move."""
+    name, limit, job = "reference-as-published", subject.rules.numerics.published, subject.found.expected.jobs["probe"]
+    if job.independent is None:
+        reason = "the reference runs no other people's packages, or no independent code of it is known"
+        return subject.check(name, "not-measured", reason, "probe")
+    found = [quantity for result in results for quantity in result.published]
+    broken = next((q for q in found if q.problem or not q.finite or q.windows < job.windows or not _sound(q)), None)
+    if not found or broken is not None:
+        what = "nothing was compared" if broken is None else f"{_place(broken)}: {broken.problem or 'not comparable'}"
+        return subject.missing([name], f"{what} with {job.independent}", "probe")[0]
+    integers = sum(quantity.mismatches for quantity in found)
+    worst = max(found, key=lambda quantity: quantity.max_abs / (quantity.scale or 1.0))
+    figure = worst.max_abs / (worst.scale or 1.0)
+    reason = f"teacher-forced values of the reference are those of {job.independent} to {figure:.2g} of their RMS value"
+    if figure > limit or integers:
+        reason = f"teacher-forced values of the reference are not those of {job.independent}: off by {figure:.2g} of "
+        reason += f"their RMS value, allowed {limit:.2g}; worst: {_place(worst)}"
+        reason += f"; {integers} integers differ" if integers else ""
+    return subject.holds(name, figure <= limit and not integers, reason, "probe", figure=figure, limit=limit)
 
 
 def _golden(subject: Subject, results: list[ProbeResult]) -> Check:

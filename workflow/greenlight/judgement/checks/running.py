@@ -6,7 +6,7 @@ from collections import Counter
 
 from greenlight.judgement.checks.base import Check, Subject, count
 
-STAGES = ("compile", "predict", "probe", "repeat", "time", "score", "replicate")
+STAGES = ("compile", "predict", "probe", "call", "repeat", "time", "score", "replicate")
 
 
 def running_checks(subject: Subject) -> list[Check]:

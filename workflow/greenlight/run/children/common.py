@@ -79,6 +79,16 @@ def load(request: Request, variant: str, dtype: str | None = None, **settings: A
     return in_tf32(forecaster) if chosen.precision == "tf32" and dtype is None else forecaster
 
 
+def truth_settings(request: Request) -> dict[str, Any]:
+    """Settings that the reference is loaded with where its numerics are the truth for the request's variant.
+
+    None where the variant is of the reference's own implementation, or of a copy of it: the truth is then that
+    implementation as it runs, so that the figure is what compiling or copying changed and nothing else.
+    """
+    same = Variant.parse(request["reference"]).implementation in (request["implementation"], request["copies"])
+    return {} if same else dict(request["truth"])
+
+
 def windows_of(request: Request, symbol: str) -> list[Window]:
     """The evaluation windows of a symbol."""
     prices = load_series(Path(request["series"][symbol]))

@@ -8,24 +8,21 @@ import numpy as np
 
 from greenlight.data.windows import Window
 from greenlight.measures.numerics import BEYOND, compare, other_sizes
-from greenlight.run.children.common import Request, calls_of, load, one_window_a_symbol, pin_process
+from greenlight.run.children.common import Request, calls_of, load, one_window_a_symbol, pin_process, truth_settings
 from greenlight.run.children.draws import draw_beside
 from greenlight.run.children.golden import hold_to_golden
 from greenlight.trials.child import serve
-from greenlight.variants import Variant
 from greenlight.watch.health import HealthRecorder
 
 
 def run(request: Request) -> dict[str, Any]:
     """Probe the variant, the float32 reference and the float64 reference on the same windows.
 
-    Where the variant is of the reference's own implementation, or of a copy of it, the truth is that implementation in
-    float64 as it runs, so that the figure is what compiling or copying changed and nothing else. For every other
-    implementation it has the settings that the plug-in names for it, such as no KV cache: what training saw.
+    The reference has the settings of `truth_settings`: for another implementation such as no KV cache, what training
+    saw.
     """
     pin_process(request)
-    same = Variant.parse(request["reference"]).implementation in (request["implementation"], request["copies"])
-    changed = {} if same else request["truth"]
+    changed = truth_settings(request)
     windows = one_window_a_symbol(request, request["probe_windows"])
     truth, single = _references(request, windows, **changed)
     keys = [window.key for window in windows]
@@ -51,6 +48,7 @@ def run(request: Request) -> dict[str, Any]:
         "windows": keys,
         "truth": "reference in float64" + "".join(f", {key}: {value}" for key, value in changed.items()),
         "quantities": compared,
+        "published": _as_published(request, windows, keys) if request["independent"] else [],
         "draws": draws,
         "golden": hold_to_golden(request) if request["golden"] else None,
         "health": recorder.record(),
@@ -80,6 +78,15 @@ def _uncompiled(
     variant = load(request, request["variant"])
     found = {size: _probe(variant.probe, windows, size, fill=True) for size in other_sizes(_sizes(request))}
     return [e for size, own in found.items() for e in compare(own, single, truth, windows=keys, batch_size=size)]
+
+
+def _as_published(request: Request, windows: list[Window], keys: list[str]) -> list[dict[str, Any]]:
+    """The reference in float32, which runs other people's code, against independent code in float64."""
+    size = request["windows_per_call"]
+    reference = load(request, request["reference"], "float32", **request["truth"])
+    independent = load(request, request["independent"], "float64")
+    found, expected = (_probe(one.probe, windows, size, fill=False) for one in (reference, independent))
+    return compare(found, expected, expected, windows=keys)
 
 
 def _beyond(

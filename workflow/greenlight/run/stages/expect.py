@@ -122,8 +122,11 @@ def _asked(job: Job, stage: str, model: str, variant: str, shard: int | None) ->
                 "looks": evaluation["looks"],
                 "golden": entry["golden"][variant],
                 "beyond": entry["beyond"],
+                "independent": entry["independent"] if variant == entry["reference"] else None,
                 **(drawn if entry["drawn"][variant] else {}),
             }
+        case "call":
+            return {"call": job["called"]}
         case "repeat":
             return {"trials": job["models"][model]["repeats"][variant]}
         case "time":

@@ -1,0 +1,113 @@
+"""What the record of a `call` job holds, typed: a variant as production calls it; and the results of all stages."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field, FiniteFloat
+
+from greenlight.judgement import records
+from greenlight.judgement.records import Count, Health, NotNegative, ProbeQuantity, Seconds, _Read
+
+
+class Seen(_Read):
+    """One call and what torch.compile did in it.
+
+    compiled: frames that were compiled; graphs_run: compiled graphs that ran; guard: the last one that failed so far.
+    """
+
+    seconds: Seconds
+    compiled: Count
+    graphs_run: Count
+    guard: str = ""
+
+
+class Agreement(_Read):
+    """Sample paths against those of the eager code with the same random numbers, the worse of two calls.
+
+    paths: how many; parted: how many differ by more than the tolerance; farthest: largest difference as a share of
+    the price.
+    """
+
+    paths: Annotated[int, Field(ge=1)]
+    parted: Count
+    farthest: FiniteFloat
+
+
+class ShapeResult(_Read):
+    """A shape of the sweep: its first call, its call in the second pass, and what both gave."""
+
+    context: Count
+    horizon: Count
+    batch: Count
+    samples: Count
+    first: Seen
+    again: Seen
+    agreement: Agreement | None
+    quantities: list[ProbeQuantity] = Field(min_length=1)
+
+    @property
+    def sizes(self) -> tuple[int, int, int, int]:
+        """Context, horizon, batch and samples, as `expected.ExpectedCalls` has them."""
+        return self.context, self.horizon, self.batch, self.samples
+
+    def __str__(self) -> str:
+        return f"context {self.context}, horizon {self.horizon}, batch {self.batch}, {self.samples} samples"
+
+
+class TogetherResult(_Read):
+    """Calls of several threads on one object, against the same calls one by one.
+
+    Attributes:
+        differing: calls whose bits differ; parted: of their `paths`, those beyond the tolerance.
+        farthest: the largest difference as a share of the price.
+        shares_generator: whether the plug-in says that all threads draw from one generator, so that paths are other
+            draws; parted are then those of calls of which most lie beyond what calls one by one gave.
+        numerics_apart: then, the largest difference of teacher-forced numerics, as a share of their RMS value.
+        errors: what calls raised, a line each.
+        compiled: frames that were compiled meanwhile.
+        seconds_alone, seconds_together: of each call, one by one and beside the others.
+    """
+
+    threads: Annotated[int, Field(ge=2)]
+    calls: Count
+    differing: Count
+    paths: Count
+    parted: Count
+    farthest: FiniteFloat
+    shares_generator: bool = False
+    numerics_apart: Annotated[float, Field(strict=False)] | None = None
+    errors: list[str]
+    compiled: Count
+    seconds_alone: list[Seconds] = Field(min_length=1)
+    seconds_together: list[Seconds] = Field(min_length=1)
+    wall_seconds: NotNegative
+
+
+class SoakResult(_Read):
+    """Many calls of one process; `changed`: those that gave other bits than the first with the same windows did.
+
+    Readings of seconds and memory are of every `calls_a_reading`-th call.
+    """
+
+    calls: Count
+    changed: Count
+    compiled: Count
+    calls_a_reading: Annotated[int, Field(ge=1)]
+    seconds: list[Seconds] = Field(min_length=1)
+    memory_readings: list[Count] = Field(min_length=1)
+    device_memory_readings: list[Count] = Field(default_factory=list)
+
+
+class CallResult(_Read):
+    """`call`: a variant as production calls it. `eager`: whose forecasts its own were held to, in each shape."""
+
+    eager: str | None
+    shapes: list[ShapeResult]
+    limit_hits: list[dict[str, object]]
+    together: TogetherResult | None
+    soak: SoakResult | None
+    health: Health
+
+
+RESULTS: dict[str, type[_Read]] = records.RESULTS | {"call": CallResult}

@@ -1,0 +1,99 @@
+"""The settings that say how production calls a model: shapes, threads, many calls."""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import NamedTuple
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+MOST_SHAPES = 1_000
+
+
+class Shape(NamedTuple):
+    """What one call asks for: rows of context, rows to forecast, windows, and sample paths of each."""
+
+    context: int
+    horizon: int
+    batch: int
+    samples: int
+
+    def __str__(self) -> str:
+        return f"context {self.context}, horizon {self.horizon}, batch {self.batch}, {self.samples} samples"
+
+
+class ShapeSettings(BaseModel):
+    """The shapes that production calls: each context with each horizon, batch and number of samples. An empty list
+    stands for the run's own value; where all are empty, no sweep is made."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    contexts: tuple[int, ...] = ()
+    """Rows that the model sees, such as [128, 256, 512]; empty: evaluation.context_length."""
+    horizons: tuple[int, ...] = ()
+    """Rows to forecast; empty: evaluation.horizon."""
+    batches: tuple[int, ...] = ()
+    """Windows in a call; empty: evaluation.windows_per_call."""
+    samples: tuple[int, ...] = ()
+    """Sample paths of each window; empty: evaluation.samples. Of a model that gives quantiles it says nothing."""
+
+    @field_validator("contexts", "horizons", "batches", "samples")
+    @classmethod
+    def _sizes(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        if bad := [size for size in value if not 1 <= size <= 1_000_000]:
+            raise ValueError(f"{bad[0]} is no size; expected whole numbers from 1 to 1,000,000")
+        if len(set(value)) < len(value):
+            raise ValueError("names a size twice")
+        return value
+
+    @field_validator("contexts", "samples")
+    @classmethod
+    def _two_at_least(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        if 1 in value:
+            raise ValueError("1 is too few; expected 2 at least")
+        return value
+
+    @model_validator(mode="after")
+    def _not_too_many(self) -> ShapeSettings:
+        count = 1
+        for sizes in (self.contexts, self.horizons, self.batches, self.samples):
+            count *= max(1, len(sizes))
+        if count > MOST_SHAPES:
+            raise ValueError(f"make {count} shapes, of which each is called; at most {MOST_SHAPES}: name fewer sizes")
+        return self
+
+    def every(self, own: Shape) -> list[Shape]:
+        """The shapes in the order of the sweep, contexts changing fastest; `own` is the run's, for what is empty."""
+        lists = (self.samples, self.batches, self.horizons, self.contexts)
+        if not any(lists):
+            return []
+        filled = [sizes or (value,) for sizes, value in zip(lists, reversed(own), strict=True)]
+        return [Shape(*reversed(sizes)) for sizes in product(*filled)]
+
+
+class CallSettings(BaseModel):
+    """How production calls a model; each variant is called so in a process of its own."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    shapes: ShapeSettings = ShapeSettings()
+    """Contexts, horizons, batches and numbers of samples that calls come in."""
+    concurrency: int = Field(default=2, ge=1, le=64)
+    """Threads that call one loaded object at the same time, each with windows of its own; 1: calls come one by one."""
+    calls: int = Field(default=0, ge=0, le=1_000_000)
+    """Calls of a soak, one after the other in one process, which shows growth of memory, hangs, and drift of time; 0:
+    none."""
+
+    @field_validator("calls")
+    @classmethod
+    def _enough_to_show_anything(cls, value: int) -> int:
+        if 0 < value < 30:
+            raise ValueError(f"{value} calls show no growth and no drift; expected 0 (no soak) or at least 30")
+        return value
+
+    @property
+    def asked(self) -> bool:
+        """Whether anything is asked beyond single calls of one shape."""
+        shapes = self.shapes
+        swept = any((shapes.contexts, shapes.horizons, shapes.batches, shapes.samples))
+        return swept or self.concurrency > 1 or self.calls > 0

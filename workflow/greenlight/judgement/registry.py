@@ -124,7 +124,7 @@ CHECKS: tuple[Row, ...] = (
         ("output-kept", "outputs", "Does an output stay as it was while later calls run?"),
         ("affine", "share of the spread", "Do prices in another unit give the same forecast in that unit?"),
     ),
-    *_rows("call", "call", "block", "all", True,
+    *_rows("call", "call predict", "block", "all", True,
         ("shapes-stable", "frames", "In many shapes: is nothing compiled anew, and are results those of eager code?"),
         ("concurrent-calls", "share of paths", "Do threads that call one object get what they get one by one?"),
         ("soak", "bytes a call", "Do results and memory stay over hundreds of calls?", "block-on-fail"),

@@ -15,7 +15,7 @@ from greenlight.judgement.expected import ExpectedCalls
 from greenlight.judgement.registry import made_in
 from greenlight.statistics.intervals import Trend, trend
 
-CALL_CHECKS = made_in("call", stages="call", demand="all")
+CALL_CHECKS = made_in("call", stages="call predict", demand="all")
 # Integers of which rounding may turn one in a thousand: tokens of a value near the edge between two.
 _INTEGERS = 1e-3
 # Numerics of the same code and inputs differ by rounding at most, as a share of their RMS value.

@@ -6,8 +6,20 @@ from typing import Annotated
 
 from pydantic import Field, FiniteFloat
 
-from greenlight.judgement import records
-from greenlight.judgement.records import Count, Health, NotNegative, ProbeQuantity, Seconds, _Read
+from greenlight.judgement.records import (
+    CompileResult,
+    Count,
+    Health,
+    NotNegative,
+    PredictResult,
+    ProbeQuantity,
+    ProbeResult,
+    RepeatResult,
+    ReplicateResult,
+    Seconds,
+    TimeResult,
+    _Read,
+)
 
 
 class Seen(_Read):
@@ -110,4 +122,12 @@ class CallResult(_Read):
     health: Health
 
 
-RESULTS: dict[str, type[_Read]] = records.RESULTS | {"call": CallResult}
+RESULTS: dict[str, type[_Read]] = {
+    "compile": CompileResult,
+    "predict": PredictResult,
+    "probe": ProbeResult,
+    "call": CallResult,
+    "repeat": RepeatResult,
+    "replicate": ReplicateResult,
+    "time": TimeResult,
+}

@@ -25,7 +25,7 @@ def unplanned_results(
     """What of a trial's result is not as planned, in words.
 
     Args:
-        result: as `records.RESULTS` has it; None for a trial that failed.
+        result: as `call_records.RESULTS` has it; None for a trial that failed.
         used: windows in a call, by name, where memory allowed fewer than planned.
     """
     calls = {name: min(size, used.get(name, size)) for name, size in expected.calls.items()}

@@ -251,10 +251,7 @@ class GoldenResult(_Read):
 
 
 class ProbeResult(_Read):
-    """`probe`: {"quantities": [...]}, the reference's own probe among the variants.
-
-    published: of a reference that runs other people's code, against independent code.
-    """
+    """`probe`: {"quantities": [...]}, the reference's own too; `published`: that against independent code."""
 
     quantities: list[ProbeQuantity] = Field(min_length=1)
     published: list[ProbeQuantity] = []
@@ -354,16 +351,6 @@ class ReplicateResult(_Read):
             if arm.repeated():
                 raise ValueError("two seeds with the same errors")
         return self
-
-
-RESULTS: dict[str, type[_Read]] = {
-    "compile": CompileResult,
-    "predict": PredictResult,
-    "probe": ProbeResult,
-    "repeat": RepeatResult,
-    "replicate": ReplicateResult,
-    "time": TimeResult,
-}
 
 
 class Trial(_Read):

@@ -10,7 +10,7 @@ CORES ?= 1
 TEST_WORKERS ?= 2
 RUNS ?= 8
 
-.PHONY: help verify test campaign alarms env checkpoints data benchmarks lint schema clean
+.PHONY: help verify test campaign alarms env checkpoints data benchmarks lint defects schema clean
 
 # The first target: a comment after `##` says what a target does.
 help:
@@ -57,6 +57,10 @@ alarms: env  ## add whole runs in which nothing differs, and tell the rate of fa
 lint: env  ## style and types
 	$(BIN)/ruff check workflow tests
 	$(BIN)/python -m mypy
+
+defects: env  ## write workflow/docs/defects.md and the list of checks from what the tests hold
+	$(BIN)/python -m tests.defects.page
+	$(BIN)/python -m tools.check_table
 
 schema: env  ## write config/config.schema.json from the settings
 	$(BIN)/python -m greenlight.settings > config/config.schema.json

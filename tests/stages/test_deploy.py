@@ -155,3 +155,34 @@ def test_strict_shells_source_it(tmp_path):
     for options in ("-eu", "-a"):
         assert subprocess.run(["sh", options, "-c", ". ./deploy.env"], cwd=tmp_path, env=os.environ).returncode == 0
     assert switches_in(text) == ["TOTO"]
+
+
+# The decisions of which the docs show what deploy.env sets: verdict, and Toto's variant.
+DECISIONS = {
+    "pass: a static engine": ("pass", "static-default"),
+    "pass: the published code, compiled": ("pass", "upstream-reduce-overhead"),
+    "pass: the published code as it is": ("pass", "upstream-eager"),
+    "fail": ("fail", "static-default"),
+    "not decided": ("not decided", None),
+}
+SHOWN = (
+    *(f"TOTO_{name}" for name in ("COMPILE", "DISABLE_COMPILE", "COMPILE_MODE", "COMPILE_BACKEND")),
+    *("TORCH_COMPILED", "GREENLIGHT_VERDICT", "GREENLIGHT_TOTO_VARIANT", "GREENLIGHT_DEPLOY"),
+)
+
+
+def test_the_docs_show_what_each_kind_of_decision_sets(tmp_path):
+    rows = [["variable", *DECISIONS], ["---"] * (len(DECISIONS) + 1)]
+    found = []
+    for verdict, variant in DECISIONS.values():
+        deployment = Deployment(
+            verdict, {"toto": variant}, **MADE, published={"toto": ("upstream",)},
+            bundle=tmp_path if verdict == "pass" else None,
+        )  # fmt: skip
+        found.append(sourced(tmp_path, deploy_text(deployment), YESTERDAY | {"TORCH_COMPILED": "as it was"})[1])
+    for name in SHOWN:
+        values = [environment[name].replace(str(tmp_path), "…/results/deploy") for environment in found]
+        rows.append([f"`{name}`", *(f"`{value}`" if value else "empty" for value in values)])
+    table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    page = Path(__file__).parents[2] / "workflow/docs/production.md"
+    assert table in page.read_text(), table

@@ -43,7 +43,6 @@ def kinds(project, stage, model, variant, name="record.json"):
 def test_a_compiler_that_fails_and_one_that_hangs(fresh):
     """With a broken C++ compiler the compiled variant is a finding; eager variants are measured and decided on."""
     config = only("toto")
-    config["trials"] |= {"compile_seconds": 60}
     fresh.configure(config)
     broken = script(fresh.folder / "broken-compiler", "echo 'this compiler is broken' >&2; exit 1")
     done = fresh.snakemake(environment={"CXX": broken})

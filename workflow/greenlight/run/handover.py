@@ -45,7 +45,7 @@ def planned(layout: Layout, name: str) -> dict[str, Any]:
     """
     try:
         plan = read_json(layout.plan)
-        found = plan["jobs"][name]
+        found: dict[str, Any] = plan["jobs"][name]
     except (OSError, ValueError, KeyError) as error:
         raise UserError(
             f"{layout.plan}: there is no job {name!r} ({error}); expected one of the run at work. "

@@ -132,7 +132,8 @@ class Plan(Scope):
 
     def modules(self, job: Job) -> dict[str, str]:
         """The contents of a job's code."""
-        return self.contents(self.codes[job["code"]])
+        contents: dict[str, str] = self.contents(self.codes[job["code"]])
+        return contents
 
     def _variant(self, model: str, variant: str) -> Job:
         chosen = Variant.parse(variant)

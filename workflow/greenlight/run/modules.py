@@ -26,7 +26,7 @@ def code_of(
     modules = [own, *(entry.target.rpartition(":")[0] or own for entry in every)]
     run = list(run)
     packages = [name for entry in run for name in entry.packages]
-    followed = []
+    followed: list[str] = []
     for module in modules:
         top = module.split(".")[0]
         ours = top in FIRST_PARTY or (beside is not None and any((beside / n).exists() for n in (top, f"{top}.py")))

@@ -78,7 +78,7 @@ def limits_of(settings: Settings, device: str, cores: int) -> dict[str, int]:
 
 def free_memory_bytes() -> int:
     """Memory of this machine that is free now, or of the memory group that this process is in where that is less."""
-    free = psutil.virtual_memory().available
+    free = int(psutil.virtual_memory().available)
     for limit, used in _GROUPS:
         with contextlib.suppress(OSError, ValueError):  # "max" is no number: there is no limit
             free = min(free, int(Path(limit).read_text()) - int(Path(used).read_text()))
@@ -96,7 +96,7 @@ def _beside_each_other(settings: Settings, device: str) -> int:
 def _trial_seconds(stage: str, settings: Settings) -> float:
     if stage in ("diagnose", "sweep"):
         return _SECONDS[stage]
-    limit = getattr(settings.trials, f"{stage}_seconds")
+    limit: float = getattr(settings.trials, f"{stage}_seconds")
     return _START_SECONDS + ROWS[stage].trials(settings) * (limit + settings.device.wait_seconds)
 
 

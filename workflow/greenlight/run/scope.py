@@ -109,7 +109,8 @@ class Scope:
 
     def model(self, model: str) -> ModelSettings:
         """Settings of a model."""
-        return getattr(self.settings.models, model)
+        settings: ModelSettings = getattr(self.settings.models, model)
+        return settings
 
     def plugin(self, model: str) -> Model:
         """What a model's plug-in says of it."""

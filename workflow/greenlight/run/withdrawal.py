@@ -99,7 +99,7 @@ def _deploy(layout: Layout, reason: str, models: list[str]) -> None:
     """Always: a shell that sources it turns compilation off."""
     older = layout.deploy.read_text(encoding="utf-8", errors="replace") if layout.deploy.is_file() else ""
     off, made = switches_in(older), _made()
-    undecided = Deployment(UNDECIDED, dict.fromkeys(models), **made, reasons=[reason], also_off=off)
+    undecided = Deployment(UNDECIDED, dict.fromkeys(models), made["made"], made["commit"], [reason], also_off=off)
     write_text(layout.deploy, deploy_text(undecided))
     from greenlight.run.bundle import undecided_bundle  # reads tables: planning does not
 

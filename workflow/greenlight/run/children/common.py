@@ -31,7 +31,9 @@ def pin_process(request: Request) -> None:
     torch.set_num_threads(request["threads"])
     if torch.get_float32_matmul_precision() != "highest":
         torch.set_float32_matmul_precision("highest")
-    for backend in (torch.backends.cuda.matmul, torch.backends.cudnn) if torch.backends.cuda.is_built() else ():
+    built = torch.backends.cuda.is_built()  # type: ignore[no-untyped-call]
+    backends: tuple[Any, ...] = (torch.backends.cuda.matmul, torch.backends.cudnn) if built else ()
+    for backend in backends:
         if backend.allow_tf32:
             backend.allow_tf32 = False
     torch.manual_seed(request["seed"])

@@ -96,7 +96,7 @@ def _device(request: Request, steps: Steps) -> dict[str, Any]:
         facts |= {
             "compute_capability": f"{major}.{minor}",
             "architectures_of_torch": torch.cuda.get_arch_list(),
-            "cudnn": torch.backends.cudnn.version(),
+            "cudnn": torch.backends.cudnn.version(),  # type: ignore[no-untyped-call]
         }
     return facts
 

@@ -76,7 +76,8 @@ class _Drawn:
         return Differences.of(np.array(self.moved), np.array(self.wider))
 
     def between(self) -> list[float]:
-        return spread_between(*(np.array(means) for means in self.means)).tolist()
+        own, other = (np.array(means) for means in self.means)
+        return [float(ratio) for ratio in spread_between(own, other)]
 
     def decided(self, rules: dict[str, Any], look: int) -> bool:
         alpha = rate_at(rules["alpha"], look, rules["looks"])

@@ -128,7 +128,8 @@ def _apart(one: np.ndarray, other: np.ndarray, precision: str) -> np.ndarray:
     Of the paths, the share that is `HELD` in this precision is looked at.
     """
     spread = np.maximum(one.std(axis=1).mean(axis=-1), np.finfo(float).tiny)[:, None, None]
-    return np.quantile(np.abs(one - other) / spread, HELD[precision], axis=1).max(axis=-1)
+    apart: np.ndarray = np.quantile(np.abs(one - other) / spread, HELD[precision], axis=1).max(axis=-1)
+    return apart
 
 
 def _forecast_all(forecaster: Forecaster, request: Request, meter: MemoryMeter, kept: Kept | None) -> tuple[str, float]:

@@ -29,7 +29,10 @@ def hold_to_golden(request: Request) -> dict[str, Any]:
     model, plugin, implementation = (request[name] for name in ("model", "plugin", "implementation"))
     nothing = {"tolerance": TOLERANCE, "paths": 0, "agreeing": 0.0, "sample": 1.0, "worst": None}
     try:
-        golden = read_golden(model_of(model, plugin).checkpoints[MODEL] / GOLDEN)
+        shipped = model_of(model, plugin).checkpoints[MODEL]
+        if shipped is None:
+            return nothing | {"problem": "the plug-in ships no checkpoint"}
+        golden = read_golden(shipped / GOLDEN)
     except UserError as error:
         return nothing | {"problem": str(error)}
     if implementation not in golden.paths:

@@ -32,7 +32,7 @@ def run(request: Request) -> dict[str, Any]:
         arms = replicate(
             lambda: _both_arms(request, windows, recorder),
             Arms.of_plain(request["scores"]),
-            dict.fromkeys(sorted(request["series"]), request["windows"]),
+            {symbol: int(request["windows"]) for symbol in sorted(request["series"])},
             Limits(**request["limits"]),
             family=request["family"],
             seed=request["seed"],

@@ -15,7 +15,7 @@ import numpy as np
 from greenlight.errors import UserError
 from greenlight.files import write_json, write_text
 from greenlight.judgement.rules import Rules
-from greenlight.judgement.sides import judge_errors, judge_latency
+from greenlight.judgement.sides import Errors, judge_errors, judge_latency
 from greenlight.layout import Layout
 from greenlight.provenance import utc_now
 from greenlight.report.comparison import Compared, compare_html, compare_markdown, conclude
@@ -137,7 +137,8 @@ def judge_sides(sides: list[Side], rules: Rules) -> Compared:
         if own[0].shape == own[1].shape and len(own[0]) > 2 and np.isfinite(own).all():
             seconds[name] = (own[0], own[1])
     latency = judge_latency(seconds, rules)
-    errors, differences = {}, {}
+    errors: dict[tuple[str, str], Errors] = {}
+    differences = {}
     for model in dict.fromkeys(model for model, _ in a.own):
         scores = {}
         for name in (name for name in a.own if name[0] == model):

@@ -60,7 +60,7 @@ def _symbol(layout: Layout, job: Job, symbol: str, trained_until: Mapping[str, M
             )
         )
     if min(counts.values()) < evaluation["windows"]:
-        model = min(counts, key=counts.get)
+        model = min(counts, key=counts.__getitem__)
         raise UserError(
             f"symbol {symbol}: {len(values)} rows give {counts[model]} windows for {model}, expected "
             f"evaluation.windows {evaluation['windows']} of {evaluation['horizon']} rows after a context of "

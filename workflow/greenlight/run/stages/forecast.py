@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from greenlight.errors import UserError, nearest
 from greenlight.files import write_text
@@ -13,7 +14,7 @@ from greenlight.run.command import run_target
 from greenlight.settings import load_settings
 
 
-def forecast(config: dict, files: list[str]) -> str:
+def forecast(config: dict[str, Any], files: list[str]) -> str:
     """Make the pages of the configured symbols; where they are."""
     settings = load_settings(config, files)
     layout = Layout(Path(settings.results_folder))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from greenlight.data.symbols import symbols_in
 from greenlight.judgement.power import Amounts, sentences
@@ -24,7 +25,7 @@ def amounts_of(settings: Settings, symbols: int) -> Amounts:
     )
 
 
-def power(config: dict, files: list[str]) -> str:
+def power(config: dict[str, Any], files: list[str]) -> str:
     """A paragraph a topic."""
     settings = load_settings(config, files)
     wanted = "all" if settings.symbols == "all" else list(settings.symbols)

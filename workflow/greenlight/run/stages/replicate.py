@@ -21,7 +21,7 @@ def replicate(layout: Layout, job: Job, options: argparse.Namespace, run: Runner
     better, and with none where they decide, or can't be read, which fails the variant anyway.
     """
     model, arms = job["model"], _arms(layout, job)
-    windows = dict.fromkeys(job["symbols"], job["windows"])
+    windows = {symbol: int(job["windows"]) for symbol in job["symbols"]}
     limits = Limits(**job["limits"])
     needed = undecided(compare(arms, windows, limits), limits)
     for variant, partner in job["partners"].items():

@@ -28,8 +28,7 @@ def report(layout: Layout, job: Job, options: argparse.Namespace) -> None:
     figures, problems = draw_all(layout, facts, layout.figures)
     reader = Reader(layout.root)
     forecasts = {model.name: report_charts(reader, layout, model) for model in facts.models}
-    problems = dict.fromkeys([*facts.problems, *problems, *reader.problems])
-    facts = replace(facts, problems=tuple(problems))
+    facts = replace(facts, problems=tuple(dict.fromkeys([*facts.problems, *problems, *reader.problems])))
     write_text(layout.report, markdown(facts, figures))
     write_text(layout.report_page, html(facts, figures, layout.figures, forecasts))
     for path, write in zip(layout.notices, (summary, comment, junit), strict=True):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from greenlight.run.command import run_target
 from greenlight.run.planning import make_plan
 from greenlight.run.staleness import stale_jobs
 
 
-def why(config: dict, files: list[str]) -> str:
+def why(config: dict[str, Any], files: list[str]) -> str:
     """One paragraph a stale job, in the order of the workflow."""
     plan, layout = make_plan(config, files)
     lines = []

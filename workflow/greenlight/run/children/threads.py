@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -31,7 +32,7 @@ def threads(caller: Caller) -> dict[str, Any]:
         return np.array(variant.forecast(groups[thread], own.samples, request["seed"] + number))
 
     for number in (0, 1):  # what compiles at a first or second call has compiled
-        output, seen = caller.watched(str(own), lambda number=number: forecast(number, 0))
+        output, seen = caller.watched(str(own), partial(forecast, number, 0))
         caller.check(str(own), output, groups[number], own.samples)
     rounds = min(MOST, max(FEWEST, int(SECONDS / (count * seen["seconds"]))))
     alone = call_together(forecast, count, rounds, one_by_one=True)

@@ -28,6 +28,7 @@ CONFIG = {
         "probe_windows": 4,
         "replicates": 24,
         "looks": 1,
+        "call": {"concurrency": 1},  # see test_calls.py
     },
     "timing": {
         "processes": 1,

@@ -266,6 +266,10 @@ def test_the_published_code_itself_is_not_made_into_a_predictor(bundle):
     write(folder, models)
     with pytest.raises(UserError, match="upstream-eager, the published code itself"):
         load(folder, "kronos")
+    models["kronos"] |= {"variant": "vendored-eager", "implementation": "vendored"}
+    write(folder, models)
+    with pytest.raises(UserError, match="vendored is a copy of the published code in a folder"):
+        load(folder, "kronos")
 
 
 def test_reading_a_bundle_imports_no_torch_nor_what_the_gate_needs():

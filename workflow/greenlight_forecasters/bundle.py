@@ -84,7 +84,13 @@ class Entry:
 
     def forecaster(self, device: str | None = None) -> Forecaster:
         """What was judged, with its weights loaded and told to compile; imports torch."""
-        implementation: Implementation = self.model().implementations[self.facts["implementation"]]
+        known = self.model().implementations
+        if (name := str(self.facts["implementation"])) not in known:
+            raise UserError(
+                f"{self.name}: its implementation {name} is a copy of the published code in a folder that the "
+                "configuration named; load it by that code's own loader, with the switches that deploy.env sets"
+            )
+        implementation: Implementation = known[name]
         place, _, name = implementation.target.rpartition(":")
         kind: type[Forecaster] = getattr(importlib.import_module(place), name)
         weights = {role: self._checkpoint(role) for role in self.facts["weights"]}

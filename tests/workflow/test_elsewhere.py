@@ -15,6 +15,7 @@ from greenlight.run.sides import copies_config
 from greenlight.run.stages.bisect import answer_of, search
 from greenlight.settings import load_settings
 from greenlight.target_settings import BisectSettings
+from tests.workflow.project import ROOT
 
 
 def git(folder, *arguments):
@@ -214,6 +215,58 @@ def test_the_target_runs_each_commit_once_and_goes_on_where_it_was(tmp_path):
     assert sorted(path.name for path in (tmp_path / "results/bisect").iterdir()) == sorted(
         ["answers.json", *(one[:12] for one in hashes)]
     )
+
+
+EVIDENCE = """
+import os, shutil, sys, tempfile
+from pathlib import Path
+sys.path.insert(0, {root!r})
+from tests.judgement.effects import Effects
+from tests.judgement.evidence_builder import KRONOS, Run
+from tests.report.conftest import build
+configfile: "config/config.yaml"
+RESULTS = Path(config["results_folder"])
+rule all:
+    input: str(RESULTS / "time/model=kronos/variant=upstream-default/pairs.parquet")
+rule time:
+    output: str(RESULTS / "time/model=kronos/variant=upstream-default/pairs.parquet")
+    run:
+        slower = float(Path("value").read_text())
+        effects = {{("kronos", "upstream-default"): Effects(latency=slower)}}
+        own = Run(models={{"kronos": KRONOS}}, effects=effects, speed_seed=os.getpid())
+        made = build(Path(tempfile.mkdtemp()), own)
+        shutil.copytree(made.root, RESULTS, dirs_exist_ok=True)
+        with open(config["data_folder"] + "/runs", "a") as file:
+            file.write(f"{{slower}}\\n")
+"""
+
+
+@pytest.mark.slow
+def test_two_commits_are_run_and_timed_in_turn(tmp_path):
+    """By the command of a user, on a workflow that leaves the evidence of its commit: b is 1.6 times slower."""
+    own, prices = tmp_path / "own", tmp_path / "prices"
+    prices.mkdir()
+    files = {"Snakefile": EVIDENCE.format(root=str(ROOT)), "config/config.yaml": "{}", ".gitignore": ".snakemake\n"}
+    repository(own, ["0.5", "0.8"], files)
+    config = {
+        "models": {"kronos": {"variants": ["upstream-eager", "upstream-default"]}},
+        "data_folder": str(prices),
+        "results_folder": str(tmp_path / "results"),
+        "compare": {"a": "HEAD~1", "b": "HEAD", "rounds": 4},
+    }
+    before = state(own)
+    command = [sys.executable, "-m", "greenlight.run.stages.compare", "--config", json.dumps(config)]
+    done = subprocess.run(command, cwd=own, capture_output=True, text=True)
+    assert done.returncode == 1, done.stderr
+    assert "FAIL: b is worse than a." in done.stderr and "kronos upstream-default" in done.stderr
+    assert (prices / "runs").read_text().split() == ["0.5", "0.8", *["0.5", "0.8", "0.8", "0.5"] * 2]
+    found = json.loads((tmp_path / "results/compare.json").read_text())
+    eager, compiled = found["variants"]
+    assert compiled["status"] == "fail" and compiled["speed"] == "slower" and len(compiled["rounds"]) == 4
+    assert 1.5 < float(compiled["latency"].split()[0]) < 1.7
+    assert compiled["forecasts"] == eager["forecasts"] == "forecasts equal to the bit" and eager["speed"] != "slower"
+    assert "FAIL: b is worse than a." in (tmp_path / "results/compare.html").read_text()
+    assert state(own) == before
 
 
 def test_an_answer_is_a_pass_only_where_all_that_was_asked_passes(plain_verdict):

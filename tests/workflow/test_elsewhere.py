@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from greenlight.errors import UserError
+from greenlight.files import write_json
+from greenlight.judgement.seal import seal
 from greenlight.run.elsewhere import clone_of, commit_of, nested_config
 from greenlight.run.sides import copies_config
 from greenlight.run.stages.bisect import answer_of, search
@@ -215,6 +217,25 @@ def test_the_target_runs_each_commit_once_and_goes_on_where_it_was(tmp_path):
     assert sorted(path.name for path in (tmp_path / "results/bisect").iterdir()) == sorted(
         ["answers.json", *(one[:12] for one in hashes)]
     )
+
+
+@pytest.mark.slow
+def test_an_old_verdict_does_not_answer_for_a_commit_that_can_not_be_run(tmp_path):
+    own, prices, results = tmp_path / "own", tmp_path / "prices", tmp_path / "results"
+    prices.mkdir()
+    hashes = repository(own, ["pass 0", "fail 1"], {"Snakefile": "no python (", "config/config.yaml": "{}"})
+    for commit, status in zip(hashes, ("pass", "fail"), strict=True):
+        verdict = {"format": 1, "gate": status, "reasons": [], "models": {"toto": {"gate": status}}, "checks": []}
+        write_json(results / "bisect" / commit[:12] / "verdict.json", seal(verdict))
+    config = {
+        "models": {"toto": {"variants": ["upstream-eager"]}},
+        "data_folder": str(prices),
+        "results_folder": str(results),
+        "bisect": {"good": "HEAD~1", "bad": "HEAD"},
+    }
+    command = [sys.executable, "-m", "greenlight.run.stages.bisect", "--config", json.dumps(config)]
+    done = subprocess.run(command, cwd=own, capture_output=True, text=True)
+    assert done.returncode != 0 and "the answer is 'no verdict'" in done.stderr
 
 
 EVIDENCE = """

@@ -108,6 +108,7 @@ class _Question:
         git(self.clone, "checkout", "--quiet", "--force", "--detach", commit)
         tell(f"the whole gate at {commit[:10]}")
         results = self.results(commit)
+        Layout(results).verdict.unlink(missing_ok=True)  # only this run may answer, not one that it could not begin
         code = run_there(self.gate, nested_config(self.config, self.own, results))
         answer = answer_of(Layout(results), self.asked) if code in (0, 1) else "no verdict"
         tell(f"{commit[:10]}: {answer}")

@@ -112,6 +112,7 @@ def _run_whole(runs: list[tuple[Side, Run]]) -> None:
     """Each side's whole gate, whatever it finds."""
     for side, run in runs:
         tell(f"the whole gate of {side.name}: {side.label}")
+        side.layout.verdict.unlink(missing_ok=True)  # only this run may answer, not one that it could not begin
         code = run()
         if code not in (0, 1) or not side.read_verdict():
             raise UserError(

@@ -23,8 +23,6 @@ logging.getLogger("transformers").setLevel(logging.ERROR)
 
 __all__ = ["Chronos2Model", "Chronos2Pipeline", "build", "in_double_precision", "load_published"]
 
-ATTENTIONS = ("sdpa", "eager")
-
 
 def build(config: dict[str, Any], attention: str = "sdpa") -> Chronos2Model:
     """A published model of a configuration with random weights, float32 on the CPU, in training mode."""

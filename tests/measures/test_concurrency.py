@@ -5,7 +5,10 @@ from __future__ import annotations
 import threading
 import time
 
-from greenlight.measures.concurrency import call_together
+import numpy as np
+import pytest
+
+from greenlight.measures.concurrency import call_together, chance_of_ends
 
 
 class Shared:
@@ -55,3 +58,24 @@ def test_what_a_call_raises_is_told_and_the_others_go_on():
     found = call_together(call, 2, 2)
     assert found.errors == {(1, 0): "RuntimeError: busy"}
     assert found.outputs == {(0, 0): 0, (0, 1): 0, (1, 0): None, (1, 1): 1}
+
+
+def beyond(own, other):
+    return (own < other.min(axis=1, keepdims=True)) | (own > other.max(axis=1, keepdims=True))
+
+
+@pytest.mark.parametrize("samples", [4, 8, 32])
+def test_other_draws_from_one_distribution_are_as_likely_as_said(samples):
+    """Also where tails are heavy and samples few: a rate is never below what it says."""
+    generator = np.random.default_rng(5)
+    draws = generator.standard_t(2, (2, 2000, 2, samples))
+    found = np.array([chance_of_ends(beyond(own, other), samples) for own, other in zip(*draws, strict=True)])
+    for rate in (0.1, 0.01):
+        assert (found <= rate).mean() <= rate + 3 * np.sqrt(rate / len(found))
+
+
+def test_another_distribution_is_unlikely():
+    generator = np.random.default_rng(6)
+    own, other = generator.normal(4, 1, (2, 16)), generator.normal(0, 1, (2, 16))
+    assert chance_of_ends(beyond(own, other), 16) < 1e-9
+    assert chance_of_ends(np.ones((2, 1), bool), 1) == 1

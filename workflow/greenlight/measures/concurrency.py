@@ -9,6 +9,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+from scipy import stats
+
 # Threads change places this often, in seconds; Python's own interval hides races that take less.
 _SWITCH = 1e-5
 
@@ -77,3 +80,18 @@ def call_together(
     finally:
         sys.setswitchinterval(interval)
     return Together(outputs, errors, seconds, wall)
+
+
+def chance_of_ends(outside: np.ndarray, others: int) -> float:
+    """How likely draws of a call end as often beyond all others of their window, or oftener, by chance.
+
+    Whatever the distribution, how many of n draws do is beta-binomial (2, others - 1); Fisher's method over windows.
+
+    Args:
+        outside: [windows, samples] bool, whether a path ends beyond all others of its window.
+        others: how many those are.
+    """
+    if others < 2:
+        return 1.0
+    each = stats.betabinom.sf(outside.sum(axis=1) - 1, outside.shape[1], 2, others - 1)
+    return float(stats.chi2.sf(-2 * np.log(np.maximum(each, 1e-300)).sum(), 2 * len(each)))

@@ -8,16 +8,15 @@ from typing import Any
 import numpy as np
 
 from greenlight.data.windows import Window
-from greenlight.measures.concurrency import Together, call_together
+from greenlight.measures.concurrency import Together, call_together, chance_of_ends
 from greenlight.run.children.caller import Caller, differences, windows_in
 from greenlight.trials.call_settings import Shape
 from greenlight.trials.kinds import InvalidOutput
 
 SECONDS = 2.0  # of calls one by one, as many as fit: races show in what is called often
 FEWEST, MOST = 2, 8  # calls of each thread
-# Another draw from the same distribution lies within the others' range but for a path in ten; beyond this share of its
-# paths a call forecast something else.
-_BEYOND = 0.5
+# How likely it may be, over all calls of a trial, that other draws from the same distributions end so far out.
+_ALARM = 1e-4
 
 Outputs = dict[tuple[int, int], Any]
 
@@ -62,8 +61,8 @@ def _told(calls: Together) -> list[str]:
 def _held(caller: Caller, alone: Together, beside: Together, groups: list[list[Window]]) -> dict[str, Any]:
     """How many calls and paths differ from those of calls one by one.
 
-    Where threads share the generator of the process, each path is another draw; paths count where most of their call's
-    lie beyond what was drawn one by one.
+    Where threads share the generator of the process, each path is another draw; paths count where so many of their
+    call's lie beyond what was drawn one by one that other draws hardly do.
     """
     request = caller.request
     differing, parted, paths, farthest = 0, 0, 0, 0.0
@@ -77,7 +76,7 @@ def _held(caller: Caller, alone: Together, beside: Together, groups: list[list[W
         each = differences(output, expected, groups[key[0]])
         apart = each.apart > request["tolerance"]
         if request["shares_generator"]:
-            apart = each.outside & (each.outside.mean() > _BEYOND)
+            apart = each.outside & (chance_of_ends(each.outside, expected.shape[1]) <= _ALARM / len(beside.outputs))
         parted, paths = parted + int(apart.sum()), paths + apart.size
         farthest = max(farthest, float(each.largest.max())) if apart.any() else farthest
     return {"differing": differing, "paths": paths, "parted": parted, "farthest": farthest}

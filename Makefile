@@ -10,17 +10,20 @@ CORES ?= 1
 TEST_WORKERS ?= 2
 RUNS ?= 8
 
-.PHONY: help verify test campaign alarms env checkpoints data benchmarks lint defects schema clean
+.PHONY: help verify test test-long campaign alarms env checkpoints data benchmarks lint defects schema clean
 
 # The first target: a comment after `##` says what a target does.
 help:
-	@awk -F':.*## ' '/^[a-z]+:.*## / {printf "%-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "%-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 verify: env  ## set up the environment, run the whole gate; exit code 0 only if it passes
 	$(BIN)/snakemake --cores $(CORES)
 
 test: env  ## set up the environment, run the tests
 	$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadgroup --no-loadscope-reorder --durations=10 $(PYTEST_ARGUMENTS)
+
+test-long: env  ## whole runs that take minutes: hung and killed, short of memory, further seeds, a broken compiler
+	$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadgroup --no-loadscope-reorder --durations=10 -m long
 
 env: $(STAMP)  ## set up the environment in .venv
 

@@ -49,6 +49,7 @@ def test_a_healthy_set_up(fresh):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_broken_compiler(fresh):
     """Eager passes, compiled fails, and so does a function of one line: the compiler, not the model."""
     broken = fresh.folder / "broken-compiler"

@@ -40,6 +40,7 @@ def kinds(project, stage, model, variant, name="record.json"):
     return [trial["kind"] for trial in project.read(f"{stage}/model={model}/variant={variant}/{name}")["trials"]]
 
 
+@pytest.mark.long
 def test_a_compiler_that_fails_and_one_that_hangs(fresh):
     """With a broken C++ compiler the compiled variant is a finding; eager variants are measured and decided on."""
     config = only("toto")
@@ -90,6 +91,7 @@ def test_weights_that_give_nan_are_an_invalid_output(fresh):
     assert "KRONOS_COMPILE=0" in (fresh.folder / "results/deploy.env").read_text()
 
 
+@pytest.mark.long
 def test_killed_anywhere_the_next_run_finishes_the_job(fresh):
     """SIGKILL for Snakemake, its jobs and their trials, at several moments; then a run from what is left."""
     fresh.configure(only("kronos"))

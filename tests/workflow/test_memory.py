@@ -29,6 +29,7 @@ def predict(project, memory_gib=None):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_half_the_windows_in_a_call_forecast_the_same(fresh):
     whole, forecasts = predict(fresh)
     # Four windows less take about 190 MiB less.

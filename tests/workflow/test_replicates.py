@@ -44,6 +44,7 @@ def check(project, name):
     return found
 
 
+@pytest.mark.long
 def test_further_seeds_are_forecast_and_judged(flipped):
     assert flipped.first_run.returncode in (0, 1), flipped.first_run.stdout
     (trial,) = flipped.read(RECORD)["trials"]
@@ -60,6 +61,7 @@ def test_further_seeds_are_forecast_and_judged(flipped):
     assert flipped.stale() == ({"gate": 1} if flipped.first_run.returncode else {})
 
 
+@pytest.mark.long
 def test_a_further_seed_gives_the_errors_of_a_run_with_that_seed(flipped):
     """Of every symbol, those of the second shard included, in both arms."""
     (trial,) = flipped.read(RECORD)["trials"]
@@ -76,6 +78,7 @@ def test_a_further_seed_gives_the_errors_of_a_run_with_that_seed(flipped):
             assert np.allclose(rows[0], table.column(error).to_numpy(), rtol=1e-4)
 
 
+@pytest.mark.long
 def test_a_trial_that_fails_stops_the_variant_and_nothing_else(flipped):
     configured(flipped, replicate_seconds=0.2)
     done = flipped.snakemake()

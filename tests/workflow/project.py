@@ -37,8 +37,8 @@ SMALL = {
         "extra_seconds": 4,
     },
     "trials": {"repeats": 5},
-    # Tests run beside each other.
-    "rules": {"speed": {"foreign_load": 1.0}},
+    # Tests run beside each other; and the published Kronos raises in threads now and then (docs/kronos.md).
+    "rules": {"speed": {"foreign_load": 1.0}, "severity": {"concurrent-calls": "warn"}},
     "models": {
         "toto": {"variants": ["upstream-eager", "static-eager", "static-default"]},
         "kronos": {"variants": ["upstream-eager"]},

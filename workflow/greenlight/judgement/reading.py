@@ -28,7 +28,7 @@ class Problem:
 
     Attributes:
         kind: one of PROBLEM_KINDS.
-        stage: compile, predict, probe, time, score or replicate.
+        stage: compile, predict, probe, call, repeat, time, score or replicate.
         message: one sentence that says what was found and what was expected.
         file: the file, relative to the results folder.
         symbol, window: the row concerned, where it is one.

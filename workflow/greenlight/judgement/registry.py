@@ -60,26 +60,14 @@ CHECKS: tuple[Row, ...] = (
     *_rows("running", _ANY, "block", "all", True,
         ("smaller-batch", "", "Did every trial fit into memory with the batch that was asked for?"),
     ),
-    *_rows("running", "compile", "block", "", True,
-        ("evidence-compile", "problems", "Is the evidence of compiling whole, fresh and as planned?"),
-    ),
     *(
         row
-        for stage, what in (("predict", "the forecasts"), ("probe", "the numerics"), ("repeat", "further processes"))
-        for row in _rows("running", stage, "block", "", False,
-            (f"evidence-{stage}", "problems", f"Is the evidence of {what} whole, fresh and as planned?"),
+        for stage, what, own in (
+            ("compile", "compiling", True), ("predict", "the forecasts", False), ("probe", "the numerics", False),
+            ("repeat", "further processes", False), ("call", "calls as production makes them", True),
+            ("time", "latency", True), ("score", "the scores", False), ("replicate", "further seeds", False),
         )
-    ),
-    *_rows("running", "call", "block", "", True,
-        ("evidence-call", "problems", "Is the evidence of calls as production makes them whole, fresh and as planned?"),
-    ),
-    *_rows("running", "time", "block", "", True,
-        ("evidence-time", "problems", "Is the evidence of latency whole, fresh and as planned?"),
-    ),
-    *(
-        row
-        for stage, what in (("score", "the scores"), ("replicate", "further seeds"))
-        for row in _rows("running", stage, "block", "", False,
+        for row in _rows("running", stage, "block", "", own,
             (f"evidence-{stage}", "problems", f"Is the evidence of {what} whole, fresh and as planned?"),
         )
     ),

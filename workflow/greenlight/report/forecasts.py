@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -56,7 +57,7 @@ def report_charts(reader: Reader, layout: Layout, model: ModelFacts, most: int =
     found = (
         (f"{symbol} ({why})" if why else symbol, case)
         for symbol, why in chosen
-        for case in list(_cases(reader, layout, model, symbol))[:1]
+        for case in islice(_cases(reader, layout, model, symbol), 1)
     )
     return _charts(layout, model, found, most, len(chosen))
 

@@ -83,10 +83,8 @@ def nested_config(config: Mapping[str, Any], repository: Path, results: Path) ->
             for key in ("source", "tokenizer", "plugin"):
                 if isinstance(settings.get(key), str):
                     settings[key] = _from_there(settings[key], repository)
-            code = settings.get("code") or {}
-            settings |= (
-                {"code": {name: _from_there(folder, repository) for name, folder in code.items()}} if code else {}
-            )
+            if code := settings.get("code"):
+                settings["code"] = {name: _from_there(folder, repository) for name, folder in code.items()}
     return own
 
 

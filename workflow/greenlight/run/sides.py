@@ -32,6 +32,7 @@ class Side:
         own: by the name that both share, (model, variant), the variant in its results.
         rows: what its verdict says, by the shared name; failing: names of checks that fail.
         seconds: by the shared name, the median seconds of a call in each round.
+        problems: what could not be read of its results, a sentence each.
     """
 
     name: str

@@ -10,7 +10,9 @@ import pytest
 
 from greenlight.errors import UserError
 from greenlight.files import read_json, write_json
-from tools.agreement import CONFIG, alarmed, earlier_runs, measure, table, with_compiled
+from greenlight.run.table import ROWS
+from tools.agreement import CHILDREN, CONFIG, alarmed, earlier_runs, measure, table, with_compiled
+from tools.quick_run import STAGES
 
 ROOT = Path(__file__).parents[2]
 
@@ -24,6 +26,11 @@ def run(gate="pass", *blocking, seed=1):
 
 ALARM = run("fail", ("numerics", "toto", "static-eager", "fail", "the error is too large"), seed=7)
 OPEN = run("fail", ("quiet-machine", "toto", None, "inconclusive", "others are at work"), seed=8)
+
+
+def test_every_child_of_a_stage_that_a_run_starts_is_there():
+    """One that is not would fail each variant, and each run would be counted as a false alarm."""
+    assert set(CHILDREN) == {f"greenlight.run.children.{ROWS[stage].child}" for stage in (*STAGES, "replicate")}
 
 
 def test_an_alarm_is_a_run_that_says_that_something_differs_and_not_one_that_can_not_say():

@@ -82,7 +82,7 @@ def decide(
         confirmed = _over(model, chosen, runner_up, speeds, "confirming")
         speedup = _words(confirmed)
         if confirmed.upper < -math.log(rules.speed.margin):
-            reason = f"{speedup} as fast as {runner_up}, the best of the simpler variants"
+            reason = f"{speedup} as fast as {runner_up}, the best of the simpler variants, in the pairs that confirm it"
             break
         losers[chosen] = f"{speedup} as fast as {runner_up}, which does not clear {rules.speed.margin:g}"
         candidates.remove(chosen)

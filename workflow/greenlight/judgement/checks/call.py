@@ -148,7 +148,8 @@ def _together(subject: Subject, asked: ExpectedCalls, found: TogetherResult | No
     }
     holds = False
     if found.errors:
-        reason = f"{len(found.errors)} of {found.calls} calls of {found.threads} threads raised: {found.errors[0]}"
+        reason = f"{len(found.errors)} of {found.calls} calls of {found.threads} threads raised: {found.errors[0]}; "
+        reason += "who calls it from one thread at a time says so by evaluation.call.concurrency: 1"
     elif found.shares_generator and found.numerics_apart is None:
         return subject.missing([name], "numerics of threads were not compared", "call")[0]
     elif found.shares_generator and not found.numerics_apart <= _NUMERICS:

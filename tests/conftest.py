@@ -6,8 +6,12 @@ import os
 import tempfile
 from pathlib import Path
 
+import hypothesis
 import pytest
 
+# The same examples each time, on a slow machine as on a fast one: a failure can be made again.
+hypothesis.settings.register_profile("seeded", derandomize=True, deadline=None)
+hypothesis.settings.load_profile("seeded")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 # What tests compile is not written down among what the user compiled.
 os.environ.setdefault("GREENLIGHT_STATE", str(Path(tempfile.gettempdir()) / f"greenlight-tests-{os.getuid()}"))

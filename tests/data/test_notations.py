@@ -79,9 +79,7 @@ def written(cells: dict[str, list[str]], delimiter: str) -> str:
     return "\n".join(delimiter.join(line) for line in quoted) + "\n"
 
 
-FOLDER = settings(
-    max_examples=12, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+FOLDER = settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @pytest.mark.parametrize("notation", NUMBERS)

@@ -277,7 +277,7 @@ def test_missing_file_and_folder_are_clear(tmp_path: Path) -> None:
 PRICE = st.floats(min_value=1e-7, max_value=1e6)
 
 
-@settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     rows=st.lists(st.tuples(PRICE, PRICE), min_size=2, max_size=20),
     newest_first=st.booleans(),
@@ -305,9 +305,7 @@ TROUBLE = [
 ]  # fmt: skip
 
 
-@settings(
-    max_examples=300, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     form=st.sampled_from(sorted(name for name, text in FORMS.items() if isinstance(text, str))),
     changes=st.lists(st.tuples(st.floats(0, 1), st.integers(0, 12), st.sampled_from(TROUBLE)), min_size=1, max_size=4),

@@ -28,7 +28,7 @@ def rows(path: Path, encoding: str, start: int, width: int) -> object:
     return [column.to_pylist() for column in columns], lines.tolist(), ragged
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(content=ROWS, start=st.integers(0, 2), width=st.integers(2, 4), final=st.booleans())
 @example(
     [(["1", "2"], "\n"), ([], "\n"), ([" "], "\n"), (["3"], "\n"), (["4", "5", "6"], "\n"), (["7", "8"], "\n")],

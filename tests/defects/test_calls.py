@@ -131,7 +131,9 @@ def test_a_soak_shows_what_grows_and_what_changes(tmp_path):
     leak = ("        closes = np.stack(", "        self.kept = [*getattr(self, 'kept', []), bytearray(1 << 20)]\n"
             "        closes = np.stack(")  # fmt: skip
     found = checks_of_calls(tmp_path, [leak], {"concurrency": 1, "calls": 60}, "plain-eager")
-    assert found["soak"].status == "fail" and "in 60 calls memory grows by 1,0" in found["soak"].reason
+    # Of 1 MiB a call the process may find some room in what it freed before.
+    assert found["soak"].status == "fail" and "in 60 calls memory grows by " in found["soak"].reason
+    assert found["soak"].figure > 0.3 * 2**20
     late = (
         "        closes = np.stack(",
         "        self.calls = getattr(self, 'calls', 0) + 1\n        closes = 1.0 * (self.calls > 40) + np.stack(",

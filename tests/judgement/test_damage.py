@@ -18,8 +18,6 @@ from tests.judgement.evidence_builder import reseal
 
 EXAMPLES = settings(
     max_examples=50,
-    deadline=None,
-    derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 

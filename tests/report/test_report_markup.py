@@ -49,7 +49,7 @@ def test_hostile_text_stays_in_its_table_cell(text):
     assert "<td>end</td>" in page
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.text(alphabet=st.sampled_from("ab<>&|`*_[]()#!~\\-+=1. \n\t\r\x1b\u202e"), max_size=25))
 def test_no_text_makes_an_element_or_a_second_line(text):
     safe = escape(text)

@@ -239,7 +239,7 @@ def test_an_old_verdict_does_not_answer_for_a_commit_that_can_not_be_run(tmp_pat
 
 
 EVIDENCE = """
-import os, shutil, sys, tempfile
+import shutil, sys, tempfile
 from pathlib import Path
 sys.path.insert(0, {root!r})
 from tests.judgement.effects import Effects
@@ -254,11 +254,13 @@ rule time:
     run:
         slower = float(Path("value").read_text())
         effects = {{("kronos", "upstream-default"): Effects(latency=slower)}}
-        own = Run(models={{"kronos": KRONOS}}, effects=effects, speed_seed=os.getpid())
+        with open(config["data_folder"] + "/runs", "a+") as file:
+            file.write(f"{{slower}}\\n")
+            file.seek(0)
+            number = len(file.readlines())
+        own = Run(models={{"kronos": KRONOS}}, effects=effects, speed_seed=number)
         made = build(Path(tempfile.mkdtemp()), own)
         shutil.copytree(made.root, RESULTS, dirs_exist_ok=True)
-        with open(config["data_folder"] + "/runs", "a") as file:
-            file.write(f"{{slower}}\\n")
 """
 
 

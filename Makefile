@@ -45,10 +45,13 @@ checkpoints: env  ## train the embedded checkpoints again, on the shipped data o
 data: env  ## make the shipped price files again
 	$(BIN)/python -m tools.shipped --folder trainingdata
 
-benchmarks: env  ## time the implementations and a run of the gate
-	$(BIN)/python -m tools.toto
-	$(BIN)/python -m tools.kronos
-	$(BIN)/python -m tools.chronos2
+# Of the published code, which takes windows one after the other, one is timed where a call has eight.
+benchmarks: env  ## time the implementations at published sizes, and a run of the gate
+	for size in mini small base; do $(BIN)/python -m tools.benchmark kronos:$$size --exact --reference-windows 1 \
+	  --cases 256x30x8x1,256x30x8x8,512x30x8x1 --set temperature=0.7 top_p=0.9; done
+	$(BIN)/python -m tools.benchmark toto:base --exact --reference-windows 1 \
+	  --cases 512x30x32x1,512x30x256x1,512x30x256x16,512x96x256x1,512x336x256x1
+	$(BIN)/python -m tools.benchmark chronos-2:base --cases 512x30x1x1,512x30x1x32
 	$(BIN)/python -m tools.scale
 
 campaign: env  ## try to break a run in hundreds of ways, 30 minutes at most; ends in a table

@@ -137,3 +137,14 @@ def test_device_peak():
         meter.read()
     record = meter.record()
     assert record["device_peak_bytes"] >= 2**28 and len(meter.readings["device_bytes"]) == 1
+
+
+def test_multinomial_is_an_exponential_race_of_the_same_stream():
+    """Static engines draw so: argmax(p / exponential) is what torch.multinomial takes on a device."""
+    for seed in range(100):
+        chances = torch.rand(8, 1024, device="cuda").softmax(-1)
+        torch.manual_seed(seed)
+        drawn = torch.multinomial(chances, 1)[:, 0]
+        torch.manual_seed(seed)
+        noise = torch.empty_like(chances).exponential_(1)
+        assert (drawn == (chances / noise).argmax(-1)).all()

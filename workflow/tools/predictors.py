@@ -25,7 +25,7 @@ import torch
 from greenlight_forecasters.deploy import accelerate
 from greenlight_forecasters.kronos.predictor import candles_of
 from greenlight_forecasters.kronos.sampling import Sampling, noise_size
-from tools.kronos import network_of, tokenizer_of
+from tools import random_weights
 
 COLUMNS = ["open", "high", "low", "close", "volume", "amount"]
 THREADS = 8
@@ -38,7 +38,7 @@ def published_kronos(folder: str, size: str, device: str) -> Any:
         from model import Kronos, KronosPredictor, KronosTokenizer
     finally:
         sys.path.remove(folder)
-    network, tokenizer = network_of(size, 0), tokenizer_of(1)
+    (_, network), (_, tokenizer) = random_weights.kronos(size, 0), random_weights.kronos_tokenizer(seed=1)
     model, own = network.config.model_dump(), tokenizer.config.model_dump()
     theirs, their_tokenizer = Kronos(**model), KronosTokenizer(**own)
     theirs.load_state_dict(network.state_dict())
@@ -87,11 +87,9 @@ def kronos(folder: str, device: str, size: str, mode: str | None, count: int, ro
 
 def toto(device: str, size: str, mode: str | None, rounds: int) -> dict[str, Any]:
     """Context 512, horizon 30, 256 samples; of size base, which is the published one."""
-    from greenlight_forecasters.toto.published import MaskedTimeseries, Toto, TotoForecaster
-    from tools.toto import configuration
+    from greenlight_forecasters.toto.published import MaskedTimeseries, TotoForecaster
 
-    torch.manual_seed(0)
-    published = TotoForecaster(Toto(**configuration(size)).to(device).eval().model)
+    published = TotoForecaster(random_weights.toto(size, 0)[1].to(device).eval().model)
     predictor = accelerate(published, mode=mode)
     started = time.perf_counter()
     predictor.warm_up(512, 30, samples=256)

@@ -180,6 +180,7 @@ def test_a_trial_refuses_weights_that_are_not_the_planned_ones(tmp_path):
         "code_run": {},
         "targets": dict.fromkeys(("upstream", "static")),
         "folders_of_code": {},
+        "torch_state": {},
         "settings": {"samples_per_batch": 8},
     }
     load(request, "static-eager")

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from greenlight.plugins import model_of
-from greenlight.run.deployment import Deployment, deploy_text, loader_prefixes, shell_name, switches_in
+from greenlight.process import shell_name
+from greenlight.run.deployment import Deployment, deploy_text, loader_prefixes, switches_in
 from greenlight.variants import Variant
 
 LOADER = Path(__file__).parent / "children" / "loader.py"

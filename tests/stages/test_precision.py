@@ -21,6 +21,7 @@ REQUEST = {
     "code_run": {},
     "targets": dict.fromkeys(("upstream", "static")),
     "folders_of_code": {},
+    "torch_state": {},
     "device": "cpu",
     "settings": {},
     "seed": 3,

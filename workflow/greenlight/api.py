@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +19,9 @@ from pydantic import BaseModel, ConfigDict
 
 from greenlight.data.windows import CLOSE, FEATURES, Window, same_shape, window_seed
 from greenlight.errors import MissingWeights, UserError, nearest
+from greenlight.process import ProcessSettings, shell_variable, stated_process
 from greenlight.provenance import package_versions, processor_name
-from greenlight.variants import MODES, Variant
+from greenlight.variants import MODES, ROUNDOFF, Variant
 from greenlight.weights import (
     CONFIG,
     MODEL,
@@ -40,6 +41,7 @@ __all__ = [
     "DECILES",
     "FEATURES",
     "MODES",
+    "ROUNDOFF",
     "WEIGHTS",
     "Forecast",
     "Forecaster",
@@ -48,6 +50,7 @@ __all__ = [
     "MissingWeights",
     "Model",
     "ModelSettings",
+    "ProcessSettings",
     "UserError",
     "Window",
     "check_keys",
@@ -59,6 +62,8 @@ __all__ = [
     "read_weights",
     "resolve_checkpoint",
     "same_shape",
+    "shell_variable",
+    "stated_process",
     "weights_hash",
     "window_seed",
 ]
@@ -81,7 +86,8 @@ class ModelSettings(BaseModel):
     """Commit of a Hugging Face id, 40 hexadecimal digits; needed there."""
     variants: tuple[str, ...]
     """Variants to examine, each <implementation>-<mode>, or <implementation>-<mode>-<precision> with a precision of
-    tf32 (on a CUDA device; elsewhere it is float32) or bf16 where the implementation has it."""
+    tf32 (on a CUDA device; elsewhere it is float32) or bf16 where the implementation has it, or of a process that calls
+    it: autocast-fp16, autocast-bf16, matmul-high, matmul-medium (`evaluation.call.process`)."""
     reference: str = "upstream-eager"
     """The variant that the others are compared with."""
     deployed: str | None = None
@@ -218,7 +224,7 @@ class Model:
         """Why settings that are well formed can't be meant: a key, and a sentence; None where they can."""
         known, chosen = self.variants_of(settings), settings.variants
         for name in chosen:
-            if name not in known:
+            if _as_implemented(name) not in known:
                 return "variants", f"unknown variant {name!r}{nearest(name, known)}; known are {', '.join(known)}"
         if len(set(chosen)) != len(chosen):
             return "variants", f"a variant is named twice in {', '.join(chosen)}"
@@ -254,6 +260,15 @@ class Model:
             if problem := source_problem(str(source), revision):
                 return "source" if role == MODEL else role, problem
         return None
+
+
+def _as_implemented(name: str) -> str:
+    """A variant without the precision of the process that calls it; what can't be read as it is."""
+    try:
+        chosen = Variant.parse(name)
+    except ValueError:
+        return name
+    return str(replace(chosen, precision="float32")) if chosen.of_the_process else name
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ from greenlight.layout import check_apart, checked_folder
 from greenlight.plugins import installed_plugins, model_of
 from greenlight.statistics.looks import confirming_pairs, needed_for_a_bound, rate_at
 from greenlight.target_settings import AcceptSettings, BisectSettings, CompareSettings, Section, SweepSettings
-from greenlight.trials.call_settings import CallSettings
+from greenlight.trials.call_settings import CallSettings, as_called, check_one_precision
 from greenlight.trials.device_settings import DeviceSettings
 from greenlight.trials.environment import problem_with
 
@@ -228,6 +228,11 @@ class Settings(Section):
         return value
 
     @model_validator(mode="after")
+    def _one_precision(self) -> Settings:
+        check_one_precision(self.models.items(), self.evaluation.call.process)
+        return self
+
+    @model_validator(mode="after")
     def _pairs_that_can_decide(self) -> Settings:
         for key in ("pairs", "control_pairs"):
             planned, needed = (self.timing.processes * getattr(self.timing, key), f"minimum_{key}")
@@ -295,7 +300,8 @@ def make_settings(config: Mapping[str, Any]) -> Settings:
             plugins[name] = own["plugin"]
     # A plug-in that is not named is not read: what is wrong with it concerns nobody here.
     known = {name: plugin for name, plugin in plugins.items() if name in named}
-    return _settings_with(tuple(known.items())).model_validate(config)
+    usual = {name: model_of(name, plugin).settings.model_fields["variants"].default for name, plugin in known.items()}
+    return _settings_with(tuple(known.items())).model_validate(as_called(config, usual))
 
 
 def load_settings(config: Mapping[str, Any], files: Sequence[str | Path]) -> Settings:

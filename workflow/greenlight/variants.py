@@ -8,16 +8,51 @@ from dataclasses import dataclass
 MODES = ("eager", "default", "reduce-overhead", "max-autotune")
 """torch.compile's modes from the simplest to the most complex; ties go to the simpler."""
 
-ROUNDOFF = {"float32": 2.0**-24, "tf32": 2.0**-11, "bf16": 2.0**-8}
-"""Unit roundoff of each precision, from the finest to the coarsest: half the distance from 1 to the next number.
+AUTOCAST = {"float16": "autocast-fp16", "bfloat16": "autocast-bf16"}
+"""What a precision is called in which a process calls a model under `torch.autocast`, by the number format."""
+MATMUL = {"high": "matmul-high", "medium": "matmul-medium"}
+"""The same where it has set `torch.set_float32_matmul_precision`."""
+_HALF, _BRAIN = 2.0**-11, 2.0**-8
+_OF_A_PROCESS = {"autocast-fp16": _HALF, "autocast-bf16": _BRAIN, "matmul-high": _HALF, "matmul-medium": _BRAIN}
+_BOTH = {
+    f"{first}-{second}": max(_OF_A_PROCESS[first], _OF_A_PROCESS[second])
+    for first in AUTOCAST.values()
+    for second in MATMUL.values()
+}
+ROUNDOFF = {"float32": 2.0**-24, "tf32": _HALF, "bf16": _BRAIN, **_OF_A_PROCESS, **_BOTH}
+"""Unit roundoff of each precision: half the distance from 1 to the next number.
 
-    float32   weights and products; what a variant has that names no precision
-    tf32      weights in float32, factors of matrix products rounded to 10 bits of fraction by a CUDA device
-    bf16      weights and products in bfloat16
+    float32        weights and products; what a variant has that names no precision
+    tf32           weights in float32, factors of matrix products rounded to 10 bits of fraction by a CUDA device
+    bf16           weights and products in bfloat16
+    autocast-…     called under torch.autocast in float16 or bfloat16
+    matmul-…       called with torch.set_float32_matmul_precision at high (TF32) or medium (bfloat16)
 """
-PRECISIONS = tuple(ROUNDOFF)
+PRECISIONS = tuple(sorted(ROUNDOFF, key=ROUNDOFF.__getitem__))
+"""From the finest to the coarsest."""
 
-_REDUCED = "|".join(name for name in PRECISIONS if name != "float32")
+# The longest first, for one may be the beginning of another.
+_REDUCED = "|".join(sorted((name for name in PRECISIONS if name != "float32"), key=len, reverse=True))
+
+
+def precision_of(autocast: str | None, matmul: str) -> str:
+    """The precision of a process that calls under autocast in a number format (None: not) and with float32 products
+    at `highest`, `high` or `medium`.
+    """
+    parts = [AUTOCAST.get(autocast or "", ""), MATMUL.get(matmul, "")]
+    return "-".join(filter(None, parts)) or "float32"
+
+
+def autocast_of(precision: str) -> str | None:
+    """The number format of autocast that a precision stands for; None where it stands for none."""
+    return next((dtype for dtype, name in AUTOCAST.items() if name in precision), None)
+
+
+def matmul_of(precision: str) -> str:
+    """What a precision has torch.set_float32_matmul_precision set to."""
+    return next((level for level, name in MATMUL.items() if name in precision), "highest")
+
+
 _VARIANT = re.compile(
     rf"(?P<implementation>[a-z][a-z0-9-]*?)-(?P<mode>{'|'.join(MODES)})(?:-(?P<precision>{_REDUCED}))?"
 )
@@ -51,6 +86,11 @@ class Variant:
         return ROUNDOFF[self.precision] / ROUNDOFF["float32"]
 
     @property
+    def of_the_process(self) -> bool:
+        """Whether its precision is a state of the process that calls it, which any implementation can be called in."""
+        return precision_of(autocast_of(self.precision), matmul_of(self.precision)) != "float32"
+
+    @property
     def own_eager(self) -> str:
         """The eager variant of the same implementation in float32, which shows what mode and precision changed."""
         return f"{self.implementation}-eager"
@@ -66,7 +106,7 @@ class Variant:
         match = _VARIANT.fullmatch(text)
         if match is None:
             raise ValueError(
-                f"variant {text!r} is not <implementation>-<mode>, with a mode of {', '.join(MODES)}, "
-                f"nor one of these followed by -{_REDUCED.replace('|', ' or -')}"
+                f"variant {text!r} is not <implementation>-<mode>, with a mode of {', '.join(MODES)}, nor one of these "
+                f"followed by -tf32 or -bf16, or by what a process calls it in: -{', -'.join(_OF_A_PROCESS)}"
             )
         return cls(match["implementation"], match["mode"], match["precision"] or "float32")

@@ -5,6 +5,7 @@ Imports no torch with the module, so that a check can set where compile caches a
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib
 import json
@@ -22,11 +23,14 @@ from greenlight.api import (
     Implementation,
     LoadOptions,
     Model,
+    ProcessSettings,
     UserError,
     Window,
     package_versions,
     processor_name,
     resolve_checkpoint,
+    shell_variable,
+    stated_process,
     weights_hash,
 )
 
@@ -59,6 +63,11 @@ class Entry:
     def variant(self) -> str:
         """The variant that was judged."""
         return str(self.facts["variant"])
+
+    @property
+    def process(self) -> ProcessSettings:
+        """The state of torch in which it was judged."""
+        return stated_process(self.facts.get("process", {}))
 
     def window(self) -> tuple[Window, np.ndarray]:
         """The stored window, and its stored forecast [10, horizon]: the mean and the deciles."""
@@ -110,7 +119,7 @@ class Entry:
         return forecaster
 
     def differences(self, device: str | None = None) -> Iterator[str]:
-        """What is not as it was judged, a sentence each: code, weights, packages, torch, device."""
+        """What is not as it was judged, a sentence each: code, weights, packages, torch and its state, device."""
         for name, digest in self.facts["code"].items():
             file = Path(__file__).parents[1] / name
             if not file.is_file() or _sha256(file) != digest:
@@ -124,6 +133,10 @@ class Entry:
                 yield f"{name} is {found}, and was {packages[name]} when it was judged"
         if (found := _device_name(device or str(self.facts["device"]))) != self.facts["device_name"]:
             yield f"the device is {found}, and was {self.facts['device_name']} when it was judged"
+        yield from self.process.differences()
+        told = os.environ.get(shell_variable(self.name, "PROCESS"))
+        if told and told != json.dumps(self.facts.get("process", {}), sort_keys=True):
+            yield f"the deploy.env that this shell has read is of a verdict on another state of torch, {told}"
 
     def _checkpoint(self, role: str) -> Path:
         known = self.facts["weights"][role]
@@ -158,6 +171,14 @@ def read_bundle(folder: Path) -> dict[str, Entry]:
     return {name: Entry(Path(folder), name, facts) for name, facts in manifest["models"].items()}
 
 
+def read_entry(folder: Path, model: str) -> Entry:
+    """One model of a bundle; UserError as from `read_bundle`, or where it has no such model."""
+    known = read_bundle(folder)
+    if model not in known:
+        raise UserError(f"{folder}: there is no model {model!r} in this bundle; it has {', '.join(known) or 'none'}")
+    return known[model]
+
+
 def use_cache(folder: Path) -> None:
     """Have this process look for compiled code in a bundle's cache, where nothing has said yet where to look.
 
@@ -178,11 +199,12 @@ def load_predictor(
     """
     if differences not in ("refuse", "warn"):
         raise UserError(f"differences is {differences!r}; expected refuse or warn")
-    known = read_bundle(folder)
-    if model not in known:
-        raise UserError(f"{folder}: there is no model {model!r} in this bundle; it has {', '.join(known) or 'none'}")
-    entry = known[model]
-    if found := list(entry.differences(device)):
+    entry = read_entry(folder, model)
+    # On a GPU a predictor sets the precision of products for its own calls; elsewhere the process has to.
+    on_gpu = (device or str(entry.facts["device"])).startswith("cuda")
+    with entry.process.products() if on_gpu else contextlib.nullcontext():
+        found = list(entry.differences(device))
+    if found:
         message = f"{folder}: {model} is not what was judged: {'; '.join(found)}"
         if differences == "refuse":
             raise UserError(f"{message}. Run the gate here, or load with differences='warn'")
@@ -196,8 +218,9 @@ def load_predictor(
             "with the switches that deploy.env sets"
         )
     shapes = entry.facts["shapes"]
-    precision = "tf32" if entry.facts["precision"] == "tf32" else "float32"
-    predictor = make(policy=policy, precision=precision, scope=shapes)
+    in_tf32 = entry.facts["precision"] == "tf32" or entry.process.matmul_precision != "highest"
+    scope = {**shapes, "process": entry.facts.get("process", {})}
+    predictor = make(policy=policy, precision="tf32" if in_tf32 else "float32", scope=scope)
     drawn = {} if entry.model().forecast.levels else {"samples": shapes["samples"]}
     for windows in shapes["windows"]:
         predictor.warm_up(shapes["context_length"], shapes["horizon"], series=windows, **drawn)

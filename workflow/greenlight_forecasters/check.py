@@ -19,11 +19,11 @@ from typing import Any
 
 import numpy as np
 
-from greenlight.api import UserError
+from greenlight.api import ROUNDOFF, UserError
 from greenlight_forecasters.bundle import CACHES, Entry, read_bundle
 
 # Relative to the price. The same code on the same numbers rounds alike, but for kernels that a device chooses anew.
-TOLERANCES = {"float32": 1e-5, "tf32": 1e-3, "bf16": 1e-2}
+_TOLERANCES = {"float32": 1e-5, "tf32": 1e-3, "bf16": 1e-2}
 
 
 def check(folder: Path, device: str | None = None) -> tuple[bool, str]:
@@ -46,8 +46,10 @@ def check(folder: Path, device: str | None = None) -> tuple[bool, str]:
 
 
 def _check_model(entry: Entry, device: str | None) -> tuple[bool, str]:
-    """The same of one model."""
-    faults = list(entry.differences(device))
+    """The same of one model, in the state of torch in which it was judged."""
+    entry.process.set_up()
+    with entry.process.products():
+        faults = list(entry.differences(device))
     parts: list[str] = []
     try:
         faults += _run(entry, device, parts)
@@ -56,6 +58,8 @@ def _check_model(entry: Entry, device: str | None) -> tuple[bool, str]:
     except Exception as error:
         faults.append(f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}")
     parts.append(f"judged with {_scope(entry.facts['shapes'])}")
+    if state := entry.process.words():
+        parts.append(f"called as judged, with {state}, which production has to set too")
     said = ", ".join(parts + [f"NOT AS JUDGED: {fault}" for fault in faults])
     return not faults, f"{entry.name} {entry.variant}: {said}"
 
@@ -75,7 +79,7 @@ def _run(entry: Entry, device: str | None, parts: list[str]) -> list[str]:
     parts.append(f"loaded in {time.perf_counter() - started:.1f} s")
     before, started = lookups(), time.perf_counter()
     windows = [window] * call["windows_per_call"]
-    with products_in(tf32):
+    with products_in(tf32), entry.process.calling(device or str(entry.facts["device"])):
         paths = forecaster.forecast(windows, call["samples"], call["seed"])
         warm_seconds, started = time.perf_counter() - started, time.perf_counter()
         again = forecaster.forecast(windows, call["samples"], call["seed"])
@@ -92,7 +96,7 @@ def _run(entry: Entry, device: str | None, parts: list[str]) -> list[str]:
             )
     found = _summary(paths[0], entry.model().forecast.levels)
     difference = float(np.max(np.abs(found - stored)) / np.max(np.abs(stored)))
-    tolerance = TOLERANCES[entry.facts["precision"]]
+    tolerance = _tolerance(entry.facts["precision"])
     parts.append(f"forecast off by {difference:.1e} of the price")
     if not difference <= tolerance:  # not a number is no agreement
         faults.append(
@@ -108,6 +112,10 @@ def _scope(shapes: dict[str, Any]) -> str:
     samples = f", {shapes['samples']} samples" if "samples" in shapes else ""
     calls = " or ".join(map(str, shapes["windows"]))
     return f"context {shapes['context_length']}, horizon {shapes['horizon']}{samples}, {calls} windows in a call"
+
+
+def _tolerance(precision: str) -> float:
+    return next(_TOLERANCES[name] for name in _TOLERANCES if ROUNDOFF[name] >= ROUNDOFF[precision])
 
 
 def _assignments(environment: dict[str, str]) -> str:

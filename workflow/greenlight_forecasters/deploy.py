@@ -11,7 +11,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from greenlight.api import UserError
+from greenlight.api import ProcessSettings, UserError
 
 _DEFAULT_MODES = {"cuda": "reduce-overhead", "cpu": "default"}
 
@@ -44,6 +44,20 @@ def accelerate(predictor: Any, *, mode: str | None = None, policy: str = "compil
     from greenlight_forecasters.toto.predictor import StaticTotoForecaster
 
     return StaticTotoForecaster.of_published(predictor, mode, policy=policy, precision=precision)
+
+
+def judged_process(folder: str | Path, model: str) -> ProcessSettings:
+    """The state of torch in which the gate judged what a bundle holds for a model, for code that loads it by itself.
+
+    `set_up()` sets what belongs to the process, `with calling(device):` what belongs to a call; `differences()` and
+    `differences_of_call(device)` say what is not so.
+
+    Raises:
+        UserError: no bundle of a passed gate, or no such model in it.
+    """
+    from greenlight_forecasters.bundle import read_entry
+
+    return read_entry(Path(folder), model).process
 
 
 def _kind(predictor: Any) -> str:

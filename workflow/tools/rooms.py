@@ -14,6 +14,7 @@ WORKFLOW = Path(__file__).parents[1]
 FLOORS = [
     {"errors", "files", "target_settings"},
     {"layout", "provenance", "variants"},
+    {"process"},
     {"code", "data", "statistics", "trials"},
     {"weights"},
     {"api", "schema"},

@@ -25,7 +25,9 @@ Judgement walks the rows named here, never the rows that happen to lie on the di
      "symbols": {"GOOG": {"windows": 5, "data_hash": "..."}},
      "context_length": 256, "horizon": 16, "samples": 32, "seed": 1, "repeats": 5,
      "calls": {"windows_per_call": 8, "timed_windows": 1},   windows in a call of forecasts, and in a timed one
-     "settings_hash": "...",   context length, horizon, samples, seed (a model's own are hashed in its entry,
+     "process": {"inference_mode": true},  state of torch in which calls are made, where it is not torch's own,
+     "precision": "float32",               but for the precision of that process, which its variants have
+     "settings_hash": "...",   context length, horizon, samples, seed, process (a model's own are hashed in its entry,
                                as "settings_hash" beside "weights_hash"); not the lists of
                                symbols, variants or models, nor anything that only judgement reads
      "platform": {"id": "cpu-torch2.13.0-2threads", "device": "...", "torch": "...", "threads": 2, ...}}
@@ -235,6 +237,8 @@ class Expected(_Strict):
     calls: dict[str, Annotated[int, Field(ge=1)]] = Field(min_length=1)
     seed: int | None = None
     repeats: int = Field(1, ge=1)
+    process: dict[str, Any] = Field(default_factory=dict)
+    precision: str = "float32"
     settings_hash: str = ""
     platform: dict[str, Any] = Field(default_factory=dict)
 

@@ -30,7 +30,7 @@ from greenlight.judgement.decision import Decision, break_even_calls, decide, si
 from greenlight.judgement.evidence import Evidence, VariantEvidence
 from greenlight.judgement.registry import NAMES, demanded
 from greenlight.judgement.rules import Rules
-from greenlight.judgement.scope import scope_of, sizes_of, swept_by
+from greenlight.judgement.scope import process_of_calls, scope_of, sizes_of, swept_by
 from greenlight.judgement.speed import Speed, correct, speed_of
 
 _ORDER = {name: number for number, name in enumerate(NAMES)}
@@ -109,6 +109,7 @@ def judge(evidence: Evidence, rules: Rules, baselines: Baselines) -> Verdict:
         decisions[name] = decide(model, own, speeds, rules)
         judged = decisions[name].judged or model.reference
         scopes[name] = scope_of(evidence.expected, name, sizes_of(found, judged)) | swept_by(found[judged], own[judged])
+        scopes[name] |= process_of_calls(evidence.expected, judged)
         calls = min((one.slow_calls for v, one in speeds.items() if one and v != model.reference), default=0)
         amounts = power.amounts_of(evidence.expected, name, calls)
         shows[name] = power.line(amounts, rules, evidence.expected.samples)

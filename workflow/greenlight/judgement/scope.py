@@ -8,6 +8,8 @@ from typing import Any
 from greenlight.judgement.checks.base import Check
 from greenlight.judgement.evidence import VariantEvidence
 from greenlight.judgement.expected import Expected
+from greenlight.process import process_of, stated_process
+from greenlight.variants import Variant
 
 
 def scope_of(expected: Expected, model: str, used: Mapping[str, int]) -> dict[str, Any]:
@@ -46,6 +48,16 @@ def swept_by(found: VariantEvidence, checks: Iterable[Check]) -> dict[str, Any]:
     return swept | ({"threads": job.call.concurrency} if job and "concurrent-calls" in passed else {})
 
 
+def process_of_calls(expected: Expected, variant: str) -> dict[str, Any]:
+    """{"process": what differs from torch's own state in the calls of a variant, "without": the precision of the
+    process that it was not called in}, each only where there is such.
+    """
+    precision = Variant.parse(variant).precision
+    stated = process_of(expected.process, precision).stated()
+    without = {} if expected.precision in ("float32", precision) else {"without": expected.precision}
+    return ({"process": stated} if stated else {}) | without
+
+
 def scope_words(scope: Mapping[str, Any]) -> str:
     """A scope in words."""
     calls = " or ".join(map(str, scope["windows"]))
@@ -59,4 +71,6 @@ def scope_words(scope: Mapping[str, Any]) -> str:
             f"{name} {min(sizes)} to {max(sizes)}" for name, sizes in zip(names, zip(*shapes, strict=True), strict=True)
         ]
         words += f"; numerics and recompiles in {len(shapes)} shapes ({', '.join(ends)})"
-    return words + (f"; {scope['threads']} threads" if "threads" in scope else "")
+    words += f"; {scope['threads']} threads" if "threads" in scope else ""
+    words += f"; {stated_process(scope['process']).words()}" if isinstance(scope.get("process"), Mapping) else ""
+    return words + (f"; not in the {scope['without']} of evaluation.call.process" if "without" in scope else "")

@@ -32,6 +32,8 @@ manifest.json:
         "packages": {name: version},
         "device", "device_name", "threads",
         "environment": {name: value},             what the trials had set, without folders
+        "process": {…},                           state of torch in which it was called, where it is not torch's own
+                                                  (`ProcessSettings.stated`)
         "shapes": {"context_length", "horizon", "samples", "windows": [windows in a call, …]},
                                                   the scope of the verdict (`judgement.scope`): what is warmed, and
                                                   beyond which a loaded predictor warns
@@ -64,6 +66,7 @@ from greenlight.judgement.scope import scope_of
 from greenlight.judgement.seal import seal
 from greenlight.layout import Layout
 from greenlight.measures.forecasts import QUANTILE_COLUMNS
+from greenlight.process import process_of, stated_process
 from greenlight.run.job import Job, job_name
 from greenlight.run.ledger import read_entry
 from greenlight.variants import Variant
@@ -166,6 +169,7 @@ def _model(layout: Layout, folder: Path, expected: Expected, model: str, variant
         "packages": job["versions"],
         **{name: job[name] for name in ("device", "device_name", "threads")},
         "environment": {name: value for name, value in trial["environment"].items() if name not in _OWN_FOLDERS},
+        "process": process_of(job["torch_state"], chosen.precision).stated(),
         "shapes": scope_of(expected, model, sizes),
         "call": {name: job[name] for name in ("seed", "samples")}
         | {"windows_per_call": int(sizes.get("windows_per_call", job["windows_per_call"]))},
@@ -250,9 +254,12 @@ def process_notes(layout: Layout) -> list[str]:
         if entry["mode"] == "eager":
             continue
         tf32 = "on for its calls" if entry["precision"] == "tf32" else "off"
+        state = stated_process(entry["process"])
+        plain = [] if state.inductor else ["Inductor's settings (max_autotune, coordinate_descent_tuning) as they come"]
+        plain += [] if state.autocast else ["no autocast"]
+        called = ", ".join(filter(None, [f"TF32 {tf32}", *plain, state.words()]))
         notes.append(
             f"{model}: the compile cache hits with torch {entry['packages']['torch']} on {entry['device_name']}, "
-            f"{entry['threads']} threads, TF32 {tf32}, Inductor's settings (max_autotune, coordinate_descent_tuning) "
-            "as they come, no autocast, and the shapes of the manifest; anything else compiles anew"
+            f"{entry['threads']} threads, {called}, and the shapes of the manifest; anything else compiles anew"
         )
     return notes

@@ -8,8 +8,9 @@ no verdict. What was chosen has names of Greenlight's own:
     GREENLIGHT_VERDICT           pass, fail, or "not decided"
     GREENLIGHT_REASON            why nothing is to be deployed; empty after a pass
     GREENLIGHT_DEPLOY            the bundle (`greenlight.run.bundle`); empty without a pass
-    GREENLIGHT_<MODEL>_VARIANT, _IMPLEMENTATION, _MODE, _PRECISION, _SCOPE      empty without a pass; the scope says
-                                 in words which calls were judged
+    GREENLIGHT_<MODEL>_VARIANT, _IMPLEMENTATION, _MODE, _PRECISION, _SCOPE, _PROCESS     empty without a pass; the
+                                 scope says in words which calls were judged, and the process as JSON in which state of
+                                 torch (`evaluation.call.process`): {} is torch's own
 
 All assignments stand in one group `{ … }`, which a shell reads to its end before it does any of it: a file that was cut
 off sets nothing. Inside, everything is turned off first, and the verdict becomes `pass` last.
@@ -17,12 +18,15 @@ off sets nothing. Inside, everything is turned off first, and the verdict become
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+from greenlight.process import shell_name, shell_variable
 from greenlight.variants import Variant
 from greenlight.watch.caches import CACHES
 
@@ -45,6 +49,7 @@ class Deployment:
         reasons: why nothing is to be deployed, a sentence each.
         published: by model, its implementations that are what production's own loaders run.
         scopes: by model, in words, which calls were judged.
+        processes: by model, the state of torch in which they were made (`ProcessSettings.stated`).
         environment: variables that the configuration sets for trials, and that production needs as well.
         bundle: the folder that production takes; only after a pass.
         notes: sentences for a reader of the file, such as under which settings of a process the cache hits.
@@ -58,6 +63,7 @@ class Deployment:
     reasons: Sequence[str] = ()
     published: Mapping[str, Collection[str]] = field(default_factory=dict)
     scopes: Mapping[str, str] = field(default_factory=dict)
+    processes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
     bundle: Path | None = None
     notes: Sequence[str] = ()
@@ -67,11 +73,6 @@ class Deployment:
         """The variant to deploy for a model; None without a pass."""
         name = self.variants[model]
         return Variant.parse(name) if name and self.verdict == "pass" else None
-
-
-def shell_name(model: str) -> str:
-    """A model's name as part of a shell variable: CHRONOS_2 for chronos-2."""
-    return re.sub(r"[^A-Z0-9]", "_", model.upper())
 
 
 def loader_prefixes(model: str) -> list[str]:
@@ -114,9 +115,9 @@ def _switched_off(deployment: Deployment) -> Iterator[dict[str, str]]:
     if not all(_compiles_published(deployment, model) for model in deployment.variants):
         yield {EVERY_MODEL: "0"}
     for model in deployment.variants:
-        yield _own(shell_name(model), None, "")
+        yield _own(model, None)
     for prefix in deployment.also_off:
-        yield _own(prefix, None, "")
+        yield _own(prefix, None)
     yield {"GREENLIGHT_DEPLOY": ""}
 
 
@@ -126,7 +127,7 @@ def _switched_on(deployment: Deployment) -> Iterator[dict[str, str]]:
         return
     for model in deployment.variants:
         chosen = deployment.chosen(model)
-        yield _own(shell_name(model), chosen, deployment.scopes.get(model, "") if chosen else "")
+        yield _own(model, chosen, deployment.scopes.get(model, ""), deployment.processes.get(model, {}))
     if deployment.environment:
         yield dict(deployment.environment)
     if deployment.bundle is not None:
@@ -155,13 +156,16 @@ def _compiles_published(deployment: Deployment, model: str) -> bool:
     return chosen is not None and chosen.compiled and chosen.implementation in deployment.published.get(model, ())
 
 
-def _own(name: str, variant: Variant | None, scope: str) -> dict[str, str]:
+def _own(
+    model: str, variant: Variant | None, scope: str = "", process: Mapping[str, Any] | None = None
+) -> dict[str, str]:  # fmt: skip
     """Greenlight's own names of a choice."""
-    values = {"VARIANT": "", "IMPLEMENTATION": "", "MODE": "", "PRECISION": "", "SCOPE": ""}
+    names = ("VARIANT", "IMPLEMENTATION", "MODE", "PRECISION", "SCOPE", "PROCESS")
+    values: tuple[str, ...] = ("",) * len(names)
     if variant is not None:
-        own = (str(variant), variant.implementation, variant.mode, variant.precision, scope)
-        values = dict(zip(values, own, strict=True))
-    return {f"GREENLIGHT_{name}_{key}": value for key, value in values.items()}
+        stated = json.dumps(process or {}, sort_keys=True)
+        values = (str(variant), variant.implementation, variant.mode, variant.precision, scope, stated)
+    return {shell_variable(model, name): value for name, value in zip(names, values, strict=True)}
 
 
 def _about(deployment: Deployment, model: str) -> str:

@@ -158,6 +158,7 @@ class Plan(Scope):
             "settings": settings.own(),
             "seed": shared.seed,
             "threads": shared.threads,
+            "torch_state": shared.evaluation.call.process.beside_precision(),
             "device": self.device,
             "device_name": self.device_name,
             "context_length": shared.evaluation.context_length,

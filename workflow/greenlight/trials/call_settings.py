@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from itertools import product
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from greenlight.process import ProcessSettings
+from greenlight.variants import Variant, precision_of
 
 MOST_SHAPES = 1_000
 
@@ -83,6 +88,8 @@ class CallSettings(BaseModel):
     calls: int = Field(default=0, ge=0, le=1_000_000)
     """Calls of a soak, one after the other in one process, which shows growth of memory, hangs, and drift of time; 0:
     none."""
+    process: ProcessSettings = ProcessSettings()
+    """The state of torch in which every call of every trial is made."""
 
     @field_validator("calls")
     @classmethod
@@ -97,3 +104,64 @@ class CallSettings(BaseModel):
         shapes = self.shapes
         swept = any((shapes.contexts, shapes.horizons, shapes.batches, shapes.samples))
         return swept or self.concurrency > 1 or self.calls > 0
+
+
+def as_called(config: Mapping[str, Any], usual: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A configuration whose variants are those of its process, where that computes more coarsely than float32.
+
+    `static-default` becomes `static-default-autocast-fp16`; an eager one stays beside that, for the others are held to
+    it in float32. What can't be read is left to those who say what is wrong with it.
+
+    Args:
+        usual: by model, the variants that it has where the configuration names none.
+    """
+    own: Any = config
+    for key in ("evaluation", "call", "process"):
+        own = own.get(key) if isinstance(own, Mapping) else None
+    models = config.get("models")
+    if not isinstance(own, Mapping) or not isinstance(models, Mapping):
+        return config
+    precision = precision_of(own.get("autocast"), own.get("matmul_precision") or "highest")
+    if precision == "float32":
+        return config
+    own = {name: _in_precision(model, precision, usual.get(name)) for name, model in models.items()}
+    return {**config, "models": own}
+
+
+def _in_precision(model: Any, precision: str, usual: Any) -> Any:
+    if not isinstance(model, Mapping):
+        return model
+    found = dict(model)
+    if isinstance(named := model.get("variants", usual), list | tuple):
+        variants = dict.fromkeys(name for one in named for name in _both(one, precision))
+        found["variants"] = [one for one in named if not isinstance(one, str)] + list(variants)
+    if isinstance(model.get("deployed"), str):
+        found["deployed"] = _both(model["deployed"], precision)[-1]
+    return found
+
+
+def _both(name: Any, precision: str) -> list[str]:
+    """A variant in the process' precision, after itself where it is what others are held to."""
+    if not isinstance(name, str):
+        return []
+    try:
+        chosen = Variant.parse(name)
+    except ValueError:
+        return [name]
+    if chosen.reduced:
+        return [name]
+    return [*([] if chosen.compiled else [name]), str(replace(chosen, precision=precision))]
+
+
+def check_one_precision(models: Iterable[tuple[str, Any]], process: ProcessSettings) -> None:
+    """ValueError where a variant is not in the precision of the process that calls it, nor what is held against."""
+    if process.precision == "float32":
+        return
+    for model, settings in models:
+        for name in settings.variants:
+            chosen = Variant.parse(name)
+            if (chosen.reduced or chosen.compiled) and chosen.precision != process.precision:
+                raise ValueError(
+                    f"models.{model}.variants: {name!r} computes in {chosen.precision}, and evaluation.call.process "
+                    f"calls it with {process.words()}; leave out the one or the other"
+                )

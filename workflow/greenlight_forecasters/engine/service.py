@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from greenlight.api import UserError
+from greenlight.api import UserError, stated_process
 from greenlight_forecasters.engine.calls import CallGuard
 
 POLICIES = ("compile", "eager", "refuse")
@@ -54,6 +54,7 @@ class Service:
         self._warming = False
         self._new: list[str] = []
         self._scope, self._told = scope, set[str]()
+        self._process = stated_process((scope or {}).get("process") or {})
         engine.admit = self._admit
 
     @contextlib.contextmanager
@@ -106,6 +107,8 @@ class Service:
         for rows in contexts:
             if rows != judged:
                 found["context"] = f"a call has a context of {rows} rows, and {judged} were judged"
+        if scope.get("process"):
+            found |= {words: words for words in self._process.differences_of_call(str(self._device))}
         return found
 
     @contextlib.contextmanager

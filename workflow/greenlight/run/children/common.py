@@ -15,15 +15,16 @@ from greenlight.code import check_code_run
 from greenlight.data.stored import load_series
 from greenlight.data.windows import Window, cut_windows
 from greenlight.plugins import load_forecaster
+from greenlight.process import any_attention, process_of
 from greenlight.variants import Variant
-from greenlight.watch.precision import in_tf32
+from greenlight.watch.precision import State, allowed_tf32, called_in
 from greenlight.weights import MODEL, check_contents
 
 Request = dict[str, Any]
 
 
 def pin_process(request: Request) -> None:
-    """Pin what results depend on: threads, full float32 precision, seed of the global generators.
+    """Pin what results depend on: threads, full float32 precision, options of torch, seed of the global generators.
 
     What is so already is not set: torch tells a precision that was set from one that is the default, and a compile
     cache that was filled under the one misses under the other, as in production's process.
@@ -36,6 +37,7 @@ def pin_process(request: Request) -> None:
     for backend in backends:
         if backend.allow_tf32:
             backend.allow_tf32 = False
+    process_of(request["torch_state"], "float32").set_up()
     torch.manual_seed(request["seed"])
     np.random.seed(request["seed"] % 2**32)
 
@@ -50,6 +52,8 @@ def worked(request: Request) -> float:
 
 def load(request: Request, variant: str, dtype: str | None = None, **settings: Any) -> Forecaster:
     """A variant of the request's model, not yet compiled, from the folders that the weights stage found.
+
+    Its calls are made as the process of production makes them (`evaluation.call.process`), in its precision.
 
     Args:
         dtype: the number format of its weights where it is not that of the variant's precision.
@@ -78,7 +82,21 @@ def load(request: Request, variant: str, dtype: str | None = None, **settings: A
     for role, folder in request["folders"].items():  # nor while they were read
         check_contents(role, Path(folder), request["checkpoints"][role])
     check_code_run(request["code_run"], request["folders_of_code"])
-    return in_tf32(forecaster) if chosen.precision == "tf32" and dtype is None else forecaster
+    return called_in(forecaster, *_states(request, chosen.precision if dtype is None else "float32", dtype))
+
+
+def _states(request: Request, precision: str, dtype: str | None) -> Iterator[State]:
+    """In which states of torch a forecaster is called: the process' own, and what its precision adds.
+
+    What is loaded in a number format of its own stands for float32 or for the truth, and takes no other precision.
+    """
+    process = process_of(request["torch_state"], precision)
+    if process.words():
+        yield lambda: process.calling(request["device"])
+    if precision == "tf32":
+        yield allowed_tf32
+    if dtype == "float64" and process.sdpa is not None:  # which a GPU's kernels for half precision don't compute in
+        yield any_attention
 
 
 def truth_settings(request: Request) -> dict[str, Any]:

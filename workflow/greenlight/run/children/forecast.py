@@ -28,18 +28,23 @@ from greenlight.run.children.common import (
 from greenlight.run.children.outputs import problem_of
 from greenlight.trials.child import serve
 from greenlight.trials.kinds import InvalidOutput
+from greenlight.variants import ROUNDOFF
 from greenlight.watch.health import HealthRecorder
 from greenlight.watch.overwrites import check_overwrites
 
-# Share of a window's spread by which its paths may differ, by precision: rounding reaches about 1e-5 in float32 and
-# 0.04 in bfloat16, a wrong row about 1.
-TOLERANCE = {"float32": 0.01, "tf32": 0.02, "bf16": 0.10}
-# Of the paths at a step, the share that is held to it. In a reduced precision a path that is drawn near a tie takes
-# another course (up to 3 of 16 were seen to in bfloat16, on a CPU and on an H200).
-HELD = {"float32": 1.0, "tf32": 0.75, "bf16": 0.75}
+# Of the paths at a step, the share that is held to the tolerance. In a reduced precision a path that is drawn near a
+# tie takes another course (up to 3 of 16 were seen to in bfloat16, on a CPU and on an H200).
+HELD = 0.75
 
 # Bytes of forecasts that are kept to be made again.
 ROOM = 256 << 20
+
+
+def tolerance(precision: str) -> float:
+    """Share of a window's spread by which its paths may differ: rounding reaches about 1e-5 in float32 and 0.04 in
+    bfloat16, a wrong row about 1.
+    """
+    return {ROUNDOFF["float32"]: 0.01, ROUNDOFF["tf32"]: 0.02, ROUNDOFF["bf16"]: 0.10}[ROUNDOFF[precision]]
 
 
 def run(request: Request) -> dict[str, Any]:
@@ -119,16 +124,17 @@ class Kept:
             if not each[row] <= worst["max_abs_difference"]:
                 worst = {"max_abs_difference": float(each[row]), "window": part[row].key}
             done += count
-        return worst | {"tolerance": TOLERANCE[request["precision"]], "windows": done}
+        return worst | {"tolerance": tolerance(request["precision"]), "windows": done}
 
 
 def _apart(one: np.ndarray, other: np.ndarray, precision: str) -> np.ndarray:
     """[windows] difference of two forecasts of the same windows at the worst step, as a share of the spread of `one`.
 
-    Of the paths, the share that is `HELD` in this precision is looked at.
+    In a reduced precision, the share of the paths that is `HELD` is looked at.
     """
+    share = 1.0 if precision == "float32" else HELD
     spread = np.maximum(one.std(axis=1).mean(axis=-1), np.finfo(float).tiny)[:, None, None]
-    apart: np.ndarray = np.quantile(np.abs(one - other) / spread, HELD[precision], axis=1).max(axis=-1)
+    apart: np.ndarray = np.quantile(np.abs(one - other) / spread, share, axis=1).max(axis=-1)
     return apart
 
 
@@ -203,7 +209,7 @@ def reproducibility(forecaster: Forecaster, windows: list[Window], request: Requ
 
     def difference(one: np.ndarray, other: np.ndarray) -> dict[str, float]:
         """Of two forecasts of the same windows, at the worst step of the worst window."""
-        return {"max_abs_difference": float(_apart(one, other, precision).max()), "tolerance": TOLERANCE[precision]}
+        return {"max_abs_difference": float(_apart(one, other, precision).max()), "tolerance": tolerance(precision)}
 
     # Each window alone; a compiled variant has the shapes that it was compiled for, so the call is filled with it.
     size, fill = request["timed_windows"], request["mode"] != "eager"

@@ -14,6 +14,7 @@ from greenlight.errors import UserError
 from greenlight.files import read_json, write_json
 from greenlight.judgement.expected import Expected
 from greenlight.layout import Layout
+from greenlight.process import ProcessSettings
 from greenlight.provenance import digest
 from greenlight.run.command import run_stage
 from greenlight.run.job import Job
@@ -27,6 +28,9 @@ def expect(layout: Layout, job: Job, options: argparse.Namespace) -> None:
     symbols = {symbol: _symbol(layout, job, symbol, trained_until) for symbol in sorted(job["data"])}
     evaluation = job["evaluation"]
     shared = {k: evaluation[k] for k in ("context_length", "horizon", "samples")} | {"seed": job["seed"]}
+    process = ProcessSettings.model_validate(evaluation["call"]["process"])
+    if own := process.beside_precision():
+        shared["process"] = own
     manifest = {
         "format": 1,
         "models": {model: _model(layout, job, model) for model in job["models"]},
@@ -34,6 +38,7 @@ def expect(layout: Layout, job: Job, options: argparse.Namespace) -> None:
         **shared,
         "calls": {"windows_per_call": evaluation["windows_per_call"], "timed_windows": job["timing"]["windows"]},
         "repeats": job["repeats"],
+        "precision": process.precision,
         "settings_hash": digest(shared),
         "platform": _platform(job),
     }

@@ -56,6 +56,7 @@ def write_deployment(
         reasons=verdict.reasons,
         published=job["published"],
         scopes={model: scope_words(scope) for model, scope in verdict.scopes.items()},
+        processes={model: scope.get("process", {}) for model, scope in verdict.scopes.items()},
         environment=job["environment"],
         bundle=layout.bundle if verdict.passed else None,
         notes=notes,

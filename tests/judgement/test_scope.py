@@ -7,7 +7,7 @@ from greenlight.judgement.evidence import load_evidence, record_file
 from greenlight.judgement.expected import load_expected
 from greenlight.judgement.judge import judge
 from greenlight.judgement.rules import Rules
-from greenlight.judgement.scope import scope_of, scope_words
+from greenlight.judgement.scope import process_of_calls, scope_of, scope_words
 from tests.judgement.evidence_builder import HORIZON, SAMPLES, Run, reseal
 
 SCOPE = {"context_length": 64, "horizon": HORIZON, "samples": SAMPLES, "windows": [1, 4]}
@@ -29,6 +29,19 @@ def test_the_scope_is_what_the_judged_variant_ran_with(tmp_path):
     assert scopes(tmp_path) == SCOPE, "of another variant"
     reseal(tmp_path / record_file("predict/0001", "toto", "static-default"), smaller)
     assert scopes(tmp_path) == SCOPE | {"windows": [1, 2]}, "one shard had to run with fewer"
+
+
+def test_the_state_of_torch_that_calls_were_made_in_is_part_of_it(tmp_path):
+    Run(deployed={"toto": "static-default"}).write(tmp_path)
+    expected = load_expected(tmp_path / "expected.json")
+    assert process_of_calls(expected, "static-default") == {}
+    called = expected.model_copy(update={"process": {"inference_mode": True}, "precision": "autocast-fp16"})
+    scope = judge(load_evidence(tmp_path, called), Rules(), Baselines()).scopes["toto"]
+    assert scope == SCOPE | {"process": {"inference_mode": True}, "without": "autocast-fp16"}
+    assert scope_words(scope).endswith("; inference mode; not in the autocast-fp16 of evaluation.call.process")
+    assert process_of_calls(called, "static-default-autocast-fp16") == {
+        "process": {"inference_mode": True, "autocast": "float16"}
+    }
 
 
 def test_a_model_that_gives_quantiles_names_no_samples(tmp_path):

@@ -22,12 +22,13 @@ from greenlight.errors import UserError
 from greenlight.files import sha256_of
 from greenlight.judgement.seal import seal
 from greenlight.measures.forecasts import QUANTILE_COLUMNS, forecast_table
+from greenlight.process import ProcessSettings
 from greenlight_forecasters import CHECKPOINTS
 from greenlight_forecasters.bundle import CACHES, Differs, read_bundle, use_cache
 from greenlight_forecasters.check import check
 from greenlight_forecasters.chronos2.plugin import LEVELS
 from greenlight_forecasters.chronos2.static import Chronos2Static
-from greenlight_forecasters.deploy import load
+from greenlight_forecasters.deploy import judged_process, load
 from greenlight_forecasters.engine.service import BeyondScope
 from greenlight_forecasters.kronos.static import KronosStatic
 from greenlight_forecasters.toto.published import MaskedTimeseries
@@ -221,6 +222,50 @@ def test_what_is_not_as_it_was_judged_is_refused_by_name(bundle, change):
         load(folder, "toto", differences="warn")
     agrees, line = check(folder)
     assert not agrees and "toto static-eager: " in line and "NOT AS JUDGED" in line
+
+
+STATE = {"inference_mode": True, "autocast": "bfloat16", "sdpa": ["flash", "efficient", "math"]}
+
+
+def test_the_state_of_torch_that_was_judged_is_held_against_the_process(bundle, monkeypatch):
+    folder, models = bundle
+    models["toto"] |= {"process": STATE, "precision": "autocast-bf16"}
+    write(folder, {"toto": models["toto"]})
+    monkeypatch.delenv("GREENLIGHT_TOTO_PROCESS", raising=False)
+    every = r"attention may be by .*cudnn.* here, and by efficient or flash or math when it was judged"
+    with pytest.raises(UserError, match=every):
+        load(folder, "toto")
+    judged = judged_process(folder, "toto")
+    try:
+        judged.set_up()
+        predictor = load(folder, "toto")
+        call = calls_of("toto", predictor)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", BeyondScope)
+            with judged.calling("cpu"):
+                call(CONTEXT, HORIZON, 1, SAMPLES)
+        with pytest.warns(BeyondScope) as found:
+            call(CONTEXT, HORIZON, 1, SAMPLES)
+        assert ["judged under autocast bfloat16: nothing" in str(one.message) for one in found] == [True, False]
+        agrees, line = check(folder)
+        assert agrees, line
+        assert "called as judged, with inference mode, autocast bfloat16, attention by flash or efficient or" in line
+        monkeypatch.setenv("GREENLIGHT_TOTO_PROCESS", "{}")
+        agrees, line = check(folder)
+        assert not agrees and "is of a verdict on another state of torch, {}" in line
+        monkeypatch.setenv("GREENLIGHT_TOTO_PROCESS", json.dumps(STATE, sort_keys=True))
+        assert check(folder)[0]
+    finally:
+        ProcessSettings(sdpa=("flash", "efficient", "math", "cudnn")).set_up()
+
+
+def test_a_process_with_coarser_products_than_were_judged_is_refused(bundle):
+    torch.set_float32_matmul_precision("high")
+    try:
+        with pytest.raises(UserError, match="float32 products are at 'high' here, and were at 'highest'"):
+            load(bundle[0], "toto")
+    finally:
+        torch.set_float32_matmul_precision("highest")
 
 
 def test_another_forecast_is_no_agreement(bundle):

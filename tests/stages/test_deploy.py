@@ -72,6 +72,17 @@ def test_loaders_compile_the_published_code_only_where_it_was_chosen_compiled(tm
         assert not any(key.endswith("_VARIANT") and not key.startswith("GREENLIGHT_") for key in found)
 
 
+def test_the_state_of_torch_that_was_judged_stands_in_it(tmp_path):
+    state = {"autocast": "float16", "dynamo": {"recompile_limit": 64}}
+    chosen = {"toto": "upstream-default-autocast-fp16", "kronos": "static-default"}
+    text = deploy_text(Deployment("pass", chosen, **MADE, processes={"toto": state}, bundle=tmp_path))
+    found = sourced(tmp_path, text)[1]
+    assert json.loads(found["GREENLIGHT_TOTO_PROCESS"]) == state and found["GREENLIGHT_KRONOS_PROCESS"] == "{}"
+    assert found["GREENLIGHT_TOTO_PRECISION"] == "autocast-fp16"
+    without = sourced(tmp_path, deploy_text(Deployment("fail", chosen, **MADE, processes={"toto": state})), found)[1]
+    assert without["GREENLIGHT_TOTO_PROCESS"] == without["GREENLIGHT_KRONOS_PROCESS"] == ""
+
+
 @pytest.mark.parametrize("verdict", ["fail", "not decided"])
 def test_without_a_pass_nothing_is_compiled_and_the_file_says_why(tmp_path, verdict):
     reason = 'kronos: numerics: off\n"; touch harm; `touch harm` $(touch harm) \x1b[31m'

@@ -7,11 +7,13 @@ import pytest
 import torch
 
 from greenlight.data.windows import practice_windows
+from greenlight.process import ProcessSettings
 from greenlight.run.children.common import load
 from greenlight.run.children.forecast import reproducibility
 from greenlight.watch.precision import in_tf32
 from greenlight.weights import contents_of
 from greenlight_forecasters import CHECKPOINTS
+from greenlight_forecasters.toto.static import TotoStatic
 
 REQUEST = {
     "model": "toto",
@@ -59,6 +61,45 @@ def test_tf32_is_allowed_for_the_call_and_for_nothing_beside_it(method):
     with pytest.raises(ValueError, match="nothing to forecast"):
         getattr(watched, method)([], 2, 0)
     assert allowed() == before
+
+
+@pytest.mark.parametrize("method", ["forecast", "probe"])
+def test_a_variant_is_called_as_the_process_calls_and_what_it_is_held_to_in_float32(method, monkeypatch):
+    seen = []
+
+    def state(self, windows, *rest):
+        autocast = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else None
+        kernels = torch.backends.cuda.flash_sdp_enabled()
+        seen.append((torch.is_inference_mode_enabled(), autocast, torch.get_float32_matmul_precision(), kernels))
+
+    monkeypatch.setattr(TotoStatic, method, state)
+    request = REQUEST | {"torch_state": {"inference_mode": True, "sdpa": ["math"]}}
+    ProcessSettings(sdpa=("math",)).set_up()
+    try:
+        for variant, dtype in (
+            ("static-eager-autocast-bf16-matmul-medium", None),
+            ("static-eager", None),
+            ("static-eager-autocast-fp16", "float32"),
+            ("static-eager", "float64"),
+        ):
+            getattr(load(request, variant, dtype), method)([])
+    finally:
+        ProcessSettings(sdpa=("flash", "efficient", "math", "cudnn")).set_up()
+    assert seen == [
+        (True, torch.bfloat16, "medium", False),
+        (True, None, "highest", False),
+        (True, None, "highest", False),
+        (True, None, "highest", True),
+    ]
+
+
+def test_published_code_under_autocast_rounds_as_bfloat16_does():
+    windows = practice_windows(2, 64, 12, seed=1)
+    plain, rounded = (
+        load(REQUEST, variant).probe(windows)["loc"] for variant in ("upstream-eager", "upstream-eager-autocast-bf16")
+    )
+    scale = np.abs(plain).mean()
+    assert 1e-4 * scale < np.abs(rounded - plain).mean() < 0.3 * scale
 
 
 def test_each_precision_is_what_its_name_says():

@@ -160,6 +160,10 @@ EDITS = {
         configure("timing", pairs=17),
         {name for name in measured("toto") if name.startswith("time/")} | {"expect"} | JUDGED,
     ),
+    "a state of torch that calls are made in": (
+        configure("evaluation", call={"process": {"inference_mode": True}}),
+        COMPILED | RUNS,
+    ),
     "how many threads call": (configure("evaluation", call={"concurrency": 3}), CALLED | {"expect"} | JUDGED),
     "the shapes of calls": (
         configure("evaluation", call={"shapes": {"batches": [1, 4]}}),

@@ -33,6 +33,7 @@ from greenlight_forecasters.engine.service import BeyondScope
 from greenlight_forecasters.kronos.static import KronosStatic
 from greenlight_forecasters.toto.published import MaskedTimeseries
 from greenlight_forecasters.toto.static import TotoStatic
+from greenlight_forecasters.toto.upstream import TotoUpstream
 
 ROOT = Path(greenlight_forecasters.__file__).parents[1]
 MODEL_LEVELS = {"chronos-2": LEVELS}
@@ -66,7 +67,7 @@ def entry_of(name, folder):
             role: {"source": "embedded", "revision": None, "sha256": weights_hash(CHECKPOINTS / place)}
             for role, place in checkpoints.items()
         },
-        "code": {file: sha256_of(ROOT / file) for file in code},
+        "code": {file: sha256_of(ROOT / file) for file in code}, "published": {}, "copy": None,
         "plugin": f"greenlight_forecasters.{package}.plugin:MODEL",
         "packages": dict(package_versions(("torch", "numpy"))),
         "device": "cpu", "device_name": processor_name(), "threads": 1, "environment": {},
@@ -81,7 +82,7 @@ def write(folder, models, gate="pass", **changes):
     """A manifest over the files that lie in a folder."""
     files = {path.relative_to(folder).as_posix(): sha256_of(path) for path in folder.rglob("*.npz")}
     reasons = [] if gate == "pass" else ["toto: forecasts differ"]
-    manifest = {"format": 1, "gate": gate, "reasons": reasons, "files": files, "cache": {}, "models": models} | changes
+    manifest = {"format": 2, "gate": gate, "reasons": reasons, "files": files, "cache": {}, "models": models} | changes
     (folder / "manifest.json").write_text(json.dumps(seal(manifest)))
 
 
@@ -199,6 +200,10 @@ def change_torch(folder, models):
     models["toto"]["packages"]["torch"] = "2.1.0"
 
 
+def change_published(folder, models):
+    models["toto"]["published"] = {"toto": "0" * 64}
+
+
 def change_device(folder, models):
     models["toto"]["device_name"] = "another processor"
 
@@ -206,6 +211,7 @@ def change_device(folder, models):
 DIFFERENCES = {
     change_code: r"code in \S*packed\.py is not what was judged",
     change_weights: r"weights of model in \S* are not what was judged",
+    change_published: r"the code of the package toto in \S*toto is not what was judged",
     change_torch: r"torch is \S+, and was 2\.1\.0 when it was judged",
     change_device: "the device is .*, and was another processor",
 }
@@ -285,7 +291,7 @@ def test_another_forecast_is_no_agreement(bundle):
         (lambda folder, models: (folder / "manifest.json").write_text("{"), "this is no bundle"),
         (lambda folder, models: (folder / "toto/check.npz").write_bytes(b""), "is missing or was changed"),
         (lambda folder, models: write(folder, {}, gate="fail"), "the gate says 'fail', so nothing .*: toto: forecasts"),
-        (lambda folder, models: write(folder, models, format=2), "its format is 2"),
+        (lambda folder, models: write(folder, models, format=1), "its format is 1"),
         (lambda folder, models: write(folder, {}), "there is no model 'toto' in this bundle"),
     ],
 )
@@ -305,16 +311,17 @@ def test_a_manifest_that_was_changed_is_refused(bundle):
     assert hashlib.sha256(b"").hexdigest() not in manifest["files"].values()
 
 
-def test_the_published_code_itself_is_not_made_into_a_predictor(bundle):
+def test_what_has_no_predictor_or_is_not_known_here_is_refused(bundle, monkeypatch):
     folder, models = bundle
-    models["kronos"] |= {"variant": "upstream-eager", "implementation": "upstream"}
+    models["kronos"] |= {"variant": "fork-eager", "implementation": "fork"}
     write(folder, models)
-    with pytest.raises(UserError, match="upstream-eager, the published code itself"):
+    with pytest.raises(UserError, match="has no implementation fork here"):
         load(folder, "kronos")
-    models["kronos"] |= {"variant": "vendored-eager", "implementation": "vendored"}
+    models["toto"] |= {"variant": "upstream-eager", "implementation": "upstream"}
     write(folder, models)
-    with pytest.raises(UserError, match="vendored is a copy of the published code in a folder"):
-        load(folder, "kronos")
+    monkeypatch.delattr(TotoUpstream, "predictor")
+    with pytest.raises(UserError, match="upstream-eager, whose class TotoUpstream has no method `predictor`"):
+        load(folder, "toto")
 
 
 def test_reading_a_bundle_imports_no_torch_nor_what_the_gate_needs():

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
+from greenlight.code import package_differences
 from greenlight.data.windows import CLOSE, FEATURES, Window, same_shape, window_seed
 from greenlight.errors import MissingWeights, UserError, nearest
 from greenlight.process import ProcessSettings, shell_variable, stated_process
@@ -56,6 +57,7 @@ __all__ = [
     "check_keys",
     "load_into",
     "own_cuda_graph_ran",
+    "package_differences",
     "package_versions",
     "processor_name",
     "read_config",

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import importlib
 import os
+import shutil
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -114,10 +115,23 @@ def check_code_run(planned: Mapping[str, Mapping[str, str]], folders: Mapping[st
                 f"{name}: the trial would run {found[name]['path']} ({found[name]['hash']}), planned was {was['path']} "
                 f"({was['hash']}); run again, and see PYTHONPATH"
             )
-        top = name.split(".")[0]
-        file = getattr(sys.modules.get(top), "__file__", None) if name not in folders else None
-        if file and not any(Path(file).is_relative_to(place) for place in places_of(top)):
-            raise NotAsPlanned(f"{top} was imported from {file}, but planned was {was['path']}; see PYTHONPATH")
+        if name not in folders and (file := _imported_elsewhere(name)):
+            places = found[name]["path"]
+            raise NotAsPlanned(f"{name} was imported from {file}, but planned was {places}; see PYTHONPATH")
+
+
+def package_differences(judged: Mapping[str, str]) -> Iterator[str]:
+    """Which packages are not here as they were when `code_run` gave their hashes, a sentence each."""
+    for name, found in code_run(judged, {}).items():
+        if (file := _imported_elsewhere(name)) or found["hash"] != judged[name]:
+            yield f"the code of the package {name} in {file or found['path']} is not what was judged"
+
+
+def _imported_elsewhere(package: str) -> str | None:
+    """From which file this process has imported a package, where that is not where it would find it now."""
+    top = package.split(".")[0]
+    file: str | None = getattr(sys.modules.get(top), "__file__", None)
+    return file if file and not any(Path(file).is_relative_to(place) for place in places_of(top)) else None
 
 
 def portable(path: Path, package: str) -> str:
@@ -167,6 +181,13 @@ def contents_of_folder(folder: Path, label: str) -> dict[str, str]:
         return found
     digest = hashlib.sha256("\n".join(f"{name} {content}" for name, content in found.items()).encode())
     return {f"{label}/ ({len(found)} files)": digest.hexdigest()[:16]}
+
+
+def copy_contents(folder: Path, to: Path) -> None:
+    """Copy the files below a folder that `contents_of_folder` counts."""
+    for name, path in _files(folder):
+        (to / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, to / name)
 
 
 def _files(folder: Path) -> Iterator[tuple[str, str]]:

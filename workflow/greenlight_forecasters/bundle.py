@@ -26,6 +26,7 @@ from greenlight.api import (
     ProcessSettings,
     UserError,
     Window,
+    package_differences,
     package_versions,
     processor_name,
     resolve_checkpoint,
@@ -34,7 +35,7 @@ from greenlight.api import (
     weights_hash,
 )
 
-FORMAT = 1
+FORMAT = 2
 # What says where compile caches are, and their folders in a bundle's.
 CACHES = {"TORCHINDUCTOR_CACHE_DIR": "inductor", "TRITON_CACHE_DIR": "triton"}
 _SEAL = "content_sha256"
@@ -93,14 +94,7 @@ class Entry:
 
     def forecaster(self, device: str | None = None) -> Forecaster:
         """What was judged, with its weights loaded and told to compile; imports torch."""
-        known = self.model().implementations
-        if (name := str(self.facts["implementation"])) not in known:
-            raise UserError(
-                f"{self.name}: its implementation {name} is a copy of the published code in a folder that the "
-                "configuration named; load it by that code's own loader, with the switches that deploy.env sets"
-            )
-        implementation: Implementation = known[name]
-        place, _, name = implementation.target.rpartition(":")
+        place, _, name = self._implementation().target.rpartition(":")
         kind: type[Forecaster] = getattr(importlib.import_module(place), name)
         weights = {role: self._checkpoint(role) for role in self.facts["weights"]}
         settings = dict(self.facts["settings"])
@@ -112,11 +106,26 @@ class Entry:
             device=device or str(self.facts["device"]),
             dtype=_DTYPES.get(str(self.facts["precision"]), "float32"),
             settings=settings,
+            code=str(self._copy or ""),
         )
         forecaster = kind.load(options)
         if self.facts["mode"] != "eager":
             forecaster.compile(self.facts["mode"])
         return forecaster
+
+    @property
+    def _copy(self) -> Path | None:
+        """The bundle's own folder of the code that was judged; None where that is a package's or ours."""
+        return self.folder / self.facts["copy"] if self.facts["copy"] else None
+
+    def _implementation(self) -> Implementation:
+        model, name = self.model(), str(self.facts["implementation"])
+        known = model.implementations
+        if self._copy is not None:
+            known = model.implementations_of(model.settings.model_validate({"code": {name: str(self._copy)}}))
+        if name not in known:
+            raise UserError(f"{self.name}: its plug-in {self.facts['plugin']} has no implementation {name} here")
+        return known[name]
 
     def differences(self, device: str | None = None) -> Iterator[str]:
         """What is not as it was judged, a sentence each: code, weights, packages, torch and its state, device."""
@@ -124,15 +133,16 @@ class Entry:
             file = Path(__file__).parents[1] / name
             if not file.is_file() or _sha256(file) != digest:
                 yield f"the code in {file} is not what was judged"
+        yield from package_differences(self.facts["published"])
         for role, stated in self.facts["weights"].items():
             if weights_hash(self._checkpoint(role)) != stated["sha256"]:
                 yield f"the weights of {role} in {self._checkpoint(role)} are not what was judged"
         packages = self.facts["packages"]
-        for name, found in package_versions(tuple(packages)).items():
-            if found != packages[name]:
-                yield f"{name} is {found}, and was {packages[name]} when it was judged"
-        if (found := _device_name(device or str(self.facts["device"]))) != self.facts["device_name"]:
-            yield f"the device is {found}, and was {self.facts['device_name']} when it was judged"
+        for name, version in package_versions(tuple(packages)).items():
+            if version != packages[name]:
+                yield f"{name} is {version}, and was {packages[name]} when it was judged"
+        if (own := _device_name(device or str(self.facts["device"]))) != self.facts["device_name"]:
+            yield f"the device is {own}, and was {self.facts['device_name']} when it was judged"
         yield from self.process.differences()
         told = os.environ.get(shell_variable(self.name, "PROCESS"))
         if told and told != json.dumps(self.facts.get("process", {}), sort_keys=True):
@@ -214,8 +224,8 @@ def load_predictor(
     make = getattr(forecaster, "predictor", None)
     if make is None:
         raise UserError(
-            f"{folder}: {model}'s choice is {entry.variant}, the published code itself; load it by its own loader, "
-            "with the switches that deploy.env sets"
+            f"{folder}: {model}'s choice is {entry.variant}, whose class {type(forecaster).__qualname__} has no method "
+            "`predictor`; load it by its own loader, with the switches that deploy.env sets"
         )
     shapes = entry.facts["shapes"]
     in_tf32 = entry.facts["precision"] == "tf32" or entry.process.matmul_precision != "highest"

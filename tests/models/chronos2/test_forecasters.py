@@ -75,7 +75,7 @@ def test_published_attention_of_both_kinds(folder):
 def test_compiling_upstream_compiles_what_the_pipeline_calls(folder):
     forecaster = load(Chronos2Upstream, folder)
     forecaster.compile("default")
-    pipeline = forecaster._pipeline
+    pipeline = forecaster.pipeline
     assert isinstance(pipeline.model, torch._dynamo.OptimizedModule)
     assert pipeline.model._orig_mod is pipeline.inner_model
 

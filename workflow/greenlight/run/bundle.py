@@ -4,6 +4,7 @@
     decision.json                   a copy of results/decision.json
     <model>/window.parquet          a stored window: the rows of its context, then those of its future
     <model>/forecast.parquet        its forecast by the variant that was judged
+    <model>/code/                   of a copy of published code, the files that were judged
     <model>/check.npz               both again as arrays, which production reads without pyarrow: values [rows, 5],
                                     timestamps and wall [rows] int64 ns, amount [rows], forecast [10, horizon]:
                                     the mean and the deciles
@@ -14,7 +15,7 @@ the cache whatever it compiles itself; the files that the manifest lists do not 
 
 manifest.json:
 
-    {"format": 1,
+    {"format": 2,
      "gate": "pass" | "fail" | "not decided",    without a pass `models` is empty
      "reasons": [sentence, …],                    why not
      "made": UTC, "commit": …,
@@ -28,6 +29,8 @@ manifest.json:
         "weights": {role: {"source", "revision", "sha256"}},      `weights_hash`: config.json and model.safetensors
         "code": {path such as greenlight_forecasters/toto/static/engine.py: sha256 of its bytes},
         "contents": {module or file of other people's code: hash},   as the ledger has them, the gate's own left out
+        "published": {package: hash},             contents of the published packages that it runs (`code_run`)
+        "copy": folder | null,                    of a copy of published code: its files in the bundle
         "plugin": where the model's plug-in is,
         "packages": {name: version},
         "device", "device_name", "threads",
@@ -58,6 +61,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from greenlight import provenance
+from greenlight.code import code_run, contents_of_folder, copy_contents
 from greenlight.data.stored import load_series
 from greenlight.errors import UserError
 from greenlight.files import json_text, read_json, read_parquet, sha256_of, write_json, write_parquet
@@ -72,7 +76,7 @@ from greenlight.run.ledger import read_entry
 from greenlight.variants import Variant
 from greenlight.watch.caches import CACHES, cache_contents, cache_digest, join_caches
 
-FORMAT = 1
+FORMAT = 2
 _PARTIAL = ".partial"
 _FORECASTERS = "greenlight_forecasters"
 # Folders of a trial's own, which mean nothing elsewhere.
@@ -165,6 +169,8 @@ def _model(layout: Layout, folder: Path, expected: Expected, model: str, variant
         "settings": job["settings"],
         "weights": _weights(weights),
         **_code(layout, job),
+        "published": {name: known["hash"] for name, known in code_run(job["packages"], {}).items()},
+        "copy": _copy(layout, job, folder, f"{model}/code"),
         "plugin": job["plugin"],
         "packages": job["versions"],
         **{name: job[name] for name in ("device", "device_name", "threads")},
@@ -210,6 +216,22 @@ def _code(layout: Layout, job: Job) -> dict[str, dict[str, str]]:
         )
     contents = {name: known for name, known in modules.items() if name.split(".")[0] != "greenlight"}
     return {"code": files, "contents": contents}
+
+
+def _copy(layout: Layout, job: Job, bundle: Path, name: str) -> str | None:
+    """The folder of a copy of published code is copied to `name` in the bundle; UserError if it has changed since."""
+    key = f"code.{job['implementation']}"
+    if (folder := job["folders_of_code"].get(key)) is None:
+        return None
+    label, entry = f"{key}: {folder}", read_entry(layout, job_name(job))
+    copy_contents(Path(folder).expanduser(), bundle / name)
+    found = contents_of_folder(bundle / name, label).items()
+    if entry is None or found != {pair for pair in entry["modules"].items() if pair[0].startswith(label)}:
+        raise UserError(
+            f"models.{job['model']}.{key}: the code in {folder} has changed since it was measured, expected no change "
+            "while a run is at work; run the workflow again"
+        )
+    return name
 
 
 def _cache(layout: Layout, model: str, variant: str) -> Path:

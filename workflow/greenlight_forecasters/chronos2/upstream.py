@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,6 +13,7 @@ from greenlight.api import Forecaster, LoadOptions, Window
 from greenlight_forecasters.chronos2.checkpoint import Dimensions, find, read_dimensions
 from greenlight_forecasters.chronos2.inputs import Variates, standardised
 from greenlight_forecasters.chronos2.published import Chronos2Pipeline, in_double_precision, load_published
+from greenlight_forecasters.chronos2.served import ServedChronos2Pipeline
 
 
 class Chronos2Upstream(Forecaster):
@@ -20,6 +22,10 @@ class Chronos2Upstream(Forecaster):
     Settings:
         beside: columns that the model sees beside close.
         attention: `sdpa`, the published default, or `eager`.
+
+    Attributes:
+        pipeline: the published one.
+        plain: its model as it was before torch.compile, which `mode` says how it compiles; None: it does not.
     """
 
     def __init__(self, pipeline: Chronos2Pipeline, dimensions: Dimensions, options: LoadOptions) -> None:
@@ -28,7 +34,9 @@ class Chronos2Upstream(Forecaster):
             in_double_precision(pipeline.model)
         pipeline.model.to(torch.device(options.device), self._dtype)
         self._parameters = sum(parameter.numel() for parameter in pipeline.model.parameters())
-        self._pipeline, self._dimensions = pipeline, dimensions
+        self.pipeline, self._dimensions = pipeline, dimensions
+        self.plain = pipeline.model
+        self.mode: str | None = None
         self._variates = Variates.of(options.settings)
 
     @classmethod
@@ -40,7 +48,11 @@ class Chronos2Upstream(Forecaster):
 
     def compile(self, mode: str) -> None:
         """Compile the pipeline's inner model, as those do who run Chronos-2 compiled: the package has no option."""
-        self._pipeline.model = torch.compile(self._pipeline.model, mode=mode)
+        self.pipeline.model, self.mode = torch.compile(self.pipeline.model, mode=mode), mode
+
+    def predictor(self, **settings: Any) -> ServedChronos2Pipeline:
+        """The published pipeline itself, for production; settings as `ServedChronos2Pipeline` takes them."""
+        return ServedChronos2Pipeline(self, **settings)
 
     def forecast(self, windows: Sequence[Window], samples: int, seed: int) -> np.ndarray:
         """Quantiles of the closing price, [windows, levels, horizon] float64; nothing in them is random."""
@@ -59,7 +71,7 @@ class Chronos2Upstream(Forecaster):
     def _quantiles(self, contexts: np.ndarray, horizon: int) -> np.ndarray:
         if self._dtype == torch.float64:
             return self._in_double_precision(torch.from_numpy(contexts), horizon)
-        found, _ = self._pipeline.predict_quantiles(
+        found, _ = self.pipeline.predict_quantiles(
             [torch.from_numpy(context) for context in contexts],
             prediction_length=horizon,
             quantile_levels=list(self._dimensions.quantiles),
@@ -69,7 +81,7 @@ class Chronos2Upstream(Forecaster):
     @torch.no_grad()
     def _in_double_precision(self, contexts: torch.Tensor, horizon: int) -> np.ndarray:
         """What the pipeline does with contexts [windows, variates, length], without its rounding to float32."""
-        model, (count, variates, _) = self._pipeline.model, contexts.shape
+        model, (count, variates, _) = self.pipeline.model, contexts.shape
         quantiles = model(
             context=contexts[..., -self._dimensions.context_length :].flatten(0, 1).to(model.device),
             group_ids=torch.arange(count, device=model.device).repeat_interleave(variates),

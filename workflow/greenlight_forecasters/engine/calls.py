@@ -69,13 +69,14 @@ class CallGuard:
         device: of the engine.
         modules: by a name for messages, what the engine reads its weights from, or has read them from. Make the guard
             once it has read them.
+        buffers: whether their buffers are weights too. Published code may keep tables in them, which it writes itself.
     """
 
-    def __init__(self, device: torch.device, modules: Mapping[str, nn.Module]) -> None:
+    def __init__(self, device: torch.device, modules: Mapping[str, nn.Module], buffers: bool = True) -> None:
         if device.type == "cuda" and device.index is None:
             device = torch.device("cuda", torch.cuda.current_device())  # which another one may be at a call
         self._device = device
-        self._weights = _Weights(modules)
+        self._weights = _Weights(modules, buffers)
         self._precision: str | None = None
         self._forked = False
         self._depth = 0
@@ -178,7 +179,8 @@ class _Weights:
     All is looked at in every call, so without a loop in Python: a few hundred of them take some ten microseconds.
     """
 
-    def __init__(self, modules: Mapping[str, nn.Module]) -> None:
+    def __init__(self, modules: Mapping[str, nn.Module], buffers: bool) -> None:
+        self._buffers = buffers
         self._modules: list[nn.Module] = []
         self._places: list[dict[str, Any]] = []
         self._kept: list[dict[str, Any]] = []
@@ -192,7 +194,8 @@ class _Weights:
         for root, whole in modules.items():
             for path, module in whole.named_modules(prefix=root):
                 self._modules.append(module)
-                for place in filter(None, (module._modules, module._parameters, module._buffers)):
+                buffers = module._buffers if self._buffers else {}
+                for place in filter(None, (module._modules, module._parameters, buffers)):
                     self._places.append(place)
                     self._kept.append(dict(place))
                     self._paths.append(path)

@@ -82,6 +82,11 @@ class KronosForecaster(Forecaster):
         check_pair(network.config, tokenizer.config, f"{TOKENIZER_SETTING} ({settings.tokenizer})")
         return cls(network, tokenizer, settings, options.device, getattr(torch, options.dtype))
 
+    @property
+    def classes(self) -> tuple[int, int]:
+        """Sizes of both vocabularies."""
+        return self.network.config.classes
+
     def sizes(self) -> dict[str, int]:
         """Numbers of parameters of the network and of the tokenizer."""
         return {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import pandas as pd
@@ -20,6 +20,9 @@ from greenlight_forecasters.kronos.network import KronosNetwork
 from greenlight_forecasters.kronos.sampling import Sampling, fill_sequential, noise_size
 from greenlight_forecasters.kronos.static import KronosStatic
 from greenlight_forecasters.kronos.tokenizer import KronosTokenizer
+
+if TYPE_CHECKING:
+    from greenlight_forecasters.kronos.served import Loop
 
 PRICES, VOLUME, AMOUNT = list(FEATURES[:4]), FEATURES[4], FEATURES[5]
 # Windows at once on a GPU; a CPU's caches hold few.
@@ -38,7 +41,7 @@ class StaticKronosPredictor:
 
     def __init__(
         self,
-        engine: KronosStatic,
+        engine: KronosStatic | Loop,
         *,
         clip: float = 5,
         policy: str = "compile",
@@ -174,7 +177,7 @@ class StaticKronosPredictor:
 
     def warm_up(self, context: int, horizon: int, samples: int = 1, series: int = 1) -> None:
         """Have the code for a shape compiled: calls of as many series and samples, and no more rows, then run it."""
-        classes = self._engine.network.config.classes
+        classes = self._engine.classes
         rows = np.zeros((series, context, len(FEATURES)), dtype=np.float32)
         times = np.zeros((series, context + horizon, 5), dtype=np.int64)
         scale = np.ones((series, len(FEATURES)), dtype=np.float32)
@@ -186,7 +189,7 @@ class StaticKronosPredictor:
 
     def _normalised(self, candles: Candles, horizon: int, samples: int, sampling: Sampling) -> np.ndarray:
         """Sample paths [series, samples, horizon, 6] float32."""
-        classes = self._engine.network.config.classes
+        classes = self._engine.classes
         series, rows = candles.values.shape[:2]
         with self._service.call([rows], horizon, series, samples):
             noise = torch.empty(

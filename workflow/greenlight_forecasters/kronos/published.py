@@ -20,10 +20,10 @@ from torch.overrides import TorchFunctionMode
 
 from greenlight.api import WEIGHTS, LoadOptions, UserError, Window, load_into, read_weights
 from greenlight_forecasters.copies import getattr_of_copy
-from greenlight_forecasters.kronos.candles import Candles, prepare
+from greenlight_forecasters.kronos.candles import Candles
 from greenlight_forecasters.kronos.config import CLIP, ModelConfig, Settings, TokenizerConfig, check_pair, parse
 from greenlight_forecasters.kronos.forecaster import SETTING, TOKENIZER_SETTING, read_model, read_tokenizer
-from greenlight_forecasters.kronos.sampling import draw, fill_noise, noise_size, split_noise
+from greenlight_forecasters.kronos.sampling import Sampling, draw, split_noise
 from greenlight_forecasters.kronos.upstream import KronosUpstream
 
 _NAMES = ("Kronos", "KronosTokenizer", "auto_regressive_inference")
@@ -119,17 +119,22 @@ class KronosPublished(KronosUpstream):
         tokenizer = _built(code.tokenizer, tokenizer_config, tokenizer_folder, TOKENIZER_SETTING)
         return cls(network, tokenizer, settings, options.device, code, config)
 
+    @property
+    def classes(self) -> tuple[int, int]:
+        """Sizes of both vocabularies."""
+        return self.config.classes
+
     @torch.no_grad()
-    def paths(self, window: Window, samples: int, seed: int) -> np.ndarray:
-        """Sampled candles of one window in its own units, as `KronosUpstream.paths` gives them."""
-        candles, values, draws = self._infer(window, samples, seed)
-        values = np.where(draws.usable.cpu().numpy()[:, None, None], values, np.nan)[None].astype(np.float32)
-        return np.stack([candles.restore(values[..., feature], feature) for feature in range(6)], axis=-1)
+    def normalised(self, candles: Candles, noise: Tensor, samples: int, sampling: Sampling) -> np.ndarray:
+        """As `KronosUpstream.normalised`."""
+        values, draws = self._infer(candles, noise, samples, sampling)
+        return np.where(draws.usable.cpu().numpy()[:, None, None], values, np.nan).astype(np.float32)
 
     @torch.no_grad()
     def sample(self, window: Window, samples: int, seed: int) -> tuple[Tensor, Tensor]:
         """Tokens of the context followed by the drawn ones: s1 and s2 [samples, context length + horizon]."""
-        candles, _, draws = self._infer(window, samples, seed)
+        candles, noise = self._given(window, samples, seed)
+        _, draws = self._infer(candles, noise, samples, self.sampling)
         context = self._encoded(torch.from_numpy(candles.values).to(self.device))
         s1, s2 = (
             torch.cat((known.expand(samples, -1), torch.stack(draws.drawn[first::2], dim=1)), dim=1)
@@ -147,21 +152,17 @@ class KronosPublished(KronosUpstream):
         s1, s2 = self.tokenizer.encode(rows, half=True)
         return s1, s2
 
-    def _infer(self, window: Window, samples: int, seed: int) -> tuple[Candles, np.ndarray, Draws]:
+    def _infer(self, candles: Candles, noise: Tensor, samples: int, sampling: Sampling) -> tuple[np.ndarray, Draws]:
         """The published loop over one window: normalised candles [samples, horizon, 6], and its draws.
 
         Each sample is a series of its own to it, for it gives the mean of a series' samples only.
         """
-        context, horizon = self.check([window])
-        candles = prepare([window])
-        numbers = noise_size(samples, self.config.classes)
-        noise = torch.empty(1, horizon, numbers, dtype=torch.float32, device=self.device)
-        fill_noise(noise, [window], seed)
+        context, horizon = candles.values.shape[1], len(noise)
         rows, stamps = (
             torch.from_numpy(part.astype(np.float32)).to(self.device).repeat(samples, 1, 1)
             for part in (candles.values, candles.stamps)
         )
-        with Draws(noise[0], samples, self.config.classes) as draws:
+        with Draws(noise, samples, self.classes) as draws:
             values = self.code.infer(
                 self.tokenizer,
                 self.network,
@@ -171,12 +172,12 @@ class KronosPublished(KronosUpstream):
                 self.settings.max_context,
                 horizon,
                 clip=CLIP,
-                T=self.sampling.temperature,
-                top_k=self.sampling.top_k,
-                top_p=self.sampling.top_p,
+                T=sampling.temperature,
+                top_k=sampling.top_k,
+                top_p=sampling.top_p,
                 sample_count=1,
             )
-        return candles, values[:, -horizon:], draws
+        return values[:, -horizon:], draws
 
 
 def _built(kind: Callable[..., nn.Module], config: ModelConfig | TokenizerConfig, folder: Path, key: str) -> nn.Module:

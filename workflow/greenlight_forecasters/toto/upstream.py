@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from greenlight_forecasters.toto.published import (
     TotoBackbone,
     load_published,
 )
+from greenlight_forecasters.toto.served import ServedTotoForecaster, divisor
 
 DEFAULT_SAMPLES_PER_BATCH = 32
 _DISTRIBUTION = ("df", "loc", "scale", "mixture_weights")
@@ -31,6 +32,11 @@ class TotoUpstream(Forecaster):
         samples_per_batch: samples decoded at once, lowered to a divisor of the sample count (default 32).
         kv_cache: whether decoding uses the published KV cache (default true). The reference for numerics is
             float64 with `kv_cache: false`: the uncached run is what training saw.
+
+    Attributes:
+        published: the published forecaster.
+        plain: its backbone as it was before torch.compile, which `mode` says how it compiles; None: it does not.
+        samples_per_batch, kv_cache: of the settings.
     """
 
     model: ClassVar[str] = "toto"
@@ -40,12 +46,14 @@ class TotoUpstream(Forecaster):
         self._package = package
         self._dtype = getattr(torch, options.dtype)
         self._device = torch.device(options.device)
-        self._samples_per_batch = int(options.settings.get("samples_per_batch", DEFAULT_SAMPLES_PER_BATCH))
+        self.samples_per_batch = int(options.settings.get("samples_per_batch", DEFAULT_SAMPLES_PER_BATCH))
         self._batch = 1
-        self._kv_cache = bool(options.settings.get("kv_cache", True))
+        self.kv_cache = bool(options.settings.get("kv_cache", True))
         self._parameters = sum(parameter.numel() for parameter in toto.parameters())
         self._backbone: TotoBackbone = self.prepare(toto).to(self._device, self._dtype).model
-        self._forecaster = self._package.forecaster(self._backbone)
+        self.plain: TotoBackbone = self._backbone
+        self.mode: str | None = None
+        self.published = self._package.forecaster(self._backbone)
 
     @classmethod
     def load(cls, options: LoadOptions) -> TotoUpstream:
@@ -63,8 +71,12 @@ class TotoUpstream(Forecaster):
         `toto.compile()`, as the package's README has it, compiles the outer module, whose forward is never
         called.
         """
-        self._backbone = torch.compile(self._backbone, mode=mode)
-        self._forecaster = self._package.forecaster(self._backbone)
+        self._backbone, self.mode = torch.compile(self._backbone, mode=mode), mode
+        self.published = self._package.forecaster(self._backbone)
+
+    def predictor(self, **settings: Any) -> ServedTotoForecaster:
+        """The published forecaster itself, for production; settings as `ServedTotoForecaster` takes them."""
+        return ServedTotoForecaster(self, **settings)
 
     def forecast(self, windows: Sequence[Window], samples: int, seed: int) -> np.ndarray:
         """Sampled paths [windows, samples, horizon] float64; see `Forecaster.forecast`.
@@ -72,17 +84,17 @@ class TotoUpstream(Forecaster):
         The random numbers of a window are those of torch's global generator, seeded for the window.
         """
         series, quoting = contexts(windows, self._patch)
-        self._batch = _divisor(samples, self._samples_per_batch)
+        self._batch = divisor(samples, self.samples_per_batch)
         paths = np.empty((len(windows), samples, windows[0].horizon))
         for row, window in enumerate(windows):
             with torch.random.fork_rng(devices=self._devices()):
                 torch.manual_seed(window_seed(seed, window))
-                forecast = self._forecaster.forecast(
-                    self._masked(series[row]),
+                forecast = self.published.forecast(
+                    self.masked(series[row]),
                     prediction_length=window.horizon,
                     num_samples=samples,
                     samples_per_batch=self._batch,
-                    use_kv_cache=self._kv_cache,
+                    use_kv_cache=self.kv_cache,
                 )
             paths[row] = forecast.samples[0, 0].T.double().cpu().numpy()
         return quoting.prices(paths)
@@ -112,7 +124,8 @@ class TotoUpstream(Forecaster):
     def _devices(self) -> list[torch.device]:
         return [self._device] if self._device.type == "cuda" else []
 
-    def _masked(self, series: np.ndarray) -> MaskedTimeseries:
+    def masked(self, series: np.ndarray) -> MaskedTimeseries:
+        """A series of prices as the published code takes it."""
         values = torch.as_tensor(series, dtype=self._dtype, device=self._device)[None]
         return self._package.series(
             series=values,
@@ -130,7 +143,7 @@ class TotoUpstream(Forecaster):
         inputs = torch.as_tensor(series, dtype=self._dtype, device=self._device).expand(self._batch, 1, -1)
         patches = torch.as_tensor(truth, dtype=self._dtype, device=self._device)
         prefix, cache = inputs.shape[-1], None
-        if self._kv_cache:
+        if self.kv_cache:
             cache = self._backbone.allocate_kv_cache(
                 self._batch, 1, prefix + (len(patches) + 1) * self._patch, self._device, self._dtype
             )
@@ -160,8 +173,3 @@ def _parameters(
     found["scaler_loc"] = loc[0, 0, -1].double().cpu().numpy()
     found["scaler_scale"] = scale[0, 0, -1].double().cpu().numpy()
     return found
-
-
-def _divisor(samples: int, most: int) -> int:
-    """The largest divisor of `samples` that is at most `most`: the published loop takes no other batch."""
-    return next(size for size in range(min(samples, most), 0, -1) if samples % size == 0)

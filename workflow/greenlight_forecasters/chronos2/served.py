@@ -1,0 +1,111 @@
+"""The published `Chronos2Pipeline` as a verdict adopts it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from greenlight.api import UserError
+from greenlight_forecasters.engine.served import PublishedCode
+from greenlight_forecasters.engine.service import Service
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from greenlight_forecasters.chronos2.upstream import Chronos2Upstream
+
+Inputs = Tensor | np.ndarray | Sequence[Tensor | np.ndarray]
+_DECILES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+
+
+class ServedChronos2Pipeline:
+    """The published pipeline's `predict`, `predict_quantiles` and `predict_df`, by its own code, from many threads.
+
+    Covariates and `cross_learning` were not judged, and are refused.
+    """
+
+    def __init__(
+        self,
+        upstream: Chronos2Upstream,
+        *,
+        policy: str = "compile",
+        precision: str = "float32",
+        scope: Mapping[str, Any] | None = None,
+    ) -> None:
+        """See `Service` for policy, precision and scope."""
+        self._pipeline = upstream.pipeline
+        self._engine = PublishedCode({"model": upstream.plain}, upstream.mode, policy, scope)
+        self._service = Service(self._engine, self._engine.device, policy, precision, scope)
+
+    @property
+    def quantiles(self) -> list[float]:
+        """The levels that the model was trained with."""
+        return list(self._pipeline.quantiles)
+
+    def predict(self, inputs: Inputs, prediction_length: int | None = None, **settings: Any) -> list[Tensor]:
+        """As the published pipeline's; UserError for covariates and `cross_learning`."""
+        with self._call(inputs, prediction_length, settings) as horizon:
+            found: list[Tensor] = self._pipeline.predict(inputs, prediction_length=horizon, **settings)
+        return found
+
+    def predict_quantiles(
+        self, inputs: Inputs, prediction_length: int | None = None, **settings: Any
+    ) -> tuple[list[Tensor], list[Tensor]]:
+        """As the published pipeline's; UserError as for `predict`."""
+        with self._call(inputs, prediction_length, settings) as horizon:
+            found: tuple[list[Tensor], list[Tensor]] = self._pipeline.predict_quantiles(
+                inputs, prediction_length=horizon, **settings
+            )
+        return found
+
+    def predict_df(
+        self,
+        df: pd.DataFrame,
+        future_df: pd.DataFrame | None = None,
+        id_column: str = "item_id",
+        timestamp_column: str = "timestamp",
+        target: str | list[str] = "target",
+        prediction_length: int | None = None,
+        quantile_levels: Sequence[float] = _DECILES,
+        validate_inputs: bool = True,
+        freq: str | None = None,
+        **settings: Any,
+    ) -> pd.DataFrame:
+        """As the published pipeline's; UserError as for `predict`. The frame is always checked."""
+        from greenlight_forecasters.chronos2.frames import LongFrame
+
+        if future_df is not None:
+            raise UserError("covariates were not judged; call the published pipeline for them")
+        frame = LongFrame(df, id_column, timestamp_column, [target] if isinstance(target, str) else target, freq)
+        levels = list(quantile_levels)
+        found = self.predict_quantiles(frame.series, prediction_length, quantile_levels=levels, **settings)
+        return frame.forecasts(*found, levels)
+
+    def warm_up(self, context: int, horizon: int, series: int = 1, variates: int = 1) -> None:
+        """Have the code for calls of this shape compiled; eager code needs none of it."""
+        if self._engine.mode is None:
+            return
+        rows = torch.sin(torch.arange(context, dtype=torch.float32, device="cpu")).expand(series, variates, -1)
+        with self._service.warming():
+            for _ in range(2):  # a CUDA graph is recorded at the first, and replayed at the second
+                self.predict_quantiles(list(rows), horizon)
+
+    @contextmanager
+    def _call(self, inputs: Inputs, prediction_length: int | None, settings: Mapping[str, Any]) -> Iterator[int]:
+        """One call; gives its horizon."""
+        if settings.get("cross_learning") or any(isinstance(one, dict) for one in inputs):
+            raise UserError("covariates and cross_learning were not judged; call the published pipeline for them")
+        horizon = self._pipeline.model_prediction_length if prediction_length is None else prediction_length
+        sizes = [tuple(one.shape) for one in inputs]
+        seen = settings.get("context_length") or self._pipeline.model_context_length
+        shape = f"series {sizes}, {horizon} rows, {settings.get('context_length')}"
+        with (
+            self._service.call([min(size[-1], seen) for size in sizes], horizon, len(sizes)),
+            self._engine.call(shape),
+        ):
+            yield horizon

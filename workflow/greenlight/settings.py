@@ -269,7 +269,7 @@ def _settings_of(model: Model) -> type[ModelSettings]:
         return settings
 
     own = model.settings
-    checked = {"_as_the_plug_in_has_it": model_validator(mode="after")(check)}
+    checked: dict[str, Any] = {"_as_the_plug_in_has_it": model_validator(mode="after")(check)}
     return create_model(own.__name__, __base__=own, __doc__=own.__doc__, __validators__=checked)
 
 

@@ -67,8 +67,8 @@ def infer_frequency(wall: np.ndarray) -> Frequency:
         return Frequency(label, step)
     weekdays = _weekdays(seconds)
     present = np.bincount(weekdays, minlength=7) * 35 >= len(seconds)
-    days = tuple(day for day, there in zip(_DAYS, present, strict=True) if there)
-    return Frequency(_label(step, days), step, days)
+    open_days = tuple(day for day, there in zip(_DAYS, present, strict=True) if there)
+    return Frequency(_label(step, open_days), step, open_days)
 
 
 def _label(step: int, days: tuple[str, ...]) -> str:

@@ -91,7 +91,7 @@ class ReadingOptions(BaseModel):
         """Column by canonical name as the configuration says, by name or by number from 1; empty where it does not."""
         if isinstance(self.columns, tuple):
             return {name: place for place, name in enumerate(self.columns, 1) if name not in _LEFT_OUT}
-        return dict(self.columns or {})
+        return {name: place for name, place in (self.columns or {}).items()}
 
 
 def yaml_word(name: str) -> str:

@@ -178,7 +178,7 @@ def _without_footer(
     columns: list[pa.Array], lines: np.ndarray, ragged: list[tuple[int, list[str]]], findings: Findings
 ) -> tuple[list[pa.Array], np.ndarray]:
     """The table without the words that some sites put below it; a cut row has no words and stays."""
-    removed = []
+    removed: list[int] = []
     while len(removed) < _FOOTER_LINES:
         last = int(lines[-1]) if len(lines) else 0
         if ragged and ragged[-1][0] > last:

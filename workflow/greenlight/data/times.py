@@ -253,8 +253,7 @@ def _times_of(text: np.ndarray, found: re.Match[str], order: str) -> tuple[np.nd
     if len(groups["y"]) == 2:
         year = year + np.where(year <= _this_year() % 100 + 1, 2000, 1900)
     if order:
-        day, month = ("a", "b") if order == "day/month/year" else ("b", "a")
-        day, month = _field(text, found, day), _field(text, found, month)
+        day, month = (_field(text, found, name) for name in ("ab" if order == "day/month/year" else "ba"))
     else:
         day = _field(text, found, "d")
         word = groups.get("w")

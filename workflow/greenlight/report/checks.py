@@ -34,12 +34,13 @@ class CheckRow:
 
 def _row(check: Mapping[str, Any]) -> CheckRow:
     """A check as a row; what it lacks is empty."""
-    whom = [str(check.get(key) or "") for key in ("model", "variant")]
-    words = (str(check.get(key, "")) for key in ("name", "status", "severity"))
-    figures = (at(check, key, kind=(int, float, str)) for key in ("figure", "limit"))
-    subject = " ".join(filter(None, whom)) or "the run"
-    own = anchor("check", *whom, check.get("name"))
-    return CheckRow(own, *whom, subject, *words, *figures, str(check.get("reason", "")), check.get("blocking") is True)
+    model, variant = (str(check.get(key) or "") for key in ("model", "variant"))
+    name, status, severity = (str(check.get(key, "")) for key in ("name", "status", "severity"))
+    figure, limit = (at(check, key, kind=(int, float, str)) for key in ("figure", "limit"))
+    subject = " ".join(filter(None, (model, variant))) or "the run"
+    own, blocking = anchor("check", model, variant, check.get("name")), check.get("blocking") is True
+    reason = str(check.get("reason", ""))
+    return CheckRow(own, model, variant, subject, name, status, severity, figure, limit, reason, blocking)
 
 
 def check_rows(checks: Iterable[Mapping[str, Any]]) -> Iterator[CheckRow]:

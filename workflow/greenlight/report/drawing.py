@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import warnings
+from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 
@@ -32,7 +34,7 @@ _DARK = {
     ORANGE: "#ff8f4d",
     "#000000": "#e6edf3",
 }
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "svg.hashsalt": "greenlight",
     "svg.fonttype": "path",
     "font.family": "DejaVu Sans",
@@ -65,7 +67,7 @@ _STYLE = {
 }
 
 
-def style() -> matplotlib.rc_context:
+def style() -> AbstractContextManager[None]:
     """The style as a context; nothing of the user's own matplotlib settings gets in."""
     context = matplotlib.rc_context()
     matplotlib.rcdefaults()
@@ -100,9 +102,9 @@ def _dark_style() -> str:
     return f"<style>@media (prefers-color-scheme: dark){{{''.join(rules)}}}</style>\n "
 
 
-def look_of(number: int) -> tuple[str, str, str | tuple[int, tuple[int, ...]]]:
+def look_of(number: int) -> tuple[str, str, Any]:
     """Colour, marker and line style of a series by its number; colour and marker together stand for one series only."""
-    return tuple(looks[number % len(looks)] for looks in (_COLORS, _MARKERS, _LINES))
+    return _COLORS[number % len(_COLORS)], _MARKERS[number % len(_MARKERS)], _LINES[number % len(_LINES)]
 
 
 def label(text: str, length: int = 28) -> str:

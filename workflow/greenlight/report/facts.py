@@ -182,7 +182,9 @@ def _model_names(expected: Mapping[str, Any], verdict: Mapping[str, Any]) -> lis
     return list(named)
 
 
-def _records(reader: Reader, layout: Layout, expected: Mapping[str, Any]) -> tuple[Records, dict]:
+def _records(
+    reader: Reader, layout: Layout, expected: Mapping[str, Any]
+) -> tuple[Records, dict[tuple[str, str, str], str]]:
     """Records of every expected job, and where the first of each lies."""
     records: Records = {}
     files: dict[tuple[str, str, str], str] = {}

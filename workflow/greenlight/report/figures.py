@@ -8,8 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator, ScalarFormatter
 
@@ -81,7 +83,7 @@ def draw_forecasts(path: Path, cases: Sequence[ForecastCase], variant: str, refe
     with style():
         figure, axes = new_figure(3.4 * columns, 2.3 * rows + 0.5, rows, columns)
         for panel, case in zip(axes, shown, strict=False):
-            hatched = {"facecolor": BLUE, "alpha": 0.16, "linewidth": 0}
+            hatched: dict[str, Any] = {"facecolor": BLUE, "alpha": 0.16, "linewidth": 0}
             panel.fill_between(case.times, case.low, case.high, label="10 to 90% band", **hatched)
             panel.plot(case.context_times, case.context, color=FAINT, linewidth=1, label="context")
             panel.plot(case.times, case.actual, color=INK, marker=".", markersize=3.5, label="outcome")
@@ -90,10 +92,10 @@ def draw_forecasts(path: Path, cases: Sequence[ForecastCase], variant: str, refe
                 panel.plot(case.times, case.other, color=ORANGE, linestyle=":", label=f"median of {label(reference)}")
             panel.axvline(case.context_times[-1], color=FAINT, linewidth=0.6)
             panel.set_title(label(case.title, 44))
-            locator = AutoDateLocator(minticks=3, maxticks=5)
+            locator = AutoDateLocator(minticks=3, maxticks=5)  # type: ignore[no-untyped-call]
             panel.xaxis.set_major_locator(locator)
-            panel.xaxis.set_major_formatter(ConciseDateFormatter(locator))
-            panel.yaxis.get_major_formatter().set_useOffset(False)
+            panel.xaxis.set_major_formatter(ConciseDateFormatter(locator))  # type: ignore[no-untyped-call]
+            panel.ticklabel_format(axis="y", useOffset=False)
         for unused in axes[len(shown) :]:
             unused.set_visible(False)
         handles, names = axes[0].get_legend_handles_labels()
@@ -162,7 +164,7 @@ def draw_speedups(path: Path, speedups: Sequence[Speedup], reference: str) -> No
         noises = [entry.noise for entry in speedups if entry.noise is not None]
         if noises:
             low, high = min(bounds[0] for bounds in noises), max(bounds[1] for bounds in noises)
-            look = {"facecolor": "none", "edgecolor": FAINT, "hatch": "////", "linewidth": 0}
+            look: dict[str, Any] = {"facecolor": "none", "edgecolor": FAINT, "hatch": "////", "linewidth": 0}
             axes.axvspan(low, high, label=f"{label(reference)} against itself (A/A)", **look)
         axes.axvline(1, color=INK, linewidth=1)
         for row, entry in enumerate(speedups):
@@ -199,7 +201,7 @@ def _ratios_by_name(path: Path, symbols: Sequence[str], ratios: Mapping[str, np.
     for number, (name, values) in enumerate(ratios.items()):
         color, marker, _ = look_of(number)
         rows = np.arange(len(symbols)) + (number - (len(ratios) - 1) / 2) * height
-        look = {"linestyle": "none", "color": color, "marker": marker, "markersize": 4.5}
+        look: dict[str, Any] = {"linestyle": "none", "color": color, "marker": marker, "markersize": 4.5}
         axes.plot(values, rows, label=label(name, 60), **look)
     axes.axvline(1, color=INK, linewidth=1)
     axes.set_yticks(range(len(symbols)), [label(symbol) for symbol in symbols])
@@ -217,8 +219,8 @@ def _ratio_distribution(path: Path, symbols: Sequence[str], ratios: Mapping[str,
         known = np.sort(values[np.isfinite(values)])
         share = np.arange(1, len(known) + 1) / max(1, len(known))
         every = max(1, len(known) // 8)
-        look = {"color": color, "linestyle": line, "marker": marker, "markevery": (number, every), "markersize": 4}
-        axes.plot(known, share, label=label(name, 60), **look)
+        look: dict[str, Any] = {"color": color, "linestyle": line, "marker": marker, "markersize": 4}
+        axes.plot(known, share, label=label(name, 60), markevery=(number, every), **look)
     axes.axvline(1, color=INK, linewidth=1)
     axes.set_ylabel(f"share of {len(symbols)} symbols")
     axes.set_ylim(0, 1)
@@ -228,7 +230,7 @@ def _ratio_distribution(path: Path, symbols: Sequence[str], ratios: Mapping[str,
     save(figure, path)
 
 
-def _ratio_axis(axes: object) -> None:
+def _ratio_axis(axes: Axes) -> None:
     """At least half a percent to either side of 1, so that rounding does not look like a difference."""
     low, high = axes.get_xlim()
     axes.set_xlim(min(low, 0.995), max(high, 1.005))
@@ -244,8 +246,9 @@ def draw_shapes(path: Path, shapes: Sequence[str], seconds: Mapping[str, tuple[n
         for number, (name, pair) in enumerate(seconds.items()):
             color, marker, _ = look_of(number)
             for values, face, what in zip(pair, (color, "none"), ("first call", "later call"), strict=True):
-                look = {"linestyle": "none", "marker": marker, "color": color, "markerfacecolor": face, "markersize": 5}
-                axes.plot(values * factor, range(len(shapes)), label=f"{label(name, 40)}, {what}", **look)
+                look: dict[str, Any] = {"marker": marker, "color": color, "markerfacecolor": face, "markersize": 5}
+                name_of_both = f"{label(name, 40)}, {what}"
+                axes.plot(values * factor, range(len(shapes)), label=name_of_both, linestyle="none", **look)
         axes.set_yticks(range(len(shapes)), [label(shape, 50) for shape in shapes])
         axes.set_ylim(len(shapes) - 0.5, -0.5)
         axes.set_xscale("log")

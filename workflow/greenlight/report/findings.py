@@ -149,7 +149,8 @@ class DataSummary:
 
 def data_summary(reader: Reader, layout: Layout, symbols: Iterable[str]) -> DataSummary:
     """Read the data report of every symbol."""
-    rows, frequencies, found, hashes = 0, {}, [], {}
+    frequencies: dict[str, int] = {}
+    rows, found, hashes = 0, [], {}
     for symbol in symbols:
         report = reader.json(layout.data_report(symbol))
         if not report:
@@ -232,9 +233,9 @@ def not_measured(checks: Iterable[Mapping[str, Any]], expected: Mapping[str, Any
     alike: dict[tuple[str, tuple[str, ...]], list[str]] = {}
     for (name, cause), subjects in by_check.items():
         alike.setdefault((cause, tuple(dict.fromkeys(filter(None, subjects)))), []).append(name)
-    for (cause, subjects), names in alike.items():
-        more = f" and {len(subjects) - 3} more" if len(subjects) > 3 else ""
-        whom = f" ({', '.join(subjects[:3])}{more})" if subjects else ""
+    for (cause, whose), names in alike.items():
+        more = f" and {len(whose) - 3} more" if len(whose) > 3 else ""
+        whom = f" ({', '.join(whose[:3])}{more})" if whose else ""
         sentences.append(f"{', '.join(names)}: {cause}{whom}.")
     return sentences
 

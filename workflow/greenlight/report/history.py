@@ -235,12 +235,13 @@ class History:
     def series(self) -> list[Series]:
         """Every figure of every variant on every machine that two runs have, with its levels."""
         found = list(self._measured())
+        rate = FALSE_ALARMS / max(1, len(found))
         return [
-            Series(*names, metric, runs, values, tuple(find_levels(values, FALSE_ALARMS / len(found), metric.smallest)))
-            for *names, metric, runs, values in found
+            Series(machine, model, variant, metric, runs, values, tuple(find_levels(values, rate, metric.smallest)))
+            for (machine, model, variant), metric, runs, values in found
         ]
 
-    def _measured(self) -> Iterator[tuple[Any, ...]]:
+    def _measured(self) -> Iterator[tuple[tuple[str, str, str], Metric, tuple[ArchivedRun, ...], tuple[float, ...]]]:
         for machine in self.machines:
             runs = [run for run in self.every if run.machine == machine]
             for model, variant in dict.fromkeys(name for run in runs for name in run.rows):
@@ -248,7 +249,8 @@ class History:
                     own = [(run, metric.of(run.rows[model, variant])) for run in runs if (model, variant) in run.rows]
                     own = [(run, value) for run, value in own if value is not None]
                     if len(own) > 1:
-                        yield machine, model, variant, metric, *zip(*own, strict=True)
+                        runs_with, values = zip(*own, strict=True)
+                        yield (machine, model, variant), metric, runs_with, values
 
     @property
     def steps(self) -> list[Step]:
@@ -294,7 +296,7 @@ def _run(folder: str, found: dict[str, dict[str, Any]]) -> ArchivedRun:
     data = {name: at(entry, "data_hash") for name, entry in at(expected, "symbols", kind=dict, default={}).items()}
     platform = at(expected, "platform", kind=dict, default={})
     made_with = {"weights": weights, "settings": expected.get("settings_hash"), "data": data, "machine": platform}
-    words = (str(manifest.get(key, "")) for key in ("time", "commit", "verdict"))
+    when, commit, word = (str(manifest.get(key, "")) for key in ("time", "commit", "verdict"))
     files = at(manifest, "files", kind=dict, default={})
     page = f"{folder}/{'report.html' if 'report.html' in files else 'report.md'}"
-    return ArchivedRun(folder, *words, page, str(platform.get("id", "unknown")), rows, judged, made_with)
+    return ArchivedRun(folder, when, commit, word, page, str(platform.get("id", "unknown")), rows, judged, made_with)

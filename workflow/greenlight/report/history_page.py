@@ -88,5 +88,5 @@ def _chart(series: Series) -> Chart:
         f"{run.when}, commit {run.commit}: {series.metric.text(value)}"
         for run, value in zip(series.runs, values, strict=True)
     ]
-    ends = (series.metric.text(float(value)) for value in (values.min(), values.max()))
-    return Chart(series, Markup(points), Markup(levels), cuts, *ends, json.dumps(told, ensure_ascii=False))
+    lowest, highest = (series.metric.text(float(value)) for value in (values.min(), values.max()))
+    return Chart(series, Markup(points), Markup(levels), cuts, lowest, highest, json.dumps(told, ensure_ascii=False))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -40,16 +41,17 @@ def _plates(reader: Reader, layout: Layout, model: ModelFacts) -> Iterator[tuple
     """(kind, caption, drawing) of the figures of one model, the deciding ones first."""
     timed = [row for row in model.rows if row.speedup is not None and not row.is_reference]
     speedups = [
-        figures.Speedup(row.name, row.speedup.value, row.speedup.lower, row.speedup.upper, row.noise_bounds)
+        figures.Speedup(row.name, found.value, found.lower, found.upper, row.noise_bounds)
         for row in timed
+        if (found := row.speedup)
     ]
     if speedups:
         caption = f"{model.name}: speedup of each variant over {model.reference}, with intervals; right of 1 is faster."
         yield "speedup", caption, partial(figures.draw_speedups, speedups=speedups, reference=model.reference)
     latencies = [
-        figures.Latencies(row.name, *found)
+        figures.Latencies(row.name, *seconds)
         for row in timed
-        if (found := latency_arrays(reader, layout.pairs(model.name, row.name)))
+        if (seconds := latency_arrays(reader, layout.pairs(model.name, row.name)))
     ]
     if latencies:
         many = max(len(entry.seconds) for entry in latencies) > figures.CALLS_DRAWN
@@ -57,7 +59,7 @@ def _plates(reader: Reader, layout: Layout, model: ModelFacts) -> Iterator[tuple
         caption = f"{model.name}: latency of timed calls, {model.reference} and the variant in turn{more}."
         yield "latency", caption, partial(figures.draw_latencies, latencies=latencies, reference=model.reference)
     yield from _ratios(model)
-    naive = {f"{model.shown} / {name}": _column(model, name) for name in ("naive", "drift")}
+    naive = {f"{model.shown} / {name}": _values(model.symbols, name) for name in ("naive", "drift")}
     if model.symbols:
         symbols = [row.symbol for row in model.symbols]
         caption = (
@@ -72,10 +74,7 @@ def _shapes(facts: Facts, model: ModelFacts) -> Iterator[tuple[str, str, Drawing
     swept = [entry for entry in facts.calls if entry.model == model.name and entry.shapes]
     shapes = [shape.name for shape in swept[0].shapes] if swept else []
     seconds = {
-        entry.variant: tuple(
-            np.array([np.nan if (value := getattr(shape, name)) is None else value for shape in entry.shapes])
-            for name in ("first", "second")
-        )
+        entry.variant: (_values(entry.shapes, "first"), _values(entry.shapes, "second"))
         for entry in swept
         if [shape.name for shape in entry.shapes] == shapes
     }
@@ -84,9 +83,9 @@ def _shapes(facts: Facts, model: ModelFacts) -> Iterator[tuple[str, str, Drawing
         yield "shapes", caption, partial(figures.draw_shapes, shapes=shapes, seconds=seconds)
 
 
-def _column(model: ModelFacts, name: str) -> np.ndarray:
-    """[symbols] a figure of the symbols' rows; NaN where there is none."""
-    return np.array([np.nan if (value := getattr(row, name)) is None else value for row in model.symbols])
+def _values(rows: Iterable[Any], name: str) -> np.ndarray:
+    """[rows] a figure of each row; NaN where there is none."""
+    return np.array([np.nan if (value := getattr(row, name)) is None else value for row in rows])
 
 
 def _ratios(model: ModelFacts) -> Iterator[tuple[str, str, Drawing]]:

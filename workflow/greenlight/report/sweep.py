@@ -182,11 +182,10 @@ def _draw(path: Path, points: Sequence[Point], title: str) -> None:
         for number, variant in enumerate(dict.fromkeys(point.variant for point in points)):
             own = sorted((point for point in points if point.variant == variant), key=lambda point: point.value)
             color, marker, line = look_of(number)
-            values = [point.throughput for point in own]
+            values = np.array([point.throughput for point in own], dtype=float)
             ends = [[p.windows / (p.seconds.upper, p.seconds.lower)[end] for p in own if p.seconds] for end in (0, 1)]
-            finite = np.where(np.isfinite(ends), ends, [values, values])
-            error = np.abs(finite - np.array(values))
-            look = {"color": color, "marker": marker, "linestyle": line, "markersize": 5, "capsize": 3}
+            error = np.abs(np.where(np.isfinite(ends), ends, [values, values]) - values)
+            look: dict[str, Any] = {"color": color, "marker": marker, "linestyle": line, "markersize": 5, "capsize": 3}
             axes.errorbar([point.value for point in own], values, yerr=error, label=label(variant, 40), **look)
         sizes = sorted({point.value for point in points})
         axes.set_xscale("log")

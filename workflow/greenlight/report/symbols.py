@@ -98,7 +98,8 @@ def extremes(rows: Sequence[SymbolRow]) -> tuple[Sequence[SymbolRow], Sequence[S
 
 def case_symbols(rows: Sequence[SymbolRow]) -> list[tuple[str, str]]:
     """(symbol, why) to draw forecasts of: all of a few, else the worst, the middle and the best."""
-    scored = sorted((row for row in rows if row.mae_percent is not None), key=lambda r: (-r.mae_percent, r.symbol))
+    known = (row for row in rows if row.mae_percent is not None)
+    scored = sorted(known, key=lambda row: (-(row.mae_percent or 0.0), row.symbol))
     if len(scored) <= CASES:
         return [(row.symbol, "") for row in sorted(scored, key=lambda row: row.symbol)]
     middle = len(scored) // 2

@@ -275,6 +275,7 @@ def process_notes(layout: Layout) -> list[str]:
     for model, entry in manifest["models"].items():
         if entry["mode"] == "eager":
             continue
+        threads = f"{entry['threads']} thread{'' if entry['threads'] == 1 else 's'}"
         tf32 = "on for its calls" if entry["precision"] == "tf32" else "off"
         state = stated_process(entry["process"])
         plain = [] if state.inductor else ["Inductor's settings (max_autotune, coordinate_descent_tuning) as they come"]
@@ -282,6 +283,6 @@ def process_notes(layout: Layout) -> list[str]:
         called = ", ".join(filter(None, [f"TF32 {tf32}", *plain, state.words()]))
         notes.append(
             f"{model}: the compile cache hits with torch {entry['packages']['torch']} on {entry['device_name']}, "
-            f"{entry['threads']} threads, {called}, and the shapes of the manifest; anything else compiles anew"
+            f"{threads}, {called}, and the shapes of the manifest; anything else compiles anew"
         )
     return notes

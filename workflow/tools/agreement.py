@@ -69,11 +69,8 @@ def forked(
     job: Job,
     module: str,
     request: dict[str, Any],
-    *,
-    name: str = "",
     cache: Path | None = None,
-    at_most: Mapping[str, int] | None = None,
-    filled: bool = True,
+    **_: Any,
 ) -> dict[str, Any]:
     """Run a child of a stage in a fork of this process; its record says how it ended."""
     environment = trial_environment(

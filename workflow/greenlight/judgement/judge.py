@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 from greenlight.judgement import power
@@ -104,7 +105,7 @@ def judge(evidence: Evidence, rules: Rules, baselines: Baselines) -> Verdict:
     variants: dict[str, dict[str, dict[str, Any]]] = {}
     for name, model in evidence.expected.models.items():
         known = evidence.of_model(name)
-        found = {variant: known[variant] for variant in sorted(known, key=lambda v, m=model: simplicity(m, v))}
+        found = {variant: known[variant] for variant in sorted(known, key=partial(simplicity, model))}
         own, speeds, summaries = _judge_model(found, evidence, rules, baselines)
         decisions[name] = decide(model, own, speeds, rules)
         judged = decisions[name].judged or model.reference
@@ -120,11 +121,11 @@ def judge(evidence: Evidence, rules: Rules, baselines: Baselines) -> Verdict:
         }
         checks += [check for variant in own for check in own[variant]]
     reasons = [f"{c.name}: {c.reason}" for c in checks if c.blocking and c.model is None]
-    for model in dict.fromkeys([*decisions, *(check.model for check in checks if check.model)]):
-        reasons += _model_reasons(model, decisions.get(model), checks)
+    for name in dict.fromkeys([*decisions, *(check.model for check in checks if check.model)]):
+        reasons += _model_reasons(name, decisions.get(name), checks)
     # Which variant is the best to deploy is not known while one of them was kept from being measured.
-    found = [entry for model in evidence.expected.models for entry in evidence.of_model(model).values()]
-    reasons += [f"{entry.model}: {entry.variant}: {words}" for entry in found if (words := not_measured(entry))]
+    every = [entry for name in evidence.expected.models for entry in evidence.of_model(name).values()]
+    reasons += [f"{entry.model}: {entry.variant}: {words}" for entry in every if (words := not_measured(entry))]
     problems = tuple(asdict(problem) for problem in evidence.problems)
     return Verdict(not reasons, tuple(reasons), decisions, scopes, shows, variants, tuple(checks), problems)
 
@@ -194,7 +195,7 @@ def _judge_model(
 
 def _stand_in(subject: Subject, checks: Mapping[str, list[Check]]) -> Check:
     """The one check of a variant that was not measured because it equals another on this device."""
-    same = subject.found.expected.same_as
+    same = str(subject.found.expected.same_as)
     stopped = [check for check in checks.get(same, []) if check.blocking]
     if stopped or same not in checks:
         cause = f"fails {stopped[0].name}: {stopped[0].reason}" if stopped else "was not judged"

@@ -6,6 +6,7 @@ import base64
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from inspect import isfunction
 from pathlib import Path
 from typing import Any
 
@@ -17,30 +18,7 @@ from greenlight.report.facts import Facts
 from greenlight.report.forecasts import Charts
 
 TEMPLATES = Path(__file__).parent / "templates"
-_FILTERS = {
-    name: getattr(formats, name)
-    for name in (
-        "significant",
-        "percent",
-        "change",
-        "interval",
-        "milliseconds",
-        "seconds",
-        "mebibytes",
-        "memory_cell",
-        "mae_cell",
-        "mae_text",
-        "against_cell",
-        "numerics_cell",
-        "speedup_cell",
-        "latency_cell",
-        "noise_cell",
-        "trials_cell",
-        "verdict_cell",
-        "blocking_cell",
-        "ratio",
-    )
-}
+_FILTERS = {name: value for name, value in vars(formats).items() if isfunction(value)}
 
 
 @dataclass(frozen=True)

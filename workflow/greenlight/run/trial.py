@@ -8,9 +8,9 @@ import os
 import shutil
 import socket
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from greenlight.code import code_run
 from greenlight.errors import UserError
@@ -35,6 +35,8 @@ SCRATCH = "GREENLIGHT_SCRATCH"
 TRACE = "torch_trace"
 # Keys of a request by which a trial that runs out of memory is made smaller: windows in one call.
 BATCH_SIZES = ("windows_per_call", "timed_windows")
+# What runs a child for a stage, as `run_with_cache` does, and returns the trial's record.
+Runner = Callable[..., dict[str, Any]]
 
 
 def trial_request(layout: Layout, job: Job, symbols: Sequence[str] = ()) -> dict[str, Any]:
@@ -48,24 +50,6 @@ def trial_request(layout: Layout, job: Job, symbols: Sequence[str] = ()) -> dict
         "series": {symbol: str(layout.series(symbol)) for symbol in symbols},
         "provenance": provenance_of(job),
     }
-
-
-class Runner(Protocol):
-    """What runs a child for a stage: `run_with_cache`, in a process of its own with limits and a private cache."""
-
-    def __call__(
-        self,
-        layout: Layout,
-        job: Job,
-        module: str,
-        request: dict[str, Any],
-        *,
-        name: str = "",
-        cache: Path | None = None,
-        at_most: Mapping[str, int] | None = None,
-        filled: bool = True,
-    ) -> dict[str, Any]:
-        """The trial's record."""
 
 
 def run_with_cache(

@@ -108,8 +108,10 @@ def _model_and_windows(
 
 def _arms(found: Mapping[str, VariantEvidence], others: Mapping[str, str]) -> dict[str, Arms]:
     """Scores of each variant and its other, where both can be trusted."""
-    pairs = {name: [_trusted_scores(found.get(each)) for each in (name, other)] for name, other in others.items()}
-    return {name: Arms.of_scores(*(scores.metrics for scores in pair)) for name, pair in pairs.items() if all(pair)}
+    pairs = {
+        name: (_trusted_scores(found.get(name)), _trusted_scores(found.get(other))) for name, other in others.items()
+    }
+    return {name: Arms.of_scores(own.metrics, of.metrics) for name, (own, of) in pairs.items() if own and of}
 
 
 def _trusted_scores(found: VariantEvidence | None) -> Scores | None:
@@ -271,6 +273,7 @@ def _coverage(subject: Subject) -> Check:
 
 def _coverage_units(subject: Subject) -> tuple[np.ndarray, str]:
     """Share of outcomes in the band by series, or by window where there are few series."""
+    assert subject.found.scores is not None
     windows = subject.found.scores.metrics["coverage_80"]
     counts = np.array([entry.windows for entry in subject.expected.symbols.values()])
     if len(counts) < subject.rules.accuracy.minimum_series:

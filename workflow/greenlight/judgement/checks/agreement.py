@@ -143,4 +143,5 @@ def _chance(correlation: np.ndarray, samples: int) -> np.ndarray:
     if samples < 3:
         return np.ones_like(correlation)
     square = np.clip(1 - correlation**2, 1e-12, None)
-    return special.stdtr(samples - 2, -correlation * np.sqrt((samples - 2) / square))
+    chance: np.ndarray = special.stdtr(samples - 2, -correlation * np.sqrt((samples - 2) / square))
+    return chance

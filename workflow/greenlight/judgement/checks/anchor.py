@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from greenlight.judgement.checks.base import Check, Status, Subject, make_check
 from greenlight.judgement.expected import ExpectedModel
@@ -43,5 +44,5 @@ def anchor_check(subject: Subject, model: ExpectedModel, checks: Mapping[str, Se
 
 def _check(subject: Subject, status: Status, reason: str, rests_on: Sequence[Check], figure: int = 0) -> Check:
     evidence = dict.fromkeys(file for check in rests_on for file in check.evidence)
-    about = {"model": subject.found.model, "variant": subject.found.variant, "evidence": evidence}
+    about: dict[str, Any] = {"model": subject.found.model, "variant": subject.found.variant, "evidence": evidence}
     return make_check(subject.rules, "pairing-anchor", status, reason, figure=figure, limit=0, **about)

@@ -106,33 +106,11 @@ class Subject:
         """Whether this is the model's eager reference."""
         return self.found.variant == self.expected.models[self.found.model].reference
 
-    def check(
-        self,
-        name: str,
-        status: Status,
-        reason: str,
-        *stages: str,
-        figure: Figure = None,
-        limit: Figure = None,
-        severity: Severity | None = None,
-        details: Mapping[str, Figure | bool] | None = None,
-        looks_worse: bool = False,
-    ) -> Check:
-        """A check of this variant, resting on the files of some stages."""
-        return make_check(
-            self.rules,
-            name,
-            status,
-            reason,
-            model=self.found.model,
-            variant=self.found.variant,
-            figure=figure,
-            limit=limit,
-            evidence=sorted(self.found.stage_files(*stages).items()),
-            severity=severity,
-            details=details,
-            looks_worse=looks_worse,
-        )
+    def check(self, name: str, status: Status, reason: str, *stages: str, **figures: Any) -> Check:
+        """A check of this variant, resting on the files of some stages; `figures` as for `make_check`."""
+        model, variant = self.found.model, self.found.variant
+        evidence = sorted(self.found.stage_files(*stages).items())
+        return make_check(self.rules, name, status, reason, model=model, variant=variant, evidence=evidence, **figures)
 
     def holds(self, name: str, holds: bool, reason: str, *stages: str, **figures: Any) -> Check:
         """A check that passes or fails; `figures` as for `check`."""

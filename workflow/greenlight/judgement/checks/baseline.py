@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -40,7 +41,7 @@ def _accuracy_file(
     expected: Expected, rules: Rules, baselines: Baselines, model: str, found: AccuracyBaseline | Refused | None
 ) -> list[Check]:
     name = accuracy_file(model)
-    about = {"model": model, "evidence": [(f"baselines/{name}", baselines.files.get(name))]}
+    about: dict[str, Any] = {"model": model, "evidence": [(f"baselines/{name}", baselines.files.get(name))]}
     if found is None:
         reason = "no accuracy baseline was accepted yet: nothing is compared with an earlier run"
         return [make_check(rules, "baseline-comparable", "not-measured", reason, **about)]
@@ -97,7 +98,7 @@ def _same_data(expected: Expected, found: AccuracyBaseline, symbol: str) -> bool
 
 
 def _vanished(
-    expected: Expected, rules: Rules, model: str, found: AccuracyBaseline, about: Mapping[str, object]
+    expected: Expected, rules: Rules, model: str, found: AccuracyBaseline, about: Mapping[str, Any]
 ) -> list[Check]:
     """Accepted variants, symbols and windows that this run was not asked for."""
     gone = [f"variant {name}" for name in found.variants if name not in expected.models[model].variants]
@@ -116,7 +117,7 @@ def _vanished(
 
 
 def _new(
-    expected: Expected, rules: Rules, model: str, found: AccuracyBaseline, about: Mapping[str, object]
+    expected: Expected, rules: Rules, model: str, found: AccuracyBaseline, about: Mapping[str, Any]
 ) -> list[Check]:
     """What has no accepted evidence yet is new, which is neither a pass nor a failure."""
     new = [f"variant {name}" for name in expected.models[model].variants if name not in found.variants]
@@ -138,7 +139,7 @@ def _speed_file(expected: Expected, rules: Rules, baselines: Baselines) -> list[
         reason = "the manifest names no platform: speed is compared with no earlier run"
         return [make_check(rules, "baseline-comparable", "not-measured", reason)]
     name, found = speed_file(expected.platform_id), baselines.speed
-    about = {"evidence": [(f"baselines/{name}", baselines.files.get(name))]}
+    about: dict[str, Any] = {"evidence": [(f"baselines/{name}", baselines.files.get(name))]}
     if found is None:
         reason = f"no speed baseline was accepted on this platform ({expected.platform_id})"
         return [make_check(rules, "baseline-comparable", "not-measured", reason, **about)]
@@ -202,6 +203,7 @@ class _Ratios:
 
 def _ratios(subject: Subject, found: AccuracyBaseline, error: str, accepted: str) -> _Ratios:
     """Symbols with the same data, on the windows that both runs have, over the errors of the variant `accepted`."""
+    assert subject.found.scores is not None
     now, price = subject.found.scores.metrics[error], subject.found.scores.metrics["mean_price"]
     then = found.variants[accepted][error]
     symbols, rows, start = [], [], 0

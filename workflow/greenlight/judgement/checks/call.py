@@ -152,7 +152,7 @@ def _together(subject: Subject, asked: ExpectedCalls, found: TogetherResult | No
         reason += "who calls it from one thread at a time says so by evaluation.call.concurrency: 1"
     elif found.shares_generator and found.numerics_apart is None:
         return subject.missing([name], "numerics of threads were not compared", "call")[0]
-    elif found.shares_generator and not found.numerics_apart <= _NUMERICS:
+    elif found.shares_generator and found.numerics_apart is not None and not found.numerics_apart <= _NUMERICS:
         reason = (
             f"the numerics of {found.threads} threads on one object differ by {found.numerics_apart:.2g} of their RMS "
             "value from those of calls one by one: threads share something that each call writes"

@@ -88,10 +88,11 @@ def _recompiles(subject: Subject, health: list[tuple[str, Health]]) -> Check:
     if any(stage == "predict" and entry.recompiles_after_warm_up is None for stage, entry in health):
         reason = "predict marked no end of warm-up, so recompiles after it are not known"
         return subject.check("recompiles-after-warm-up", "inconclusive", reason, *_STAGES, limit=limit)
+    counted: list[tuple[int, str, Health | None]]
     counted = [(entry.recompiles_after_warm_up or 0, stage, entry) for stage, entry in health]
     counted += [(result.recompiles_after_warm_up, "time", None) for result in subject.found.results("time")]
-    most, stage, entry = max(counted, key=lambda item: item[0])
-    cause = f"; the last one: {_name(entry.recompiles[-1])}" if entry and entry.recompiles else ""
+    most, stage, worst = max(counted, key=lambda item: item[0])
+    cause = f"; the last one: {_name(worst.recompiles[-1])}" if worst and worst.recompiles else ""
     reason = f"at most {count(most, 'recompile')} after warm-up" if most else "no recompile after warm-up"
     if most > limit:
         reason = f"{count(most, 'recompile')} after warm-up in {stage}{cause}"

@@ -93,7 +93,9 @@ def _noise_of_choice(
     """
     margin, chosen = math.log(rules.speed.margin), decision.chosen
     found: list[tuple[float, float, str]] = []
-    for rival in (model.reference, *speeds) if chosen is not None else ():
+    for rival in (model.reference, *speeds):
+        if chosen is None:
+            break
         pair = [speeds[one] for one in (chosen, rival) if one in speeds]
         if rival == chosen or not pair:
             continue

@@ -35,8 +35,8 @@ def _trials(subject: Subject) -> Check:
     stages = [stage for stage in STAGES if stage != "score"]
     if good == expected and not failures and not unseen:
         retried = sum(len(trial.attempts) for trial in trials)
-        again = f", after {count(retried, 'failed attempt')}" if retried else ""
-        reason = f"{good} of {expected} trials succeeded{again}"
+        more = f", after {count(retried, 'failed attempt')}" if retried else ""
+        reason = f"{good} of {expected} trials succeeded{more}"
         return subject.check("trials", "pass", reason, *stages, figure=good, limit=expected)
     if {trial.kind for trial in trials if not trial.ok} == {"machine"} and not unseen:
         reason = f"{good} of {expected} trials succeeded; {subject.not_measured}"

@@ -250,8 +250,9 @@ def _problem_with(part: str, name: str, option: Option) -> str:
     if known and name not in known:
         return f"torch.{_CONFIGS[part]}.config of the installed torch has no {name!r}{nearest(name, list(known))}"
     kind = known.get(name)
-    fits = option is None or kind is None or type(option) is kind or (kind is float and type(option) is int)
-    return "" if fits else f"{name} is {option!r}; expected {'true or false' if kind is bool else kind.__name__}"
+    if option is None or kind is None or type(option) is kind or (kind is float and type(option) is int):
+        return ""
+    return f"{name} is {option!r}; expected {'true or false' if kind is bool else kind.__name__}"
 
 
 @cache
@@ -280,6 +281,6 @@ def _options(body: list[ast.stmt], prefix: str) -> Iterator[tuple[str, type | No
 def _type_of(node: ast.Assign | ast.AnnAssign) -> type | None:
     if isinstance(node, ast.AnnAssign) and isinstance(node.annotation, ast.Name):
         return _TYPES.get(node.annotation.id)
-    value = node.value
-    plain = isinstance(node, ast.Assign) and isinstance(value, ast.Constant) and value.value is not None
-    return type(value.value) if plain and type(value.value) in _TYPES.values() else None
+    if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant):
+        return kind if (kind := type(node.value.value)) in _TYPES.values() else None
+    return None

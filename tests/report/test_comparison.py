@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 
 import pytest
 
+from greenlight.files import write_json
 from greenlight.judgement.rules import Rules
+from greenlight.judgement.seal import seal
+from greenlight.layout import Layout
 from greenlight.report.comparison import compare_html, compare_markdown
-from greenlight.run.sides import Side
-from greenlight.run.stages.compare import judge_sides
+from greenlight.report.sides import Side
+from greenlight.run.stages.compare import ask_again, judge_sides
+from greenlight.settings import load_settings
 from tests.judgement.effects import Effects
 from tests.judgement.evidence_builder import KRONOS, Run
 from tests.report.browser import open_page
@@ -85,6 +90,78 @@ def test_what_is_missing_on_one_side_is_no_pass(runs, make_results):
     assert found.status == "inconclusive"
     assert of(found).errors == "errors are not there on both sides"
     assert of(found).reasons[0] == "latency was not measured on both sides"
+
+
+def copy_of(layout, folder):
+    shutil.copytree(layout.root, folder)
+    return Layout(folder)
+
+
+def answering(layout, **statuses):
+    """Have a verdict's checks of NAME end otherwise, blocking."""
+    verdict = json.loads(layout.verdict.read_text())
+    for check in verdict["checks"]:
+        if (check["model"], check["variant"]) == NAME and check["name"].replace("-", "_") in statuses:
+            check |= {"status": (status := statuses[check["name"].replace("-", "_")]), "blocking": status != "pass"}
+    verdict.pop("seal", None)
+    write_json(layout.verdict, seal(verdict))
+
+
+@pytest.mark.parametrize(
+    ("check", "status", "found"),
+    [("coverage", "fail", "fail"), ("numerics", "fail", "fail"), ("numerics", "inconclusive", "inconclusive"),
+     ("slow_calls", "fail", "pass"), ("baseline_speed", "fail", "pass"), ("concurrent_calls", "pass", "pass")],
+)  # fmt: skip
+def test_a_check_that_stops_b_and_not_a_counts_unless_rounds_in_turn_answer_it(runs, tmp_path, check, status, found):
+    layout = copy_of(runs["same"], tmp_path / "b")
+    answering(layout, **{check: status})
+    row = of(compared(runs["same"], layout))
+    assert row.status == found
+    assert (check.replace("_", "-") in " ".join(row.reasons)) == (found != "pass")
+    assert of(compared(layout, layout)).status == "pass"
+
+
+@pytest.mark.parametrize(
+    ("a_fails", "b_fails", "found"),
+    [
+        ((), range(6), "fail"),  # a race that came with b
+        ((), (2,), "inconclusive"),
+        ((3,), (), "pass"),  # both have it, and the first time it fell on b
+        ((0, 4), (1, 2, 5), "pass"),
+    ],
+)
+def test_what_threads_decide_by_chance_is_asked_of_both_again(runs, tmp_path, a_fails, b_fails, found):
+    layouts = [copy_of(runs["same"], tmp_path / name) for name in "ab"]
+    answering(layouts[1], concurrent_calls="fail")
+    sides, commands = [side_of(layout, name) for layout, name in zip(layouts, "ab", strict=True)], []
+
+    def run_of(layout, fails):
+        times = iter(range(6))
+
+        def run(*arguments):
+            commands.append(arguments)
+            answering(layout, concurrent_calls="fail" if next(times) in fails else "pass")
+            return 0
+
+        return run
+
+    both = [(side, run_of(side.layout, fails)) for side, fails in zip(sides, (a_fails, b_fails), strict=True)]
+    settings = load_settings({"models": {"kronos": {"variants": list(KRONOS)}}}, [])
+    ask_again(settings, sides, both)
+    assert commands == [("--forcerun", "call", "--until", "judge")] * 12
+    for side in sides:
+        side.seconds = {name: [1.0, 1.001, 0.999, 1.0, 1.002, 0.998] for name in SHARED}
+    row = of(judge_sides(sides, Rules()))
+    assert row.status == found
+    assert row.reasons[0].startswith(
+        f"concurrent-calls, asked again, fails in b {len(b_fails)} of 6 times, in a {len(a_fails)} of 6"
+    )
+
+
+def test_nothing_is_asked_again_where_nothing_differs(runs):
+    sides = [side_of(runs["same"], name) for name in "ab"]
+    ask_again(load_settings({"models": {"kronos": {"variants": list(KRONOS)}}}, []), sides, [])
+    assert sides[0].asked == sides[1].asked == {}
 
 
 def test_the_page_in_a_browser(runs, tmp_path):

@@ -12,8 +12,7 @@ import pytest
 from greenlight.errors import UserError
 from greenlight.files import write_json
 from greenlight.judgement.seal import seal
-from greenlight.run.elsewhere import clone_of, commit_of, nested_config
-from greenlight.run.sides import copies_config
+from greenlight.run.elsewhere import clone_of, commit_of, copies_config, nested_config
 from greenlight.run.stages.bisect import answer_of, search
 from greenlight.settings import load_settings
 from greenlight.target_settings import BisectSettings

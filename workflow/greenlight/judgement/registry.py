@@ -196,6 +196,14 @@ CHECKS: tuple[Row, ...] = (
 
 NAMES = {row.name: row for row in CHECKS}
 
+BY_CHANCE = {"concurrent-calls": "call", "soak": "call", "memory-growth": "time", "memory-peak": "time"}
+"""Checks that threads or the allocator may answer otherwise next time, with the stage whose evidence it is."""
+
+OF_TIME = frozenset(row.name for row in CHECKS if row.room in ("speed", "load") and row.name not in BY_CHANCE) | {
+    "soak-drift", "warm-cache", "baseline-speed", "baseline-speed-absolute", "baseline-speed-gain",
+}  # fmt: skip
+"""Checks that the machine's other work can decide."""
+
 
 def demanded(*demands: Demand) -> list[str]:
     """Names of the checks that variants of these kinds must have."""

@@ -4,31 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Protocol
+from typing import Any
 
-from greenlight.judgement.sides import Errors, Latency
+from greenlight.judgement.a_against_b import Asked, Errors, Latency, Name
 from greenlight.report.formats import mebibytes, milliseconds, percent, seconds
 from greenlight.report.render import html_page, markdown_page
-from greenlight.report.variants import VariantRow
+from greenlight.report.sides import Side
 
-Name = tuple[str, str]
 HEADLINES = {
     "pass": "PASS: b is no worse than a.",
     "fail": "FAIL: b is worse than a.",
     "inconclusive": "INCONCLUSIVE: b is not shown to be worse than a, and not all is shown to be as good.",
 }
-
-
-class Sided(Protocol):
-    """A side of the comparison; see `greenlight.run.sides.Side`."""
-
-    name: str
-    label: str
-    own: Mapping[Name, str]
-    rows: dict[Name, VariantRow]
-    failing: dict[Name, list[str]]
-    seconds: dict[Name, list[float]]
-    problems: list[str]
 
 
 @dataclass(frozen=True)
@@ -91,15 +78,18 @@ class Compared:
 
 
 def conclude(
-    sides: Sequence[Sided],
+    sides: Sequence[Side],
     latency: Mapping[Name, Latency],
     errors: Mapping[Name, Errors],
     differences: Mapping[Name, tuple[float, str] | None],
+    asked: Mapping[tuple[Name, str], Asked],
     when: str,
 ) -> Compared:
     """The answer over all variants: worse anywhere is worse, and what is not shown is not a pass."""
     a, b = sides
-    variants = tuple(_variant(name, a, b, latency.get(name), errors.get(name), differences.get(name)) for name in a.own)
+    variants = tuple(
+        _variant(name, a, b, latency.get(name), errors.get(name), differences.get(name), asked) for name in a.own
+    )
     statuses = {variant.status for variant in variants}
     status = next(
         (word for word in ("fail", "inconclusive") if word in statuses), "pass" if variants else "inconclusive"
@@ -109,11 +99,12 @@ def conclude(
 
 def _variant(
     name: Name,
-    a: Sided,
-    b: Sided,
+    a: Side,
+    b: Side,
     latency: Latency | None,
     errors: Errors | None,
     difference: tuple[float, str] | None,
+    asked: Mapping[tuple[Name, str], Asked],
 ) -> ComparedVariant:
     rows = [side.rows[name] for side in (a, b)]
     # A mode that is the same as another on this device is not run.
@@ -126,9 +117,15 @@ def _variant(
     if rows[0].engaged and rows[1].engaged is False:
         statuses.append("fail")
         reasons.append("b no longer compiles")
-    if new := [check for check in b.failing[name] if check not in a.failing[name]]:
-        statuses.append("fail")
-        reasons.append(f"checks that fail in b and not in a: {', '.join(new)}")
+    for status, checks in newly_stopping(a, b, name).items():
+        again = {check: asked[name, check] for check in checks if (name, check) in asked}
+        for found in again.values():
+            statuses.append(found.status)
+            reasons.append(found.words)
+        if rest := [check for check in checks if check not in again]:
+            statuses.append(status)
+            words = "fail" if status == "fail" else "are inconclusive"
+            reasons.append(f"checks that {words} in b and not in a: {', '.join(rest)}")
     status = next((word for word in ("fail", "inconclusive") if word in statuses), "pass")
     bounds = latency.ratio if latency else None
     rounds = zip(*(side.seconds.get(name, []) for side in (a, b)), strict=False)
@@ -147,6 +144,15 @@ def _variant(
         _both(row.health or "–" for row in rows),
         tuple((milliseconds(one), milliseconds(other)) for one, other in rounds),
     )
+
+
+def newly_stopping(a: Side, b: Side, name: Name) -> dict[str, list[str]]:
+    """By status, names of the checks that stop b and not a: fail where it did not, inconclusive where it passed."""
+    known, found = a.checks[name], b.checks[name]
+    return {
+        "fail": [check for check, status in found.items() if status == "fail" and known.get(check) != "fail"],
+        "inconclusive": [check for check, status in found.items() if status != "fail" and check not in known],
+    }
 
 
 def _both(texts: Any) -> tuple[str, str]:

@@ -23,6 +23,7 @@ from greenlight.files import write_text
 from greenlight.layout import Layout
 from greenlight.run.locking import RUN, join_run
 from greenlight.run.planning import PLANNED_DEVICE
+from greenlight.variants import Variant
 
 UNCOMMITTED = "uncommitted"
 # Of the targets themselves, which an older commit may not know.
@@ -98,6 +99,18 @@ def _from_there(text: str, repository: Path) -> str:
     if inside and git(repository, "ls-files", "--", str(place.resolve())):
         return f"{place.resolve().relative_to(repository)}{colon}{rest}"
     return f"{place.resolve()}{colon}{rest}"
+
+
+def copies_config(config: dict[str, Any], model: str, folders: Mapping[str, Path]) -> dict[str, Any]:
+    """A configuration in which two folders of code are implementations of one model, beside its reference."""
+    own = dict(config["models"][model])
+    named = [Variant.parse(variant) for variant in own["variants"]]
+    modes = list(dict.fromkeys(variant.mode for variant in named if not variant.reduced))
+    reference = str(own.get("reference", "upstream-eager"))
+    variants = [reference, *(f"{side}-{mode}" for mode in modes for side in folders)]
+    code = {side: str(folder.resolve()) for side, folder in folders.items()}
+    models = dict.fromkeys(config["models"]) | {model: own | {"variants": variants, "code": code, "deployed": None}}
+    return config | {"models": models}
 
 
 def run_there(clone: Path, config: Mapping[str, Any], *arguments: str) -> int:

@@ -19,8 +19,17 @@ from greenlight.provenance import digest
 from greenlight.report.reading import Reader, at
 from greenlight.report.variants import gate_word, variant_row
 from greenlight.run.command import Answer, run_target
-from greenlight.run.elsewhere import UNCOMMITTED, clone_of, commit_of, git, nested_config, run_there, tell, within_run
-from greenlight.run.sides import copies_config
+from greenlight.run.elsewhere import (
+    UNCOMMITTED,
+    clone_of,
+    commit_of,
+    copies_config,
+    git,
+    nested_config,
+    run_there,
+    tell,
+    within_run,
+)
 from greenlight.settings import Settings, load_settings
 from greenlight.target_settings import BisectSettings
 

@@ -14,18 +14,31 @@ import numpy as np
 
 from greenlight.errors import UserError
 from greenlight.files import write_json, write_text
+from greenlight.judgement.a_against_b import Errors, judge_asked, judge_errors, judge_latency
+from greenlight.judgement.registry import BY_CHANCE
 from greenlight.judgement.rules import Rules
-from greenlight.judgement.sides import Errors, judge_errors, judge_latency
 from greenlight.layout import Layout
 from greenlight.provenance import utc_now
-from greenlight.report.comparison import Compared, compare_html, compare_markdown, conclude
+from greenlight.report.comparison import Compared, compare_html, compare_markdown, conclude, newly_stopping
+from greenlight.report.sides import Side, forecasts_differ
 from greenlight.run.command import Answer, run_target
-from greenlight.run.elsewhere import UNCOMMITTED, clone_of, commit_of, git, nested_config, run_there, tell, within_run
-from greenlight.run.sides import Side, copies_config, forecasts_differ
+from greenlight.run.elsewhere import (
+    UNCOMMITTED,
+    clone_of,
+    commit_of,
+    copies_config,
+    git,
+    nested_config,
+    run_there,
+    tell,
+    within_run,
+)
 from greenlight.settings import Settings, load_settings
 from greenlight.variants import Variant
 
 Run = Callable[..., int]
+# How often a check that chance may decide is asked again, at least: fewer could show no difference at the gate's rate.
+_AGAIN = 5
 
 
 def compare(config: dict[str, Any], files: list[str]) -> str:
@@ -68,6 +81,7 @@ def _commits(config: dict[str, Any], settings: Settings, layout: Layout, reposit
             sides.append(side)
             runs.append((side, _there(clone, nested_config(config, repository, results))))
         _run_whole(runs)
+        ask_again(settings, sides, runs)
         for number in range(settings.compare.rounds):
             for side, run in runs if number % 2 == 0 else runs[::-1]:
                 _round(number, settings.compare.rounds, [side], side.label, run)
@@ -90,6 +104,7 @@ def _folders(
         run = _there(clone, nested_config(both, repository, results))
         _run_whole([(sides[0], run)])
         sides[1].read_verdict()
+        ask_again(settings, sides, [(None, run)])
         for number in range(settings.compare.rounds):
             _round(number, settings.compare.rounds, sides, "both folders", run)
     return judge_sides(sides, settings.rules)
@@ -121,6 +136,25 @@ def _run_whole(runs: list[tuple[Side, Run]]) -> None:
             )
 
 
+def ask_again(settings: Settings, sides: list[Side], runs: list[tuple[Side | None, Run]]) -> None:
+    """Ask what fails in b and not in a, and may do so by chance, of both again and again, in turn.
+
+    Args:
+        runs: with the side that each holds; None: it holds both.
+    """
+    a, b = sides
+    checks = [(name, check) for name in a.own for check in newly_stopping(a, b, name)["fail"] if check in BY_CHANCE]
+    stages = sorted({BY_CHANCE[check] for _, check in checks})
+    times = max(_AGAIN, settings.compare.rounds) if checks else 0
+    for number in range(times):
+        for side, run in runs if number % 2 == 0 else runs[::-1]:
+            where = side.label if side else "both folders"
+            tell(f"asking again, {number + 1} of {times}: {', '.join(check for _, check in checks)} of {where}")
+            code = run("--forcerun", *stages, "--until", "judge")
+            if code or not all(own.read_again(checks) for own in ([side] if side else sides)):
+                raise UserError(f"compare: {where} could not be run again (exit code {code}); see above")
+
+
 def _round(number: int, rounds: int, sides: list[Side], label: str, run: Run) -> None:
     tell(f"round {number + 1} of {rounds}: timing {label}")
     if code := run("--forcerun", "time", "--until", "time"):  # a variant that fails is no failure of the stage
@@ -150,7 +184,8 @@ def judge_sides(sides: list[Side], rules: Rules) -> Compared:
         if scores:
             judged = judge_errors(scores, windows, rules)
             errors |= {(model, variant): found for variant, found in judged.items()}
-    return conclude(sides, latency, errors, differences, utc_now())
+    asked = {key: judge_asked(key[1], a.asked[key], again, rules) for key, again in b.asked.items()}
+    return conclude(sides, latency, errors, differences, asked, utc_now())
 
 
 if __name__ == "__main__":

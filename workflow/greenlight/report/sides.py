@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from greenlight.files import read_parquet
-from greenlight.judgement.checks.speed import SPEED_CHECKS
-from greenlight.judgement.sides import ERROR_COLUMNS
+from greenlight.judgement.a_against_b import ERROR_COLUMNS, Name
+from greenlight.judgement.registry import OF_TIME
 from greenlight.layout import Layout
 from greenlight.report.reading import Reader, at
 from greenlight.report.variants import VariantRow, gate_word, variant_row
-from greenlight.variants import Variant
 
-# What the machine's other work can bring about: rounds in turn are compared in their place.
-_OF_TIME = (*SPEED_CHECKS, "quiet-machine", "noise-of-choice", "start-time", "choice")
 _BANDS = ("q10", "q50", "q90", "mean")
 
 
@@ -30,7 +26,9 @@ class Side:
         name: `a` or `b`; label: what was named, and its hash.
         layout: its results.
         own: by the name that both share, (model, variant), the variant in its results.
-        rows: what its verdict says, by the shared name; failing: names of checks that fail.
+        rows: what its verdict says, by the shared name.
+        checks: names of the checks that stop it, with their status; those that rest on time are left out.
+        asked: by the shared name and check, whether it failed each time it was asked again.
         seconds: by the shared name, the median seconds of a call in each round.
         problems: what could not be read of its results, a sentence each.
     """
@@ -38,10 +36,11 @@ class Side:
     name: str
     label: str
     layout: Layout
-    own: Mapping[tuple[str, str], str]
-    rows: dict[tuple[str, str], VariantRow] = field(default_factory=dict)
-    failing: dict[tuple[str, str], list[str]] = field(default_factory=dict)
-    seconds: dict[tuple[str, str], list[float]] = field(default_factory=dict)
+    own: Mapping[Name, str]
+    rows: dict[Name, VariantRow] = field(default_factory=dict)
+    checks: dict[Name, dict[str, str]] = field(default_factory=dict)
+    asked: dict[tuple[Name, str], list[bool]] = field(default_factory=dict)
+    seconds: dict[Name, list[float]] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
 
     def read_verdict(self) -> bool:
@@ -52,15 +51,17 @@ class Side:
         for (model, shared), own in self.own.items():
             reference = at(expected, "models", model, "reference", kind=str, default="")
             self.rows[model, shared] = variant_row(verdict, model, own, reference)
-            self.failing[model, shared] = [
-                str(check["name"])
-                for check in at(verdict, "checks", kind=list, default=[])
-                if (at(check, "model"), at(check, "variant")) == (model, own)
-                and (at(check, "status"), at(check, "severity")) == ("fail", "block")
-                and at(check, "name") not in _OF_TIME
-            ]
+            self.checks[model, shared] = _blocking(verdict, model, own)
         self.problems = [f"{self.name}: {problem}" for problem in reader.problems]
         return bool(verdict) and gate_word(verdict) != "unknown"
+
+    def read_again(self, checks: Iterable[tuple[Name, str]]) -> bool:
+        """Add how these checks ended in a verdict that was made again; whether it is one that can be trusted."""
+        verdict = Reader(self.layout.root).json(self.layout.verdict, sealed=True)
+        for name, check in checks:
+            failed = _blocking(verdict, name[0], self.own[name]).get(check) == "fail"
+            self.asked.setdefault((name, check), []).append(failed)
+        return bool(verdict)
 
     def read_round(self) -> None:
         """Add the medians of what was just timed, the reference's over all pairs; NaN where there are none."""
@@ -76,7 +77,7 @@ class Side:
             if row.is_reference and model in references:
                 self.seconds.setdefault((model, shared), []).append(_median(np.concatenate(references[model])))
 
-    def scores(self, name: tuple[str, str]) -> tuple[dict[str, np.ndarray], list[tuple[str, int]]] | None:
+    def scores(self, name: Name) -> tuple[dict[str, np.ndarray], list[tuple[str, int]]] | None:
         """ERROR_COLUMNS by window and the windows, sorted; None where there are none."""
         path = self.layout.window_scores(name[0], self.own[name])
         if not path.is_file():
@@ -85,17 +86,27 @@ class Side:
         places = zip(table.column("symbol").to_pylist(), table.column("window").to_pylist(), strict=True)
         return {column: table.column(column).to_numpy().astype(float) for column in ERROR_COLUMNS}, list(places)
 
-    def forecast(self, name: tuple[str, str], symbol: str) -> Any:
+    def forecast(self, name: Name, symbol: str) -> Any:
         """The table of forecasts of a symbol; None where there is none."""
         path = self.layout.forecast(name[0], self.own[name], symbol)
         return read_parquet(path).sort_by([("window", "ascending"), ("step", "ascending")]) if path.is_file() else None
+
+
+def _blocking(verdict: Any, model: str, variant: str) -> dict[str, str]:
+    """Status by name of the checks that stop a variant, and that no pair of calls in turn answers better."""
+    return {
+        str(check["name"]): str(at(check, "status"))
+        for check in at(verdict, "checks", kind=list, default=[])
+        if (at(check, "model"), at(check, "variant")) == (model, variant)
+        if at(check, "blocking") is True and at(check, "name") not in OF_TIME
+    }
 
 
 def _median(seconds: np.ndarray) -> float:
     return float(np.median(seconds)) if len(seconds) else np.nan
 
 
-def forecasts_differ(a: Side, b: Side, name: tuple[str, str], symbols: list[str]) -> tuple[float, str] | None:
+def forecasts_differ(a: Side, b: Side, name: Name, symbols: list[str]) -> tuple[float, str] | None:
     """(largest difference of a quantile or mean, as a share of the price, and where); None where one is missing."""
     largest, where = 0.0, ""
     for symbol in symbols:
@@ -113,15 +124,3 @@ def forecasts_differ(a: Side, b: Side, name: tuple[str, str], symbols: list[str]
                 windows, steps = (tables[0].column(key).to_pylist() for key in ("window", "step"))
                 largest, where = float(differs[row]), f"{symbol}, window {windows[row]}, step {steps[row]}, {column}"
     return largest, where
-
-
-def copies_config(config: dict[str, Any], model: str, folders: Mapping[str, Path]) -> dict[str, Any]:
-    """A configuration in which two folders of code are implementations of one model, beside its reference."""
-    own = dict(config["models"][model])
-    named = [Variant.parse(variant) for variant in own["variants"]]
-    modes = list(dict.fromkeys(variant.mode for variant in named if not variant.reduced))
-    reference = str(own.get("reference", "upstream-eager"))
-    variants = [reference, *(f"{side}-{mode}" for mode in modes for side in folders)]
-    code = {side: str(folder.resolve()) for side, folder in folders.items()}
-    models = dict.fromkeys(config["models"]) | {model: own | {"variants": variants, "code": code, "deployed": None}}
-    return config | {"models": models}

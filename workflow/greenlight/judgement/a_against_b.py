@@ -9,7 +9,7 @@ above nothing.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,7 @@ import numpy as np
 
 from greenlight.judgement.comparison import Arms, Judged, Limits, classify, compare
 from greenlight.judgement.rules import Rules
-from greenlight.statistics.intervals import Interval, compare_log_ratios, holm
+from greenlight.statistics.intervals import Interval, compare_log_ratios, excess_p_value, holm
 
 Name = tuple[str, str]
 ERROR_COLUMNS = ("mae", "weighted_quantile_loss", "rmse", "mean_price")
@@ -39,6 +39,28 @@ class Errors:
     change: Interval | None
     status: str
     words: str
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A check that failed in b and not in a, and was asked again: its status, and what it means."""
+
+    status: str
+    words: str
+
+
+def judge_asked(check: str, a: Sequence[bool], b: Sequence[bool], rules: Rules) -> Asked:
+    """Whether a check whose answer depends on chance fails more often in b, by Fisher's exact test.
+
+    Args:
+        a: whether it failed each time it was asked again; the first time, which chose it, does not count.
+    """
+    told = f"{check}, asked again, fails in b {sum(b)} of {len(b)} times, in a {sum(a)} of {len(a)}"
+    if excess_p_value(sum(b), len(b), sum(a), len(a)) <= rules.speed.alpha:
+        return Asked("fail", told)
+    if any(a):
+        return Asked("pass", f"{told}: both fail it now and then")
+    return Asked("inconclusive", f"{told}, which shows no difference")
 
 
 def judge_latency(rounds: Mapping[Name, tuple[np.ndarray, np.ndarray]], rules: Rules) -> dict[Name, Latency]:

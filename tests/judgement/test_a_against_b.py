@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from greenlight.judgement.a_against_b import judge_errors, judge_latency
 from greenlight.judgement.rules import Rules
-from greenlight.judgement.sides import judge_errors, judge_latency
 
 RULES = Rules()
 NAMES = [("toto", f"variant-{number}") for number in range(4)]

@@ -185,6 +185,8 @@ def test_the_page_in_a_browser(runs, tmp_path):
         ({"a": "HEAD", "b": "no-such-commit"}, "compare.b: 'no-such-commit' is no commit of"),
         ({"a": "--exec=x", "b": "HEAD"}, "compare.a: '--exec=x' is no commit; expected its hash"),
         ({"a": ".", "b": "HEAD"}, "name two of a kind"),
+        ({"a": {"python": "no/python"}, "b": "HEAD"}, "no/python can't be run (No such file or directory)"),
+        ({"a": "HEAD", "b": {"python": "/bin/false"}}, "compare.b.python: /bin/false has not what the gate needs"),
     ],
 )
 def test_a_mistake_is_one_message(tmp_path, asked, said):

@@ -52,6 +52,12 @@ def run(tmp_path):
     return snakemake
 
 
+def test_config_that_the_shell_took_apart_is_one_sentence_with_the_right_form(run):
+    said = run("--config", "accept={reason:", "why}", code=1)
+    assert said.startswith("greenlight: --config: found 'why}', expected name=value with quotes around braces")
+    assert len(said.splitlines()) == 1
+
+
 def test_a_run_tells_a_line_a_job_with_what_is_done_and_left(run):
     lines = run().splitlines()
     assert lines[:2] == [

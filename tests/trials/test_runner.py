@@ -1,5 +1,6 @@
 """Real children for each kind of end that a CPU can produce, and what is left behind: nothing."""
 
+import contextlib
 import json
 import os
 import signal
@@ -221,6 +222,21 @@ def test_descendants_in_other_sessions_are_ended_too(tmp_path, hang):
     record = trial(tmp_path, "orphans", pid_file=str(pid_file), hang=hang, limits=Limits(seconds=12 if hang else 60))
     assert record["kind"] == ("time-out" if hang else "ok")
     assert gone(int(pid_file.read_text()))
+
+
+def test_a_fork_bomb_is_ended_with_all_that_came_of_it(tmp_path):
+    record = trial(tmp_path, "fork_bomb", limits=Limits(seconds=3), environment={"GREENLIGHT_BOMB": str(tmp_path)})
+    assert record["kind"] == "time-out"
+    assert _with_variable(f"GREENLIGHT_BOMB={tmp_path}") == []
+
+
+def _with_variable(text):
+    found = []
+    for file in Path("/proc").glob("[0-9]*/environ"):
+        with contextlib.suppress(OSError):
+            if text.encode() in file.read_bytes():
+                found.append(int(file.parent.name))
+    return found
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -114,4 +115,18 @@ def make_project(folder: Path, symbols: int = 3, rows: int = 120) -> Project:
     write_universe(folder / "prices", symbols, rows=rows, seed=3)
     project = Project(folder)
     project.configure(SMALL)
+    return project
+
+
+def make_tiny_project(folder: Path, *variants: str) -> Project:
+    """The shortest whole run: two symbols, the plug-in of docs/plugins.md, eager where no variants are named."""
+    project = make_project(folder, symbols=2, rows=80)
+    shutil.copy(ROOT / "tests" / "plugins" / "drift.py", folder / "drift.py")
+    config = deepcopy(SMALL)
+    drift = {"plugin": "drift.py:MODEL", "variants": list(variants or ("plain-eager",))}
+    config["models"] = {"toto": None, "kronos": None, "drift-1": drift}
+    config["trials"] = {"repeats": 1}
+    config["evaluation"] |= {"extra_seconds": 0, "call": {"concurrency": 1}}
+    config["timing"] |= {"extra_seconds": 0}
+    project.configure(config)
     return project

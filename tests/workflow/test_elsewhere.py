@@ -263,9 +263,17 @@ rule time:
 """
 
 
+def environment(python):
+    """A python that tells what it is asked for, and then is this one."""
+    python.write_text(f'#!/bin/sh\necho "$@" >> "$0.log"\nexec {sys.executable} "$@"\n')
+    python.chmod(0o755)
+    return python
+
+
 @pytest.mark.slow
 def test_two_commits_are_run_and_timed_in_turn(tmp_path):
-    """By the command of a user, on a workflow that leaves the evidence of its commit: b is 1.6 times slower."""
+    """By the command of a user, on a workflow that leaves the evidence of its commit: b is 1.6 times slower, in an
+    environment of its own."""
     own, prices = tmp_path / "own", tmp_path / "prices"
     prices.mkdir()
     files = {"Snakefile": EVIDENCE.format(root=str(ROOT)), "config/config.yaml": "{}", ".gitignore": ".snakemake\n"}
@@ -274,7 +282,11 @@ def test_two_commits_are_run_and_timed_in_turn(tmp_path):
         "models": {"kronos": {"variants": ["upstream-eager", "upstream-default"]}},
         "data_folder": str(prices),
         "results_folder": str(tmp_path / "results"),
-        "compare": {"a": "HEAD~1", "b": "HEAD", "rounds": 4},
+        "compare": {
+            "a": "HEAD~1",
+            "b": {"python": str(environment(tmp_path / "its own")), "commit": "HEAD"},
+            "rounds": 4,
+        },
     }
     before = state(own)
     command = [sys.executable, "-m", "greenlight.run.stages.compare", "--config", json.dumps(config)]
@@ -282,7 +294,9 @@ def test_two_commits_are_run_and_timed_in_turn(tmp_path):
     assert done.returncode == 1, done.stderr
     assert "FAIL: b is worse than a." in done.stderr and "kronos upstream-default" in done.stderr
     assert (prices / "runs").read_text().split() == ["0.5", "0.8", *["0.5", "0.8", "0.8", "0.5"] * 2]
+    assert (tmp_path / "its own.log").read_text().count("snakemake --cores 1") == 1 + 4
     found = json.loads((tmp_path / "results/compare.json").read_text())
+    assert found["a"].endswith(f" in {sys.executable}") and found["b"].endswith(" in " + str(tmp_path / "its own"))
     eager, compiled = found["variants"]
     assert compiled["status"] == "fail" and compiled["speed"] == "slower" and len(compiled["rounds"]) == 4
     assert 1.5 < float(compiled["latency"].split()[0]) < 1.7

@@ -32,13 +32,23 @@ class AcceptSettings(Section):
         return self
 
 
+class SideSettings(Section):
+    """A commit in an environment of its own."""
+
+    python: str
+    """The environment's python, such as ../torch-2.14/bin/python, with the packages of envs/ in versions of its own."""
+    commit: str = "HEAD"
+    """A commit of this project, or `uncommitted`."""
+
+
 class CompareSettings(Section):
     """Given with the target `compare`, such as --config compare='{a: HEAD~3, b: HEAD}'."""
 
-    a: str | None = None
-    """What is there: a commit of this project, `uncommitted` (HEAD with the changes of tracked files), or a folder with
-    a copy of a model's published code. A commit of digits only needs quotes in quotes."""
-    b: str | None = None
+    a: str | SideSettings | None = None
+    """What is there: a commit of this project, `uncommitted` (HEAD with the changes of tracked files), a folder with
+    a copy of a model's published code, or {python: path} for an environment. A commit of digits only needs quotes in
+    quotes."""
+    b: str | SideSettings | None = None
     """What is to be held against it, of the same kind."""
     model: str | None = None
     """Of two folders: whose code they hold; needed where several models are configured."""

@@ -30,6 +30,18 @@ _ITSELF = (
 )
 
 
+def _misquoted(record: logging.LogRecord) -> str:
+    """What to write in place of a --config that the shell took apart; empty where a record tells something else."""
+    _, ours, found = str(record.msg).rpartition("Invalid config definition")  # the end of a traceback as text
+    if not ours:
+        return ""
+    found = found.rpartition("Unparsable value: ")[2].strip(") \n")
+    return (
+        f"greenlight: --config: found {found}, expected name=value with quotes around braces and spaces, such as "
+        "--config seed=3 accept='{reason: \"new weights\"}'"
+    )
+
+
 class LogHandler(LogHandlerBase):
     """The handler that Snakemake makes for `logger: greenlight`."""
 
@@ -54,7 +66,9 @@ class LogHandler(LogHandlerBase):
     def emit(self, record: logging.LogRecord) -> None:
         """Tell a record, in short or as Snakemake does."""
         event, told = getattr(record, "event", None), record.__dict__
-        if event in _FAILURES and Quietness.ALL not in (self.common_settings.quiet or ()):
+        if record.levelno >= logging.ERROR and (said := _misquoted(record)):
+            self._tell(said)
+        elif event in _FAILURES and Quietness.ALL not in (self.common_settings.quiet or ()):
             self.whole.emit(record)  # past Snakemake's filter, which would leave it out where --quiet is set
         elif self.everything or record.levelno >= logging.WARNING or event in _FAILURES:
             self.whole.handle(record)

@@ -83,6 +83,22 @@ def orphans(request):
     return {}
 
 
+def fork_bomb(request):
+    """Two hundred processes at most; some sleep, and some go on in a fork of their own, in other sessions, and end."""
+    for number in range(100):
+        if os.fork() == 0:
+            if number % 5 == 0:
+                end = time.monotonic() + 60
+                while time.monotonic() < end:
+                    if os.fork():
+                        os._exit(0)
+                    os.setsid()
+                    time.sleep(0.002)
+            time.sleep(60)
+            os._exit(0)
+    time.sleep(60)
+
+
 def invalid(request):
     raise InvalidOutput("path 3 of GOOG is NaN", {"nan": 1})
 
@@ -141,7 +157,7 @@ ENDS = {
     for one in (
         hang, segfault, killed, killed_once, disk_full,
         second_call, fill_memory, fill_memory_in_grandchild, by_size, out_of_memory, orphans,
-        invalid, user_error, missing_weights, missing_file, optional_import, handled_import,
+        fork_bomb, invalid, user_error, missing_weights, missing_file, optional_import, handled_import,
         out_of_memory_in_compiler, leave, late_crash,
     )
 }  # fmt: skip

@@ -113,7 +113,7 @@ def copies_config(config: dict[str, Any], model: str, folders: Mapping[str, Path
     return config | {"models": models}
 
 
-def run_there(clone: Path, config: Mapping[str, Any], *arguments: str) -> int:
+def run_there(clone: Path, config: Mapping[str, Any], *arguments: str, python: str = sys.executable) -> int:
     """Run the workflow of a clone; its exit code. What it prints goes to stderr."""
     # In the place of its own configuration, which would be merged under this one; git must not see a change of code.
     file = clone / "config" / "config.yaml"
@@ -122,7 +122,7 @@ def run_there(clone: Path, config: Mapping[str, Any], *arguments: str) -> int:
     write_text(file, json.dumps(config, indent=2) + "\n")
     environment = {name: value for name, value in os.environ.items() if name not in _INHERITED}
     environment["PYTHONPATH"] = str(clone / "workflow")
-    command = [sys.executable, "-m", "snakemake", "--cores", "1", *arguments]
+    command = [python, "-m", "snakemake", "--cores", "1", *arguments]
     sys.stderr.flush()
     try:
         return subprocess.run(command, cwd=clone, env=environment, stdout=sys.stderr.fileno()).returncode

@@ -1,12 +1,14 @@
-"""compare: a against b, two commits or two folders of code, run and timed in turn in one sitting; exit code 0 only if b
-is shown to be no worse.
+"""compare: a against b, two commits, environments or folders of code, run and timed in turn in one sitting; exit code
+0 only if b is shown to be no worse.
 """
 
 from __future__ import annotations
 
 import contextlib
+import subprocess
+import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -34,9 +36,11 @@ from greenlight.run.elsewhere import (
     within_run,
 )
 from greenlight.settings import Settings, load_settings
+from greenlight.target_settings import SideSettings
 from greenlight.variants import Variant
 
 Run = Callable[..., int]
+_NEEDED = "from importlib.metadata import version; version('snakemake'), version('torch')"
 # How often a check that chance may decide is asked again, at least: fewer could show no difference at the gate's rate.
 _AGAIN = 5
 
@@ -51,15 +55,22 @@ def compare(config: dict[str, Any], files: list[str]) -> str:
             f"a: {asked.a}, b: {asked.b}"
         )
     repository = Path(git(Path.cwd(), "rev-parse", "--show-toplevel"))
-    folders = [Path(name).expanduser() for name in (asked.a, asked.b)]
-    among = sum(folder.is_dir() for folder in folders)
-    if among == 1:
-        raise UserError(f"compare: {asked.a} and {asked.b}: one is a folder and the other is not; name two of a kind")
+    named = {
+        name: side if isinstance(side, SideSettings) else SideSettings(python=sys.executable, commit=side)
+        for name, side in (("a", asked.a), ("b", asked.b))
+    }
+    folders = {name: Path(side.commit).expanduser() for name, side in named.items()}
+    among = sum(folder.is_dir() for folder in folders.values())
+    if among and not (isinstance(asked.a, str) and isinstance(asked.b, str) and among == 2):
+        raise UserError(
+            f"compare: {named['a'].commit} and {named['b'].commit}: one is a folder and the other is not; name two of "
+            "a kind"
+        )
     with within_run(layout):
         if among == 2:
-            compared = _folders(config, settings, layout, repository, dict(zip("ab", folders, strict=True)))
+            compared = _folders(config, settings, layout, repository, folders)
         else:
-            compared = _commits(config, settings, layout, repository)
+            compared = _commits(config, settings, layout, repository, named)
     page, text, figures = layout.comparison
     write_text(page, compare_html(compared))
     write_text(text, compare_markdown(compared))
@@ -68,18 +79,23 @@ def compare(config: dict[str, Any], files: list[str]) -> str:
     return said if compared.status == "pass" else Answer(said)
 
 
-def _commits(config: dict[str, Any], settings: Settings, layout: Layout, repository: Path) -> Compared:
-    named = {"a": str(settings.compare.a), "b": str(settings.compare.b)}
-    commits = {side: commit_of(repository, name, f"compare.{side}") for side, name in named.items()}
+def _commits(
+    config: dict[str, Any], settings: Settings, layout: Layout, repository: Path, named: Mapping[str, SideSettings]
+) -> Compared:
+    commits = {name: commit_of(repository, side.commit, f"compare.{name}") for name, side in named.items()}
+    pythons = {name: _python_of(side.python, f"compare.{name}.python") for name, side in named.items()}
     shared = {(model, variant): variant for model, own in settings.models.items() for variant in own.variants}
     with contextlib.ExitStack() as stack:
         sides, runs = [], []
         for name, commit in commits.items():
             clone = stack.enter_context(clone_of(repository, commit))
             results = layout.elsewhere("compare", f"{name}-{commit[:12]}")
-            side = Side(name, f"{named[name]} ({commit[:10]})", Layout(results.resolve()), shared)
+            label = f"{named[name].commit} ({commit[:10]})"
+            if pythons["a"] != pythons["b"]:
+                label += f" in {pythons[name]}"
+            side = Side(name, label, Layout(results.resolve()), shared)
             sides.append(side)
-            runs.append((side, _there(clone, nested_config(config, repository, results))))
+            runs.append((side, _there(clone, nested_config(config, repository, results), pythons[name])))
         _run_whole(runs)
         ask_again(settings, sides, runs)
         for number in range(settings.compare.rounds):
@@ -119,8 +135,21 @@ def _only_model_with_copies(settings: Settings) -> str:
     return able[0]
 
 
-def _there(clone: Path, config: dict[str, Any]) -> Run:
-    return lambda *arguments: run_there(clone, config, *arguments)
+def _python_of(text: str, key: str) -> str:
+    """The python of an environment that can run the gate; a link to it stays one, which is what makes it that one."""
+    python = str(Path(text).expanduser().absolute())
+    try:
+        done = subprocess.run([python, "-c", _NEEDED], capture_output=True, text=True)
+    except OSError as error:
+        raise UserError(f"{key}: {python} can't be run ({error.strerror}); expected an environment's python") from None
+    if done.returncode:
+        said = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        raise UserError(f"{key}: {python} has not what the gate needs ({said}); install the packages of envs/ there")
+    return python
+
+
+def _there(clone: Path, config: dict[str, Any], python: str = sys.executable) -> Run:
+    return lambda *arguments: run_there(clone, config, *arguments, python=python)
 
 
 def _run_whole(runs: list[tuple[Side, Run]]) -> None:

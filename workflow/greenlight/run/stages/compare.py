@@ -8,7 +8,7 @@ import contextlib
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -165,7 +165,7 @@ def _run_whole(runs: list[tuple[Side, Run]]) -> None:
             )
 
 
-def ask_again(settings: Settings, sides: list[Side], runs: list[tuple[Side | None, Run]]) -> None:
+def ask_again(settings: Settings, sides: list[Side], runs: Sequence[tuple[Side | None, Run]]) -> None:
     """Ask what fails in b and not in a, and may do so by chance, of both again and again, in turn.
 
     Args:

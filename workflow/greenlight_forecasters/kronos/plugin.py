@@ -32,8 +32,8 @@ class KronosSettings(ModelSettings):
     """Divides the logits before sampling."""
     top_k: int = Field(default=0, ge=0)
     """Keep the k likeliest tokens; 0 keeps all. As published, top_p is not applied where this is set."""
-    top_p: float = Field(default=1.0, gt=0, le=1)
-    """Keep the likeliest tokens up to this probability."""
+    top_p: float = Field(default=0.9, gt=0, le=1)
+    """Keep the likeliest tokens up to this probability, as the published predictor does by default; 1 keeps all."""
 
     windows_per_batch: int | None = Field(default=None, ge=1)
     """The most windows that `static` forecasts at once; 8 where it is not set. On a GPU, set it to all."""

@@ -7,9 +7,12 @@ import subprocess
 import pyarrow.parquet as pq
 import pytest
 
+from greenlight.errors import UserError
 from greenlight.judgement.seal import broken_seal
+from greenlight.layout import Layout
 from greenlight.measures.forecasts import FORECAST_SCHEMA
 from tests.workflow.project import SMALL
+from tools import scale
 
 pytestmark = pytest.mark.slow
 VARIANTS = [(m, v) for m, settings in SMALL["models"].items() for v in settings["variants"]]
@@ -107,3 +110,14 @@ def test_why_has_nothing_to_say(finished):
     assert done.returncode == 0, done.stdout
     waiting = finished.read("verdict.json")["gate"] != "pass"
     assert ("gate" if waiting else "Nothing is stale.") in done.stdout
+
+
+def test_a_finished_run_says_where_its_time_went(finished, tmp_path):
+    run = scale.read_run(Layout(finished.folder / "results"))
+    assert run.symbols == len(SYMBOLS) and run.jobs["predict"] == 2 * len(VARIANTS)
+    assert 0 < run.trials < sum(run.stages.values()) < run.wall
+    rows = scale.stage_table(run).splitlines()[2:]
+    assert len(rows) == len(run.stages) and any(row.startswith("| compile | 1 | ") for row in rows)
+    with pytest.raises(UserError, match="there is no run in it; expected a results folder"):
+        scale.read_run(Layout(tmp_path))
+    assert (scale.ROOT / "Snakefile").is_file(), "the universes are run by this checkout's workflow"

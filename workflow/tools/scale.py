@@ -2,7 +2,7 @@
 
 Real runs of the workflow over 5, 50 and 500 simulated symbols, from nothing to the gate, then once more with
 nothing to do. Overhead is what a run takes outside trials: planning, Python's starts, price files, parquet,
-judging, report. `--of results` prints the same of a finished run instead.
+judging, report. `--of results` prints the same of a finished run instead, and its time by stage.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,7 +33,7 @@ from greenlight.provenance import processor_name
 from greenlight.run.table import TRIAL_STAGES
 from tools.simulate import write_universe
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[2]
 ROWS = 400
 # The default configuration without Kronos and without Toto's compiled published code, so that a run takes minutes.
 CONFIG: dict[str, Any] = {
@@ -49,6 +50,7 @@ class Run:
         wall: the whole run.
         trials: spent in trials, their start included.
         stages: by stage, its jobs' whole time, trials included.
+        jobs: by stage, the number of its jobs.
         nothing: (wall, CPU) of the next run, with nothing to do; None where none was made.
         peak_memory_bytes: the largest of all predict trials.
         shards: number of jobs that a variant's forecasts are spread over.
@@ -58,6 +60,7 @@ class Run:
     wall: float
     trials: float
     stages: Mapping[str, float]
+    jobs: Mapping[str, int]
     nothing: tuple[float, float] | None
     peak_memory_bytes: int
     shards: int
@@ -85,7 +88,12 @@ def read_run(layout: Layout, wall: float | None = None, nothing: tuple[float, fl
 
     Args:
         wall: seconds of the run; None to take them from its first to its last job.
+
+    Raises:
+        UserError: the folder holds no results of a whole run.
     """
+    if not layout.plan.is_file():
+        raise UserError(f"{layout.root}: there is no run in it; expected a results folder")
     plan = read_json(layout.plan)
     entries = {name: read_json(layout.entry(name)) for name in plan["jobs"] if layout.entry(name).is_file()}
     stages: dict[str, float] = {}
@@ -93,18 +101,21 @@ def read_run(layout: Layout, wall: float | None = None, nothing: tuple[float, fl
         stage = name.split("/")[0]
         stages[stage] = stages.get(stage, 0.0) + (_time(entry["ended"]) - _time(entry["started"])).total_seconds()
     begin = _time(plan["started"])
-    if wall is None:
-        wall = (max(_time(entry["ended"]) for entry in entries.values()) - begin).total_seconds()
     records = {path: read_json(path) for path in _records(layout)}
     predicted = [record for path, record in records.items() if path.is_relative_to(layout.root / "predict")]
     trials = [trial for record in records.values() for trial in record["trials"]]
+    if not any(record["trials"] for record in predicted):
+        raise UserError(f"{layout.root}: nothing was forecast in its last run; expected the results of a whole run")
     if any(_time(entry["started"]) < begin for entry in entries.values()):
         raise UserError(f"{layout.root}: its last run made a part of it only; expected the results of one whole run")
+    if wall is None:
+        wall = (max(_time(entry["ended"]) for entry in entries.values()) - begin).total_seconds()
     return Run(
         symbols=sum(len(entry["job"]["symbols"]) for name, entry in entries.items() if name.startswith("prepare/")),
         wall=wall,
         trials=sum(trial["seconds"] for trial in trials),
         stages=stages,
+        jobs=Counter(name.split("/")[0] for name in entries),
         nothing=nothing,
         peak_memory_bytes=max(trial["peak_memory_bytes"] for record in predicted for trial in record["trials"]),
         shards=sum(name.startswith("prepare/") for name in entries),
@@ -163,6 +174,14 @@ def table(runs: list[Run]) -> str:
     return "\n".join(lines)
 
 
+def stage_table(run: Run) -> str:
+    """Markdown: where the time of one run went, a row a stage, the longest first; the rest is planning and waiting."""
+    lines = ["| stage | jobs | time | share of the run |", "|---|---:|---:|---:|"]
+    for stage, seconds in sorted(run.stages.items(), key=lambda entry: -entry[1]):
+        lines.append(f"| {stage} | {run.jobs[stage]} | {seconds:.1f} s | {seconds / run.wall:.0%} |")
+    return "\n".join(lines)
+
+
 def main() -> None:
     """Print the figures as Markdown."""
     parser = argparse.ArgumentParser(prog="python -m tools.scale", description=__doc__)
@@ -172,7 +191,8 @@ def main() -> None:
     options = parser.parse_args()
     if options.of is not None:
         try:
-            print(table([read_run(Layout(options.of))]))
+            run = read_run(Layout(options.of))
+            print(table([run]), stage_table(run), sep="\n\n")
         except UserError as error:
             sys.exit(f"greenlight: {error}")
         return

@@ -6,6 +6,7 @@ import base64
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from inspect import isfunction
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,7 @@ def markdown_page(template: str, **context: Any) -> str:
     return _tidy(_markdown_environment().get_template(template).render(context))
 
 
+@cache
 def _markdown_environment() -> jinja2.Environment:
     environment = _environment(finalize=markup.escape, autoescape=False)
     own = {"code": markup.code, "fenced": markup.fenced, "path": markup.path, "own": _own}
@@ -91,8 +93,12 @@ def html_page(template: str, looks: Sequence[str], **context: Any) -> str:
         for paths in files.values()
     )
     own = {"style": style, "script": script, "style_hash": _integrity(style), "script_hash": _integrity(script)}
-    environment = _environment(finalize=_shown, autoescape=True)
-    return environment.get_template(template).render({**context, **own})
+    return _html_environment().get_template(template).render({**context, **own})
+
+
+@cache
+def _html_environment() -> jinja2.Environment:
+    return _environment(finalize=_shown, autoescape=True)
 
 
 def _integrity(text: str) -> str:

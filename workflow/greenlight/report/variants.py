@@ -26,7 +26,7 @@ class VariantRow:
 
     Attributes:
         verdict: `pass`, `fail`, or `inconclusive` where all that blocks it is inconclusive.
-        blocking, warnings: names of checks.
+        blocking: names of checks.
         roles: such as `reference`, `to deploy`, `deployed now`, `same as …`.
         mae_percent, over_naive, over_drift, mase, quantile_loss, coverage: averages over symbols.
         band: the verdict's word for the MAE.
@@ -44,7 +44,6 @@ class VariantRow:
     is_reference: bool
     verdict: str
     blocking: tuple[str, ...]
-    warnings: tuple[str, ...]
     roles: tuple[str, ...]
     mae_percent: Estimate | None
     over_naive: Estimate | None
@@ -64,7 +63,6 @@ class VariantRow:
     noise_bounds: tuple[float, float] | None
     median_seconds: float | None
     p99_seconds: float | None
-    pairs: int | None
     cold: float | None
     warm: float | None
     break_even: float | None
@@ -175,8 +173,7 @@ def variant_row(verdict: Mapping[str, Any], model: str, variant: str, reference:
         name=variant,
         is_reference=is_reference,
         verdict=verdict_word(at(entry, "verdict", kind=str), [c for c in checks.values() if c.get("blocking")]),
-        blocking=_names(entry, "blocking"),
-        warnings=_names(entry, "warnings"),
+        blocking=tuple(str(name) for name in at(entry, "blocking", kind=list, default=[])),
         roles=tuple(_roles(verdict, model, variant, reference)),
         mae_percent=_estimate(overall, "mae_percent"),
         over_naive=_estimate(overall, "mae_over_naive"),
@@ -196,7 +193,6 @@ def variant_row(verdict: Mapping[str, Any], model: str, variant: str, reference:
         noise_bounds=bounds,
         median_seconds=number(seconds, "median"),
         p99_seconds=number(seconds, "p99"),
-        pairs=at(speed, "pairs", kind=int),
         cold=number(entry, "cold_start_seconds"),
         warm=number(entry, "warm_start_seconds"),
         break_even=number(entry, "break_even_calls"),
@@ -207,10 +203,6 @@ def variant_row(verdict: Mapping[str, Any], model: str, variant: str, reference:
         peak_memory=at(entry, "peak_memory_bytes", kind=int),
         device_peak=at(entry, "device_peak_bytes", kind=int),
     )
-
-
-def _names(entry: Mapping[str, Any], key: str) -> tuple[str, ...]:
-    return tuple(str(name) for name in at(entry, key, kind=list, default=[]))
 
 
 def _roles(verdict: Mapping[str, Any], model: str, variant: str, reference: str | None) -> Iterable[str]:

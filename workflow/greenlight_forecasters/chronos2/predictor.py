@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -14,7 +14,7 @@ from greenlight_forecasters.chronos2.checkpoint import dimensions_of, published_
 from greenlight_forecasters.chronos2.engine import Chronos2Engine
 from greenlight_forecasters.chronos2.network import Network
 from greenlight_forecasters.engine.calls import plain_state
-from greenlight_forecasters.engine.service import Service
+from greenlight_forecasters.engine.service import Predictor
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,24 +22,12 @@ if TYPE_CHECKING:
 _DECILES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 
 
-class StaticChronos2Pipeline:
+class StaticChronos2Pipeline(Predictor):
     """What stands in for a `Chronos2Pipeline` where its `predict_quantiles`, `predict_df` or `predict` is called.
 
     It takes what the engine does: series without covariates, levels that the model was trained with, one pass. Anything
     else is refused. It may be called from many threads.
     """
-
-    def __init__(
-        self,
-        engine: Chronos2Engine,
-        *,
-        policy: str = "compile",
-        precision: str = "float32",
-        scope: Mapping[str, Any] | None = None,
-    ) -> None:
-        """See `Service` for policy, precision and scope."""
-        self._engine = engine
-        self._service = Service(engine, engine.network.device, policy, precision, scope)
 
     @classmethod
     def of_published(cls, pipeline: Any, mode: str | None, **settings: Any) -> Self:

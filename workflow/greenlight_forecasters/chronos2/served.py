@@ -12,7 +12,7 @@ from torch import Tensor
 
 from greenlight.api import UserError
 from greenlight_forecasters.engine.served import PublishedCode
-from greenlight_forecasters.engine.service import Service
+from greenlight_forecasters.engine.service import Predictor
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,24 +23,17 @@ Inputs = Tensor | np.ndarray | Sequence[Tensor | np.ndarray]
 _DECILES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 
 
-class ServedChronos2Pipeline:
+class ServedChronos2Pipeline(Predictor):
     """The published pipeline's `predict`, `predict_quantiles` and `predict_df`, by its own code, from many threads.
 
     Covariates and `cross_learning` were not judged, and are refused.
     """
 
-    def __init__(
-        self,
-        upstream: Chronos2Upstream,
-        *,
-        policy: str = "compile",
-        precision: str = "float32",
-        scope: Mapping[str, Any] | None = None,
-    ) -> None:
-        """See `Service` for policy, precision and scope."""
+    def __init__(self, upstream: Chronos2Upstream, *, scope: Mapping[str, Any] | None = None, **service: Any) -> None:
+        """See `Predictor`."""
+        policy = service.get("policy", "compile")
+        super().__init__(PublishedCode({"model": upstream.plain}, upstream.mode, policy, scope), scope=scope, **service)
         self._pipeline = upstream.pipeline
-        self._engine = PublishedCode({"model": upstream.plain}, upstream.mode, policy, scope)
-        self._service = Service(self._engine, self._engine.device, policy, precision, scope)
 
     @property
     def quantiles(self) -> list[float]:

@@ -75,7 +75,7 @@ class CallGuard:
     def __init__(self, device: torch.device, modules: Mapping[str, nn.Module], buffers: bool = True) -> None:
         if device.type == "cuda" and device.index is None:
             device = torch.device("cuda", torch.cuda.current_device())  # which another one may be at a call
-        self._device = device
+        self.device = device
         self._weights = _Weights(modules, buffers)
         self._precision: str | None = None
         self._forked = False
@@ -100,7 +100,7 @@ class CallGuard:
                     return
                 self._check_process()
                 self._weights.check()
-                with plain_state(self._device), self._in_order():
+                with plain_state(self.device), self._in_order():
                     yield
             finally:
                 self._depth -= 1
@@ -123,7 +123,7 @@ class CallGuard:
         self._forked, self._depth, self._lock = True, 0, threading.RLock()
 
     def _check_process(self) -> None:
-        if self._forked and self._device.type == "cuda":
+        if self._forked and self.device.type == "cuda":
             raise UserError(
                 "this engine was made on a GPU before the process forked, and CUDA can't be used in a forked child; "
                 "start the child by the method `spawn`, and load the engine there"
@@ -134,7 +134,7 @@ class CallGuard:
                 "which don't exist in a forked child: the call might never end. Call torch.set_num_threads(1) in the "
                 "child, or start it by the method `spawn` and load the engine there"
             )
-        precision = _product_precision(self._device)
+        precision = _product_precision(self.device)
         self._precision = self._precision or precision
         if precision != self._precision:
             raise UserError(
@@ -146,10 +146,10 @@ class CallGuard:
     @contextlib.contextmanager
     def _in_order(self) -> Iterator[None]:
         """On a GPU: the work of this call begins after that of the last one, whatever streams are current."""
-        if self._device.type != "cuda":
+        if self.device.type != "cuda":
             yield
             return
-        stream = torch.cuda.current_stream(self._device)
+        stream = torch.cuda.current_stream(self.device)
         if self._done is not None:
             stream.wait_event(self._done)
         try:

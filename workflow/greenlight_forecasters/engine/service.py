@@ -40,7 +40,6 @@ class Service:
     def __init__(
         self,
         engine: Any,
-        device: torch.device,
         policy: str = "compile",
         precision: str = "float32",
         scope: Mapping[str, Any] | None = None,
@@ -48,7 +47,7 @@ class Service:
         for value, known, name in ((policy, POLICIES, "policy"), (precision, PRECISIONS, "precision")):
             if value not in known:
                 raise UserError(f"{name} is {value!r}; expected one of {', '.join(known)}")
-        self.policy, self._precision, self._device = policy, precision, device
+        self.policy, self._precision = policy, precision
         self._engine = engine
         self._guard: CallGuard = engine.guard
         self._warming = False
@@ -73,7 +72,7 @@ class Service:
                     stacklevel=4,
                 )
         with contextlib.ExitStack() as stack:
-            if self._device.type == "cuda":
+            if self._guard.device.type == "cuda":
                 stack.enter_context(products_in(self._precision == "tf32"))
             stack.enter_context(self._guard.call())
             self._new, before = [], time.perf_counter()
@@ -108,7 +107,7 @@ class Service:
             if rows != judged:
                 found["context"] = f"a call has a context of {rows} rows, and {judged} were judged"
         if scope.get("process"):
-            found |= {words: words for words in self._process.differences_of_call(str(self._device))}
+            found |= {words: words for words in self._process.differences_of_call(str(self._guard.device))}
         return found
 
     @contextlib.contextmanager
@@ -132,6 +131,18 @@ class Service:
             )
         self._new.append(shape)
         return self.policy == "compile"
+
+
+class Predictor:
+    """What all predictors are: an engine, called through a `Service`.
+
+    Args:
+        service: policy, precision and scope, as for `Service`.
+    """
+
+    def __init__(self, engine: Any, **service: Any) -> None:
+        self._engine = engine
+        self._service = Service(engine, **service)
 
 
 class _Switch:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import Self
 
 import numpy as np
 import torch
@@ -43,9 +43,8 @@ class KronosForecaster(Forecaster):
         settings: the model's own settings.
     """
 
-    model: ClassVar[str] = "kronos"
     # The amount of a candle is volume times price: its normalised course changes where prices are shifted.
-    shifts_with_prices: ClassVar[bool] = False
+    shifts_with_prices = False
 
     def __init__(
         self,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -13,7 +13,7 @@ from torch import nn
 
 from greenlight.api import UserError, load_into
 from greenlight_forecasters.engine.calls import plain_state
-from greenlight_forecasters.engine.service import Service
+from greenlight_forecasters.engine.service import Predictor
 from greenlight_forecasters.kronos.candles import Candles, stamps
 from greenlight_forecasters.kronos.config import EPSILON, FEATURES, ModelConfig, Settings, TokenizerConfig, check_pair
 from greenlight_forecasters.kronos.network import KronosNetwork
@@ -29,7 +29,7 @@ PRICES, VOLUME, AMOUNT = list(FEATURES[:4]), FEATURES[4], FEATURES[5]
 _WINDOWS_PER_BATCH = {"cuda": 64, "cpu": 8}
 
 
-class StaticKronosPredictor:
+class StaticKronosPredictor(Predictor):
     """What stands in for a `KronosPredictor`: `predict` and `predict_batch`, by the static engine.
 
     Random numbers are those of torch's own generator of the device, in the order in which the published code consumes
@@ -39,18 +39,10 @@ class StaticKronosPredictor:
         max_context, clip, device: as the published predictor's; they can't be changed.
     """
 
-    def __init__(
-        self,
-        engine: KronosStatic | Loop,
-        *,
-        clip: float = 5,
-        policy: str = "compile",
-        precision: str = "float32",
-        scope: Mapping[str, Any] | None = None,
-    ) -> None:
-        """See `Service` for policy, precision and scope."""
-        self._engine, self._clip = engine, float(clip)
-        self._service = Service(engine, engine.device, policy, precision, scope)
+    def __init__(self, engine: KronosStatic | Loop, *, clip: float = 5, **service: Any) -> None:
+        """See `Predictor`."""
+        super().__init__(engine, **service)
+        self._clip = float(clip)
 
     @classmethod
     def of_published(cls, predictor: Any, mode: str | None, **settings: Any) -> Self:

@@ -40,15 +40,8 @@ class Loop(PublishedCode):
 class ServedKronosPredictor(StaticKronosPredictor):
     """The interface of a `KronosPredictor`, by the loop that was judged."""
 
-    def __init__(
-        self,
-        forecaster: KronosUpstream,
-        *,
-        policy: str = "compile",
-        scope: Mapping[str, Any] | None = None,
-        **settings: Any,
-    ) -> None:
-        super().__init__(Loop(forecaster, policy, scope), policy=policy, scope=scope, **settings)
+    def __init__(self, forecaster: KronosUpstream, **settings: Any) -> None:
+        super().__init__(Loop(forecaster, settings.get("policy", "compile"), settings.get("scope")), **settings)
 
     def warm_up(self, context: int, horizon: int, samples: int = 1, series: int = 1) -> None:
         """Have the code for a shape compiled, for any number of series; eager code needs none of it."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import torch
@@ -81,8 +81,6 @@ class KronosStatic(KronosForecaster):
     Attributes:
         admit: asked, with the shape in words, whether code for a new shape is compiled; eager code runs otherwise.
     """
-
-    implementation: ClassVar[str] = "static"
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 class KronosUpstream(KronosForecaster):
     """Kronos as published: no cache, one window at a time, all samples as rows of one batch."""
 
-    implementation: ClassVar[str] = "upstream"
     mode: str | None = None
 
     def compile(self, mode: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import ClassVar
 
 from greenlight.api import LoadOptions, UserError
 from greenlight_forecasters.toto.checkpoint import find
@@ -13,8 +12,6 @@ from greenlight_forecasters.toto.upstream import TotoUpstream
 
 class TotoCopy(TotoUpstream):
     """`upstream` by the code of a copy; the settings are the same."""
-
-    implementation: ClassVar[str] = "copy"
 
     @classmethod
     def load(cls, options: LoadOptions) -> TotoCopy:

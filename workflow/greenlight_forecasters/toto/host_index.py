@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from greenlight_forecasters.toto.published import Toto
 from greenlight_forecasters.toto.repair import repair_kv_cache
 from greenlight_forecasters.toto.upstream import TotoUpstream
@@ -11,8 +9,6 @@ from greenlight_forecasters.toto.upstream import TotoUpstream
 
 class TotoHostIndex(TotoUpstream):
     """`upstream` with `repair_kv_cache` applied to the loaded model; the settings are the same."""
-
-    implementation: ClassVar[str] = "host-index"
 
     def prepare(self, toto: Toto) -> Toto:
         """Repair the KV cache of the loaded model."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -11,7 +10,7 @@ from torch import Tensor, nn
 
 from greenlight.api import UserError, check_keys
 from greenlight_forecasters.engine.calls import plain_state
-from greenlight_forecasters.engine.service import Service
+from greenlight_forecasters.engine.service import Predictor
 from greenlight_forecasters.toto.checkpoint import Dimensions, plain_names
 from greenlight_forecasters.toto.static.engine import TotoEngine
 from greenlight_forecasters.toto.static.network import Network, published_names
@@ -54,25 +53,13 @@ class TotoForecast:
         return self.samples
 
 
-class StaticTotoForecaster:
+class StaticTotoForecaster(Predictor):
     """What stands in for a `TotoForecaster`: `forecast`, by the static engine.
 
     Beyond the first patch its forecasts are those of the published code without its KV cache, which is not exact
     (docs/toto.md). Draws follow the same distributions in an order of their own: seeds of the series come from torch's
     global generator on the CPU, so that `torch.manual_seed` fixes them. It may be called from many threads.
     """
-
-    def __init__(
-        self,
-        engine: TotoEngine,
-        *,
-        policy: str = "compile",
-        precision: str = "float32",
-        scope: Mapping[str, Any] | None = None,
-    ) -> None:
-        """See `Service` for policy, precision and scope."""
-        self._engine = engine
-        self._service = Service(engine, engine.network.device, policy, precision, scope)
 
     @classmethod
     def of_published(cls, forecaster: Any, mode: str | None, **settings: Any) -> Self:

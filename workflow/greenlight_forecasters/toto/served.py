@@ -10,31 +10,23 @@ from torch import Tensor
 
 from greenlight.api import UserError
 from greenlight_forecasters.engine.served import PublishedCode
-from greenlight_forecasters.engine.service import Service
+from greenlight_forecasters.engine.service import Predictor
 
 if TYPE_CHECKING:
     from greenlight_forecasters.toto.upstream import TotoUpstream
 
 
-class ServedTotoForecaster:
+class ServedTotoForecaster(Predictor):
     """The interface of a `TotoForecaster`, and its own code behind it; it may be called from many threads.
 
     The gate calls the published code with one series at a time, so that nothing was shown for more.
     """
 
-    def __init__(
-        self,
-        upstream: TotoUpstream,
-        *,
-        policy: str = "compile",
-        precision: str = "float32",
-        scope: Mapping[str, Any] | None = None,
-    ) -> None:
-        """See `Service` for policy, precision and scope."""
+    def __init__(self, upstream: TotoUpstream, *, scope: Mapping[str, Any] | None = None, **service: Any) -> None:
+        """See `Predictor`."""
+        engine = PublishedCode({"model": upstream.plain}, upstream.mode, service.get("policy", "compile"), scope)
+        super().__init__(engine, scope=None if scope is None else {**scope, "windows": [1]}, **service)
         self._upstream = upstream
-        self._engine = PublishedCode({"model": upstream.plain}, upstream.mode, policy, scope)
-        scope = None if scope is None else {**scope, "windows": [1]}
-        self._service = Service(self._engine, self._engine.device, policy, precision, scope)
 
     def forecast(
         self,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -38,9 +38,6 @@ class TotoUpstream(Forecaster):
         plain: its backbone as it was before torch.compile, which `mode` says how it compiles; None: it does not.
         samples_per_batch, kv_cache: of the settings.
     """
-
-    model: ClassVar[str] = "toto"
-    implementation: ClassVar[str] = "upstream"
 
     def __init__(self, toto: Toto, options: LoadOptions, package: Package = PUBLISHED) -> None:
         self._package = package

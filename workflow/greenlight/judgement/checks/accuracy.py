@@ -235,8 +235,8 @@ def truth_checks(subject: Subject, summary: Mapping[str, Any] | None) -> list[Ch
     return [_naive(subject, summary), _coverage(subject), _band(subject, summary)]
 
 
-def _between(entry: Mapping[str, float], pattern: str = "{:.3g}") -> str:
-    return f"{pattern} [{pattern}, {pattern}]".format(entry["value"], entry["lower"], entry["upper"])
+def _between(entry: Mapping[str, float]) -> str:
+    return f"{entry['value']:.3g} [{entry['lower']:.3g}, {entry['upper']:.3g}]"
 
 
 def _naive(subject: Subject, summary: Mapping[str, Any]) -> Check:

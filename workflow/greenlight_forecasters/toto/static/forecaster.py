@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -25,9 +25,6 @@ class TotoStatic(Forecaster):
         samples_per_batch: most sample paths of a window that are decoded at once (default 256). The probe takes it
             for its shape where nothing was forecast before, so set it to the sample count or a divisor of it.
     """
-
-    model: ClassVar[str] = "toto"
-    implementation: ClassVar[str] = "static"
 
     def __init__(self, engine: TotoEngine) -> None:
         self._engine = engine

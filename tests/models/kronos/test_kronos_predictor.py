@@ -23,6 +23,7 @@ from greenlight.errors import UserError
 from greenlight.watch.health import HealthRecorder
 from greenlight_forecasters.deploy import accelerate
 from greenlight_forecasters.engine.service import NotWarmed
+from greenlight_forecasters.kronos.predictor import candles_of
 from greenlight_forecasters.kronos.sampling import Sampling, probabilities
 from tests.models.kronos.conftest import random_network, random_tokenizer
 
@@ -288,3 +289,39 @@ def test_policies_for_shapes_that_were_not_warmed():
             assert_same([expected], [eager.predict(*part, 5, T=0.3, top_k=1)])
         assert recorder.record()["graphs"] == 2
         assert not torch.equal(state, torch.get_rng_state())
+
+
+FORMS = {
+    "more columns, in another order": lambda frame: frame[frame.columns[::-1]].assign(day=pd.Timestamp("2024-01-01")),
+    "float32": lambda frame: frame.astype("float32").astype(float),
+    "objects": lambda frame: frame.astype(object),
+    "nullable": lambda frame: frame.convert_dtypes(),
+    "rows in memory": lambda frame: pd.DataFrame(np.ascontiguousarray(frame.to_numpy()), columns=frame.columns),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_series_are_read_alike_in_any_form(form):
+    """To the bit as the published code normalises each by itself, whose float32 sums depend on the order in memory."""
+    frames, before, after = (list(part) for part in zip(*(case(seed, 37, 4) for seed in range(3)), strict=True))
+    frames = [frame.astype("float32").astype(float) for frame in frames]
+    found = candles_of([FORMS[form](frame) for frame in frames], before, after, 4, 2.0)
+    alike = candles_of(frames, before[:1] * 3, after[:1] * 3, 4, 2.0)  # the same times as one object for all
+    for number, frame in enumerate(frames):
+        rows = frame[COLUMNS].values.astype(np.float32)
+        mean, std = rows.mean(axis=0), rows.std(axis=0)
+        np.testing.assert_array_equal(found.mean[number], mean)
+        np.testing.assert_array_equal(found.values[number], np.clip((rows - mean) / (std + np.float32(1e-5)), -2, 2))
+        np.testing.assert_array_equal(found.stamps[number], parts_of([*before[number], *after[number]]))
+    np.testing.assert_array_equal(found.values, alike.values)
+    np.testing.assert_array_equal(found.stamps, alike.stamps)
+
+
+@pytest.mark.parametrize("missing", [np.nan, None])
+def test_a_missing_value_is_refused_in_any_form(missing):
+    frame, before, after = case(1, 20, 4)
+    for form in FORMS.values():
+        faulty = form(frame).astype({"high": object})
+        faulty.loc[3, "high"] = missing
+        with pytest.raises(ValueError, match="series 0 holds missing values"):
+            candles_of([faulty], [before], [after], 4, 5.0)

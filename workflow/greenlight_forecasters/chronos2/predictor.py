@@ -52,7 +52,7 @@ class StaticChronos2Pipeline(Predictor):
             network = Network.from_published(dimensions, tensors, weight.dtype, weight.device)
             engine = Chronos2Engine(network, sum(tensor.numel() for tensor in tensors.values()))
             # The user may change their own model later: that these are other weights then is said.
-            engine.guard.watch({"pipeline.model": model})
+            engine.guard.watch_instead({"pipeline.model": model})
         if mode not in (None, "eager"):
             engine.compile(mode)
         return cls(engine, **settings)

@@ -35,6 +35,10 @@ def plain_state(device: torch.device) -> Iterator[None]:
 
     A CUDA device is the current one.
     """
+    if device.type != "cuda" and _is_plain():
+        with torch.no_grad():  # a stack of contexts takes longer than all that the guard looks at
+            yield
+        return
     with contextlib.ExitStack() as stack:
         if torch._C._len_torch_function_stack():
             stack.enter_context(_without_modes())
@@ -42,13 +46,23 @@ def plain_state(device: torch.device) -> Iterator[None]:
             # Buffers that were made in inference mode could not be written to outside it.
             stack.enter_context(torch.inference_mode(False))
         stack.enter_context(torch.no_grad())
-        for kind, dtype in _AUTOCAST.items():
-            plain = not torch.is_autocast_enabled(kind) and torch.get_autocast_dtype(kind) == dtype
-            if not plain or not torch.is_autocast_cache_enabled():
-                stack.enter_context(torch.autocast(kind, dtype=dtype, enabled=False))
+        for kind in _AUTOCAST:
+            if not _is_plain_autocast(kind):
+                stack.enter_context(torch.autocast(kind, dtype=_AUTOCAST[kind], enabled=False))
         if device.type == "cuda":
             stack.enter_context(torch.cuda.device(device))
         yield
+
+
+def _is_plain() -> bool:
+    """Whether nothing but gradients may be on."""
+    modes = torch._C._len_torch_function_stack() or torch.is_inference_mode_enabled()
+    return not modes and all(map(_is_plain_autocast, _AUTOCAST))
+
+
+def _is_plain_autocast(kind: str) -> bool:
+    off = not torch.is_autocast_enabled(kind) and torch.is_autocast_cache_enabled()
+    return off and torch.get_autocast_dtype(kind) == _AUTOCAST[kind]
 
 
 @contextlib.contextmanager
@@ -105,10 +119,10 @@ class CallGuard:
             finally:
                 self._depth -= 1
 
-    def watch(self, modules: Mapping[str, nn.Module]) -> None:
-        """Watch further modules, of which the engine's weights are copies."""
+    def watch_instead(self, modules: Mapping[str, nn.Module]) -> None:
+        """Watch modules of somebody else's, of which the engine's weights are copies that nobody but it can reach."""
         with self._lock:
-            self._weights.add(modules)
+            self._weights = _Weights(modules, buffers=True)
 
     @contextlib.contextmanager
     def rebuilding(self) -> Iterator[None]:
@@ -180,26 +194,20 @@ class _Weights:
     """
 
     def __init__(self, modules: Mapping[str, nn.Module], buffers: bool) -> None:
-        self._buffers = buffers
         self._modules: list[nn.Module] = []
         self._places: list[dict[str, Any]] = []
-        self._kept: list[dict[str, Any]] = []
         self._paths: list[str] = []
         self._tensors: dict[str, Tensor] = {}
-        self._counted: dict[str, Tensor] = {}
-        self.add(modules)
-
-    def add(self, modules: Mapping[str, nn.Module]) -> None:
-        """What these modules hold now, too."""
+        seen: set[nn.Module] = set()
         for root, whole in modules.items():
-            for path, module in whole.named_modules(prefix=root):
+            for path, module in whole.named_modules(seen, prefix=root):
                 self._modules.append(module)
-                buffers = module._buffers if self._buffers else {}
-                for place in filter(None, (module._modules, module._parameters, buffers)):
+                own = module._buffers if buffers else {}
+                for place in filter(None, (module._modules, module._parameters, own)):
                     self._places.append(place)
-                    self._kept.append(dict(place))
                     self._paths.append(path)
                     self._tensors |= {f"{path}.{key}": one for key, one in place.items() if isinstance(one, Tensor)}
+        self._kept = list(map(dict, self._places))
         self._counted = {name: tensor for name, tensor in self._tensors.items() if _version(tensor) is not None}
         self._addresses = list(map(Tensor.data_ptr, self._tensors.values()))
         self._versions = list(map(_VERSION, self._counted.values()))

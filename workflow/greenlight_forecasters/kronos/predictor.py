@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from greenlight_forecasters.kronos.served import Loop
 
 PRICES, VOLUME, AMOUNT = list(FEATURES[:4]), FEATURES[4], FEATURES[5]
+_COLUMNS = pd.Index(FEATURES)
 # Windows at once on a GPU; a CPU's caches hold few.
 _WINDOWS_PER_BATCH = {"cuda": 64, "cpu": 8}
 
@@ -62,7 +63,7 @@ class StaticKronosPredictor(Predictor):
             own = Settings(max_context=predictor.max_context, windows_per_batch=_WINDOWS_PER_BATCH.get(device.type, 8))
             engine = KronosStatic(network, tokenizer, own, str(device))
             # The user may change their own model later: that these are other weights then is said.
-            engine.guard.watch({"predictor.model": predictor.model, "predictor.tokenizer": predictor.tokenizer})
+            engine.guard.watch_instead({"predictor.model": predictor.model, "predictor.tokenizer": predictor.tokenizer})
         if mode not in (None, "eager"):
             engine.compile(mode)
         return cls(engine, clip=predictor.clip, **settings)
@@ -126,8 +127,9 @@ class StaticKronosPredictor(Predictor):
         paths = self.paths_batch(
             df_list, x_timestamp_list, y_timestamp_list, pred_len, T, top_k, top_p, sample_count, _of_samples=np.mean
         )
+        indices = {id(times): pd.Index(times) for times in y_timestamp_list}  # often one object for all series
         return [
-            pd.DataFrame(mean, columns=[*PRICES, VOLUME, AMOUNT], index=times)
+            pd.DataFrame(mean, columns=_COLUMNS, index=indices[id(times)])
             for mean, times in zip(paths, y_timestamp_list, strict=True)
         ]
 
@@ -221,46 +223,57 @@ def candles_of(frames: Any, x_times: Any, y_times: Any, horizon: int, clip: floa
         raise ValueError("df_list, x_timestamp_list and y_timestamp_list must be lists or tuples")
     if len({len(one) for one in lists}) != 1 or not frames:
         raise ValueError(f"expected as many frames as lists of times, found {[len(one) for one in lists]}")
-    values, times, means, deviations = [], [], [], []
-    for number, (frame, before, after) in enumerate(zip(*lists, strict=True)):
-        rows = _rows(frame, number)
-        if len(before) != len(rows) or len(after) != horizon:
+    rows = [_rows(frame, number) for number, frame in enumerate(frames)]
+    times, known = [], dict[int, np.ndarray]()
+    for number, (own, before, after) in enumerate(zip(rows, x_times, y_times, strict=True)):
+        if len(before) != own.shape[1] or len(after) != horizon:
             raise ValueError(
-                f"series {number} has {len(rows)} rows, {len(before)} times of them and {len(after)} times to "
-                f"forecast; expected {len(rows)}, {len(rows)} and pred_len, which is {horizon}"
+                f"series {number} has {own.shape[1]} rows, {len(before)} times of them and {len(after)} times to "
+                f"forecast; expected {own.shape[1]}, {own.shape[1]} and pred_len, which is {horizon}"
             )
-        mean, deviation = np.mean(rows, axis=0), np.std(rows, axis=0)
-        values.append(np.clip((rows - mean) / (deviation + np.float32(EPSILON)), -clip, clip))
-        times.append(np.concatenate([_stamps(before), _stamps(after)]))
-        means.append(mean)
-        deviations.append(deviation)
-    if len({len(rows) for rows in values}) != 1:
-        raise ValueError(f"all series must have the same number of rows, found {[len(rows) for rows in values]}")
+        for one in (before, after):
+            if id(one) not in known:  # often one object for all series
+                known[id(one)] = _stamps(one)
+            times.append(known[id(one)])
+    if len({own.shape[1] for own in rows}) != 1:
+        raise ValueError(f"all series must have the same number of rows, found {[own.shape[1] for own in rows]}")
+    # Row by row in memory, as a data frame's columns are: float32 sums depend on the order.
+    values = np.stack(rows)
+    mean, deviation = values.mean(axis=-1), values.std(axis=-1)
+    values -= mean[..., None]
+    values /= (deviation + np.float32(EPSILON))[..., None]
+    np.clip(values, -clip, clip, out=values)
+    stamped = np.stack([np.concatenate(pair) for pair in zip(times[::2], times[1::2], strict=True)])
     future = np.zeros((len(values), 0, len(FEATURES)), dtype=np.float32)
-    return Candles(np.stack(values), future, np.stack(times), np.stack(means), np.stack(deviations))
+    return Candles(np.ascontiguousarray(values.transpose(0, 2, 1)), future, stamped, mean, deviation)
 
 
 def _rows(frame: pd.DataFrame, number: int) -> np.ndarray:
-    """[rows, 6] float32: an amount that is missing is made of the volume, a volume that is missing is 0, with it."""
+    """[6, rows] float32: an amount that is missing is made of the volume, a volume that is missing is 0, with it."""
     if not isinstance(frame, pd.DataFrame):
         raise ValueError(f"series {number} is a {type(frame).__name__}; expected a pandas DataFrame")
-    if absent := [name for name in PRICES if name not in frame.columns]:
-        raise ValueError(f"series {number} has no column {', '.join(absent)}")
-    columns = {name: frame[name] for name in PRICES}
-    if VOLUME in frame.columns:
-        columns[VOLUME] = frame[VOLUME]
-        made = frame[VOLUME] * frame[PRICES].mean(axis=1)
-        columns[AMOUNT] = frame[AMOUNT] if AMOUNT in frame.columns else made
+    if frame.columns.equals(_COLUMNS) and (values := frame.to_numpy()).dtype.kind == "f":  # in a tenth of the time
+        rows = values.T
     else:
-        columns |= {VOLUME: 0.0, AMOUNT: 0.0}
-    rows = pd.DataFrame(columns, index=frame.index)
-    if rows.isnull().to_numpy().any():
+        if absent := [name for name in PRICES if name not in frame.columns]:
+            raise ValueError(f"series {number} has no column {', '.join(absent)}")
+        columns = {name: frame[name] for name in PRICES}
+        if VOLUME in frame.columns:
+            columns[VOLUME] = frame[VOLUME]
+            made = AMOUNT not in frame.columns
+            columns[AMOUNT] = frame[VOLUME] * frame[PRICES].mean(axis=1) if made else frame[AMOUNT]
+        else:
+            columns |= {VOLUME: 0.0, AMOUNT: 0.0}
+        rows = pd.DataFrame(columns, index=frame.index).to_numpy(np.float64, na_value=np.nan).T
+    if np.isnan(rows).any():
         raise ValueError(f"series {number} holds missing values in its price or volume columns")
-    return rows.values.astype(np.float32)
+    return rows.astype(np.float32)
 
 
 def _stamps(times: Any) -> np.ndarray:
     """[rows, 5] int64 of times as they are written, in whatever zone."""
+    if isinstance(getattr(times, "dtype", None), np.dtype) and times.dtype.kind == "M":
+        return stamps(np.asarray(times))
     return stamps(pd.DatetimeIndex(times).tz_localize(None).to_numpy())
 
 

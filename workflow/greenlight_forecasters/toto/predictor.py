@@ -86,7 +86,7 @@ class StaticTotoForecaster(Predictor):
             network = Network.from_published(dimensions, tensors, weight.dtype).to(weight.device)
             engine = TotoEngine(network, dtype=weight.dtype)
             # The user may change their own model later: that these are other weights then is said.
-            engine.guard.watch({"forecaster.model": backbone})
+            engine.guard.watch_instead({"forecaster.model": backbone})
         if mode not in (None, "eager"):
             engine.compile(mode)
         return cls(engine, **settings)

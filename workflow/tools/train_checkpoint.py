@@ -55,18 +55,20 @@ def save_checkpoint(
     title: str,
     kind: str,
     about: str,
+    parameters: int | None = None,
 ) -> None:
     """Write config.json, model.safetensors, training.json and the model card, each atomically.
 
     Args:
         title: "Toto checkpoint"; kind: "model of the Toto 1.0 architecture".
         about: the card's list of what is particular to this checkpoint.
+        parameters: where some of the tensors are none.
     """
     with atomic_path(folder / WEIGHTS) as temporary:
         save_file(dict(tensors), temporary, metadata={"format": "pt"})
     write_json(folder / CONFIG, configuration)
     write_json(folder / TRAINING, training)
-    parameters = sum(tensor.numel() for tensor in tensors.values())
+    parameters = parameters or sum(tensor.numel() for tensor in tensors.values())
     symbols = "\n".join(
         f"| {symbol} | {entry['rows']} | {entry['trained_until']} |" for symbol, entry in training["symbols"].items()
     )

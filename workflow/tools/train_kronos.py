@@ -15,19 +15,17 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import functional
 
 from greenlight.errors import UserError
-from greenlight.files import atomic_path, write_json, write_text
-from greenlight.weights import CONFIG, TRAINING, WEIGHTS
 from greenlight_forecasters import CHECKPOINTS
 from greenlight_forecasters.kronos.candles import stamps, with_amount
 from greenlight_forecasters.kronos.config import CLIP, EPSILON, ModelConfig, TokenizerConfig
 from greenlight_forecasters.kronos.forecaster import MODEL_FOLDER, TOKENIZER_FOLDER
 from greenlight_forecasters.kronos.network import KronosNetwork
 from greenlight_forecasters.kronos.tokenizer import KronosTokenizer
+from tools.train_checkpoint import save_checkpoint
 from tools.training_data import TrainingSeries, describe, training_series
 
 _PRICES = slice(0, 4)
@@ -265,34 +263,22 @@ def train(series: Mapping[str, TrainingSeries], folder: Path, seed: int, recipe:
         "torch": torch.__version__,
         "loss": {"reconstruction": error, "s1": loss_s1, "s2": loss_s2},
     }
-    for name, module in ((TOKENIZER_FOLDER, tokenizer), (MODEL_FOLDER, network)):
-        _save(module, training, folder / name)
+    for name, what, module in ((TOKENIZER_FOLDER, "tokenizer", tokenizer), (MODEL_FOLDER, "model", network)):
+        save_checkpoint(
+            module.state_dict(),
+            module.config.model_dump(),
+            training,
+            folder / name,
+            title=f"Kronos {what}",
+            kind=f"{what} of the Kronos architecture",
+            about=_about(training),
+            parameters=sum(weight.numel() for weight in module.parameters()),
+        )
 
 
-def _save(module: KronosNetwork | KronosTokenizer, training: dict[str, Any], folder: Path) -> None:
-    with atomic_path(folder / WEIGHTS) as temporary:
-        save_file(module.state_dict(), temporary, metadata={"format": "pt"})
-    write_json(folder / CONFIG, module.config.model_dump())
-    write_json(folder / TRAINING, training)
-    write_text(folder / "README.md", _card(module, training))
-
-
-def _card(module: KronosNetwork | KronosTokenizer, training: dict[str, Any]) -> str:
-    what = "tokenizer" if isinstance(module, KronosTokenizer) else "model"
-    parameters = sum(weight.numel() for weight in module.parameters())
-    rows = "\n".join(
-        f"| {symbol} | {entry['rows']} | {entry['trained_until']} |" for symbol, entry in training["symbols"].items()
-    )
+def _about(training: dict[str, Any]) -> str:
     loss = training["loss"]
-    return f"""---
-license: apache-2.0
-pipeline_tag: time-series-forecasting
----
-# Embedded Kronos {what}
-
-A small {what} of the Kronos architecture ({parameters:,} parameters), trained from random weights by this project so
-that the gate runs without a download. It is made for validating code, not for trading; no published weight is in it.
-
+    return f"""\
 - Architecture: as in `config.json`, under the published parameter names.
 - Data: candles, the first rows of each symbol below. Rows after the time that the table names were not seen; the
   gate evaluates on targets after it.
@@ -302,12 +288,7 @@ that the gate runs without a download. It is made for validating code, not for t
   {loss["reconstruction"]:.3f} of the window's spread of prices, and the cross-entropies after the context were
   {loss["s1"]:.3f} (s1) and {loss["s2"]:.3f} (s2) nats.
 - Train it again: `python -m tools.train_kronos`. The same data, seed, torch version and number of
-  threads give the same bytes.
-
-| symbol | rows trained on | trained until |
-|---|---|---|
-{rows}
-"""
+  threads give the same bytes."""
 
 
 def main(arguments: list[str] | None = None) -> int:

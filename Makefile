@@ -50,7 +50,7 @@ benchmarks: env  ## time the implementations at published sizes, and a run of th
 	for size in mini small base; do $(BIN)/python -m tools.benchmark kronos:$$size --exact --reference-windows 1 \
 	  --cases 256x30x8x1,256x30x8x8,512x30x8x1 --set temperature=0.7 top_p=0.9; done
 	$(BIN)/python -m tools.benchmark toto:base --exact --reference-windows 1 \
-	  --cases 512x30x32x1,512x30x256x1,512x30x256x16,512x96x256x1,512x336x256x1
+	  --cases 512x30x32x1,512x30x256x1,512x30x256x16,512x96x256x1,512x336x256x1 --set static.samples_per_batch=256
 	$(BIN)/python -m tools.benchmark chronos-2:base --cases 512x30x1x1,512x30x1x32
 	$(BIN)/python -m tools.scale
 

@@ -1,7 +1,7 @@
 """How fast variants are beside a reference at the published dimensions, without prices and without judging.
 
     python -m tools.benchmark kronos:mini --cases 256x30x8x1,256x30x8x8,512x30x8x1 --set temperature=0.7 top_p=0.9
-    python -m tools.benchmark toto:base --cases 512x30x256x1,512x336x256x1 --set samples_per_batch=32
+    python -m tools.benchmark toto:base --cases 512x30x256x1,512x336x256x1 --set static.samples_per_batch=256
     python -m tools.benchmark chronos-2:base --device cuda --variants upstream-eager,static-reduce-overhead
 
 A case is context x horizon x samples x windows. Whole forecasts through the door of the gate, all variants in one
@@ -40,7 +40,7 @@ from tools.random_weights import MAKERS, write_random
 
 COLUMNS = (
     "context x horizon x samples x windows", "variant", "ms", "times faster (range)", "by CPU seconds", "equal values",
-    "graphs / breaks / recompiles / after warm-up", "CUDA-graph ready", "first call, CPU s", "MB in a call",
+    "graphs / breaks / recompiles / after warm-up", "CUDA-graph ready", "first call, CPU s", "MB more in a call",
 )  # fmt: skip
 
 
@@ -146,7 +146,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="settings of the model")
+    parser.add_argument(
+        "--set",
+        nargs="*",
+        default=[],
+        metavar="KEY=VALUE",
+        help="settings of the model, or of one implementation (static.samples_per_batch=256)",
+    )
     parser.add_argument("--exact", action="store_true")
     options = parser.parse_args(arguments)
     options.variants, cases = options.variants.split(","), options.cases.split(",")
@@ -155,7 +161,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     model = model_of(name)
     with tempfile.TemporaryDirectory() as scratch:
         os.environ.update({name: str(Path(scratch) / part) for name, part in CACHES.items()})
-        source, settings = "embedded", {k: yaml.safe_load(v) for k, v in (one.split("=", 1) for one in options.set)}
+        asked = {key: yaml.safe_load(value) for key, value in (one.split("=", 1) for one in options.set)}
+        source, settings = "embedded", {key: value for key, value in asked.items() if "." not in key}
         if size != "embedded":
             source = str(write_random(options.model, Path(scratch)))
             further = [role for role in model.checkpoints if f"{name}-{role}" in MAKERS]
@@ -164,6 +171,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         def loaded(variant: str, dtype: str = "", **changed: Any) -> Forecaster:
             dtype = dtype or ("bfloat16" if variant.endswith("bf16") else "float32")
+            prefix = f"{Variant.parse(variant).implementation}."
+            changed |= {key.removeprefix(prefix): value for key, value in asked.items() if key.startswith(prefix)}
             return load(model, variant, LoadOptions(source, device=options.device, dtype=dtype, settings=own | changed))
 
         where = processor_name() if options.device == "cpu" else torch.cuda.get_device_name(options.device)

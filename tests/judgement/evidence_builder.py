@@ -21,10 +21,12 @@ from greenlight.judgement.seal import seal
 from greenlight.measures.accuracy import WindowContext, score_windows
 from greenlight.measures.forecasts import QUANTILE_COLUMNS, QUANTILES
 from greenlight.measures.numerics import compare, other_sizes
+from greenlight.measures.points import with_point
 from greenlight.variants import Variant
 from tests.judgement.effects import HEALTH, REPRODUCIBILITY, Effects
 
 SYMBOLS = {f"SYM{number}": 5 for number in range(6)}
+POINT = "median"  # of which forecasts are scored
 HORIZON = 8
 SAMPLES = 32
 LOOKS = 5
@@ -379,7 +381,7 @@ class _Writer:
         return [{**self.effects.calls, "health": self._health()}]
 
     def _score(self, asked: Any, files: dict[str, str]) -> list[Any]:
-        scores, problems = score_windows(pa.concat_tables(self.tables), self.contexts, HORIZON)
+        scores, problems = score_windows(with_point(pa.concat_tables(self.tables), POINT), self.contexts, HORIZON)
         assert not problems
         place = record_file("score", self.model, self.variant).replace("record.json", "windows.parquet")
         write_parquet(self.results / place, scores)

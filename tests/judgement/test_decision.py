@@ -106,3 +106,19 @@ def test_break_even_calls_are_compile_seconds_over_seconds_saved():
     saved = figures.reference["median"] - figures.variant["median"]
     assert break_even_calls(10.0, figures) == pytest.approx(10.0 / saved)
     assert break_even_calls(10.0, speed(1.5)) is None and break_even_calls(None, figures) is None
+
+
+def test_what_is_not_called_in_the_process_precision_is_only_held_against():
+    """A reference in float32 that passes is no answer to what to run under autocast."""
+    jobs = {stage: {"key": None} for stage in ("compile", "predict/0000", "probe", "time", "score", "replicate")}
+    under = [f"{name}-autocast-fp16" for name in NAMES[:2]]
+    names = [*NAMES[:2], *under]
+    known = ExpectedModel(reference=NAMES[0], variants={name: {"jobs": jobs} for name in names})
+    speeds = {name: speed(0.9, 0.9) for name in names[1:]}
+    passed = {name: [] for name in names}
+    assert decide(known, passed, speeds, RULES).chosen in NAMES
+    decision = decide(known, passed, speeds, RULES, "autocast-fp16")
+    assert decision.chosen == "upstream-eager-autocast-fp16"
+    assert decision.losers["upstream-eager"].startswith("not called in the autocast-fp16 of evaluation.call.process")
+    failed = passed | {name: [make_check(RULES, "numerics", "fail", "logits differ")] for name in under}
+    assert decide(known, failed, speeds, RULES, "autocast-fp16").chosen is None

@@ -8,6 +8,7 @@ import pytest
 
 from greenlight.measures.accuracy import METRICS, WindowContext, score_windows, summarise, window_context
 from greenlight.measures.forecasts import QUANTILE_COLUMNS, QUANTILES
+from greenlight.measures.points import COLUMN, with_point
 
 HORIZON = 4
 
@@ -29,7 +30,7 @@ def forecasts(symbols=("A", "B"), windows=3, seed=0):
         "mean": mean.ravel(),
     }
     columns |= {name: values.ravel() for name, values in zip(QUANTILE_COLUMNS, quantiles, strict=True)}
-    return pa.table(columns), actual, mean, quantiles
+    return with_point(pa.table(columns), "median"), actual, mean, quantiles
 
 
 def contexts(symbols=("A", "B"), windows=3, scale=2.0):
@@ -56,6 +57,10 @@ def test_scores_are_those_of_their_definitions():
     np.testing.assert_allclose(column(scores, "naive_mae"), np.abs(actual - 100).mean(axis=1))
     drift = 100 + 0.5 * np.arange(1, HORIZON + 1)
     np.testing.assert_allclose(column(scores, "drift_mae"), np.abs(actual - drift).mean(axis=1))
+    of_means = with_point(table.drop_columns(COLUMN), "mean")
+    np.testing.assert_allclose(
+        column(score_windows(of_means, contexts(), HORIZON)[0], "mae"), np.abs(actual - mean).mean(axis=1)
+    )
     inside = (quantiles[0] <= actual) & (actual <= quantiles[-1])
     np.testing.assert_allclose(column(scores, "coverage_80"), inside.mean(axis=1))
 

@@ -164,6 +164,8 @@ EDITS = {
         configure("evaluation", call={"process": {"inference_mode": True}}),
         COMPILED | RUNS,
     ),
+    "which price is forecast": (configure("evaluation", call={"target": "open"}), COMPILED | RUNS),
+    "what production makes of a forecast": (configure("evaluation", call={"point": "mean"}), SCORED),
     "how many threads call": (configure("evaluation", call={"concurrency": 3}), CALLED | {"expect"} | JUDGED),
     "the shapes of calls": (
         configure("evaluation", call={"shapes": {"batches": [1, 4]}}),

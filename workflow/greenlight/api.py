@@ -18,7 +18,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from greenlight.code import package_differences
-from greenlight.data.windows import CLOSE, FEATURES, Window, same_shape, window_seed
+from greenlight.data.windows import CLOSE, FEATURES, PRICES, Window, same_shape, window_seed
 from greenlight.errors import MissingWeights, UserError, nearest
 from greenlight.process import ProcessSettings, shell_variable, stated_process
 from greenlight.provenance import package_versions, processor_name
@@ -42,6 +42,7 @@ __all__ = [
     "DECILES",
     "FEATURES",
     "MODES",
+    "PRICES",
     "ROUNDOFF",
     "WEIGHTS",
     "Forecast",
@@ -183,6 +184,8 @@ class Model:
             values: a reference that runs other people's packages is held to it. Empty where there is none.
         longest_context: name of the setting that says how many rows the model attends to, older ones being dropped;
             numerics are then compared beyond it too. It must take any number from the horizon on. Empty for none.
+        targets: the prices that its forecasters can be asked for, of open, high, low and close: `Window.column` says
+            which is.
     """
 
     name: str
@@ -194,6 +197,7 @@ class Model:
     truth: Mapping[str, Any] = field(default_factory=dict)
     independent: str = ""
     longest_context: str = ""
+    targets: tuple[str, ...] = ("close",)
 
     def implementations_of(self, settings: ModelSettings) -> Mapping[str, Implementation]:
         """The implementations under some settings, which may name copies of code. Overridden where they do."""
@@ -324,7 +328,7 @@ class Forecaster(ABC):
 
     @abstractmethod
     def forecast(self, windows: Sequence[Window], samples: int, seed: int) -> np.ndarray:
-        """Sampled paths of the closing price: [windows, samples, horizon] float64 in the symbols' own units.
+        """Sampled paths of the price in `Window.column`: [windows, samples, horizon] float64 in the symbols' own units.
 
         Of a model whose `Forecast` has levels: its quantiles, [windows, levels, horizon], from the lowest level;
         `samples` then says nothing. All windows share context length and horizon. `future` of a window is never read.

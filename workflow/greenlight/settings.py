@@ -233,6 +233,16 @@ class Settings(Section):
         return self
 
     @model_validator(mode="after")
+    def _targets(self) -> Settings:
+        target = self.evaluation.call.target
+        for name, settings in self.models.items():
+            if target not in (known := model_of(name, settings.plugin).targets):
+                raise ValueError(
+                    f"evaluation.call.target is {target!r}, and the plug-in of {name} forecasts {', '.join(known)} only"
+                )
+        return self
+
+    @model_validator(mode="after")
     def _pairs_that_can_decide(self) -> Settings:
         for key in ("pairs", "control_pairs"):
             planned, needed = (self.timing.processes * getattr(self.timing, key), f"minimum_{key}")

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from greenlight.api import (
+    FEATURES,
     Forecaster,
     Implementation,
     LoadOptions,
@@ -78,7 +79,7 @@ class Entry:
             amount = arrays.get("amount")
         place, context = self.facts["window"], int(self.facts["window"]["context_length"])
         times = times.astype("datetime64[ns]")
-        rows = (values[:context], values[context:], times, wall, amount)
+        rows = (values[:context], values[context:], times, wall, amount, FEATURES.index(place.get("target", "close")))
         return Window(place["symbol"], int(place["index"]), *rows), forecast
 
     def model(self) -> Model:

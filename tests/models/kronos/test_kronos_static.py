@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from greenlight.api import LoadOptions
+from greenlight.api import CLOSE, LoadOptions
 from greenlight.data.reader import read_series
 from greenlight.data.repair import RepairRules
 from greenlight.data.series import series_arrays
@@ -17,7 +17,7 @@ from greenlight.data.windows import cut_windows
 from greenlight.weights import trained_until
 from greenlight_forecasters import CHECKPOINTS
 from greenlight_forecasters.kronos import static as kronos_static
-from greenlight_forecasters.kronos.config import CLOSE, Settings
+from greenlight_forecasters.kronos.config import Settings
 from greenlight_forecasters.kronos.sampling import Filter, Sampling, probabilities
 from greenlight_forecasters.kronos.static import KronosStatic
 from greenlight_forecasters.kronos.upstream import KronosUpstream

@@ -10,6 +10,7 @@ import numpy as np
 
 FEATURES = ("open", "high", "low", "close", "volume")
 CLOSE = FEATURES.index("close")
+PRICES = ("open", "high", "low", "close")
 
 
 @dataclass(frozen=True)
@@ -20,11 +21,12 @@ class Window:
         symbol: name of the symbol.
         index: 0 for the oldest window of the symbol.
         context: [context length, 5] float64, the FEATURES in the symbol's own unit; unknown volume is NaN.
-        future: [horizon, 5] float64, the rows that follow; its close is the target.
+        future: [horizon, 5] float64, the rows that follow; their prices in `column` are the target.
         timestamps: [context length + horizon] datetime64[ns], UTC.
         wall: [context length + horizon] datetime64[ns], the clock of the exchange, for models with a calendar; None
             where it is the timestamps'.
         amount: [context length + horizon] float64, money that was turned over, NaN where unknown; None: unknown.
+        column: which of FEATURES is forecast, the closing price by default.
     """
 
     symbol: str
@@ -34,6 +36,7 @@ class Window:
     timestamps: np.ndarray
     wall: np.ndarray | None = None
     amount: np.ndarray | None = None
+    column: int = CLOSE
 
     @property
     def calendar(self) -> np.ndarray:
@@ -57,8 +60,8 @@ class Window:
 
     @property
     def target(self) -> np.ndarray:
-        """[horizon] float64, the closing prices to forecast."""
-        return self.future[:, CLOSE]
+        """[horizon] float64, the prices to forecast."""
+        return self.future[:, self.column]
 
     @property
     def first_target(self) -> np.datetime64:
@@ -77,13 +80,14 @@ def cut_windows(
     not_before: np.datetime64 | None = None,
     wall: np.ndarray | None = None,
     amount: np.ndarray | None = None,
+    column: int = CLOSE,
 ) -> list[Window]:
     """The last `count` windows of a series whose targets do not overlap, oldest first.
 
     Args:
         timestamps: [rows] datetime64[ns], ascending.
         values: [rows, 5] float64 in the order of FEATURES.
-        wall, amount: [rows] as in Window.
+        wall, amount: [rows] as in Window; column: as there.
         not_before: targets must begin after this time (rows up to it were trained on).
 
     Returns:
@@ -98,12 +102,12 @@ def cut_windows(
         first, last = start - context_length, start + horizon
         own = [None if each is None else each[first:last] for each in (wall, amount)]
         windows.append(
-            Window(symbol, len(windows), values[first:start], values[start:last], timestamps[first:last], *own)
+            Window(symbol, len(windows), values[first:start], values[start:last], timestamps[first:last], *own, column)
         )
     return windows
 
 
-def practice_windows(count: int, context_length: int, horizon: int, seed: int) -> list[Window]:
+def practice_windows(count: int, context_length: int, horizon: int, seed: int, column: int = CLOSE) -> list[Window]:
     """`count` windows of seeded random walks, for compiling and warming up without any data."""
     random = np.random.default_rng(seed)
     rows = context_length + horizon
@@ -115,7 +119,8 @@ def practice_windows(count: int, context_length: int, horizon: int, seed: int) -
         high = np.maximum(open_, close) * (1 + random.uniform(0, 0.01, rows))
         low = np.minimum(open_, close) * (1 - random.uniform(0, 0.01, rows))
         values = np.stack([open_, high, low, close, random.uniform(1e5, 1e6, rows)], axis=1)
-        windows.append(Window(f"PRACTICE{number}", 0, values[:context_length], values[context_length:], times))
+        parts = (values[:context_length], values[context_length:], times)
+        windows.append(Window(f"PRACTICE{number}", 0, *parts, column=column))
     return windows
 
 

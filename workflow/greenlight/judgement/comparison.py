@@ -24,6 +24,8 @@ from greenlight.statistics.looks import look_of, pairs_at, rate_at
 
 ERRORS = {"mae": "MAE", "weighted_quantile_loss": "weighted quantile loss", "rmse": "RMSE of the mean"}
 IN_PRICES = ("mae", "rmse")
+
+
 # Errors are compared above this share of the price (or of 1 for scale-free losses): below it there is no error.
 NO_ERROR = 1e-9
 

@@ -53,12 +53,17 @@ def decide(
     checks: Mapping[str, Sequence[Check]],
     speeds: Mapping[str, Speed | None],
     rules: Rules,
+    precision: str = "float32",
 ) -> Decision:
     """Choose among the variants that nothing blocks.
 
     Going from the simplest to the most complex, a variant takes the place of the best so far where it is faster
     by the margin on the choosing half of the pairs. The winner must then clear the margin with its lower bound
     on the confirming half, over the best of the simpler ones; else it is struck out and the rest choose again.
+
+    Args:
+        precision: of the process that calls. Where it is a reduced one, what is not called in it is there to be held
+            against, and can't be chosen: production would call it otherwise than it was judged.
     """
     losers: dict[str, str] = {}
     candidates = []
@@ -69,6 +74,8 @@ def decide(
             losers[variant] = f"{stopped.name}: {stopped.reason}"
         elif same is not None:
             losers[variant] = f"the same as {same} on this device"
+        elif precision not in ("float32", Variant.parse(variant).precision):
+            losers[variant] = f"not called in the {precision} of evaluation.call.process, which others are held against"
         elif variant != model.reference and speeds.get(variant) is None:
             losers[variant] = "its speed is not known"
         else:

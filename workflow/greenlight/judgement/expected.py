@@ -27,8 +27,9 @@ Judgement walks the rows named here, never the rows that happen to lie on the di
      "calls": {"windows_per_call": 8, "timed_windows": 1},   windows in a call of forecasts, and in a timed one
      "process": {"inference_mode": true},  state of torch in which calls are made, where it is not torch's own,
      "precision": "float32",               but for the precision of that process, which its variants have
-     "settings_hash": "...",   context length, horizon, samples, seed, process (a model's own are hashed in its entry,
-                               as "settings_hash" beside "weights_hash"); not the lists of
+     "target": "close", "point": "median", what is forecast, and what absolute errors are of (`measures.points`)
+     "settings_hash": "...",   context length, horizon, samples, seed, process, target, point (a model's own are hashed
+                               in its entry, as "settings_hash" beside "weights_hash"); not the lists of
                                symbols, variants or models, nor anything that only judgement reads
      "platform": {"id": "cpu-torch2.13.0-2threads", "device": "...", "torch": "...", "threads": 2, ...}}
 
@@ -57,6 +58,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from greenlight.errors import UserError
 from greenlight.files import read_json
+from greenlight.measures.points import MEDIAN, point_words
 from greenlight.variants import Variant
 
 
@@ -239,6 +241,8 @@ class Expected(_Strict):
     repeats: int = Field(1, ge=1)
     process: dict[str, Any] = Field(default_factory=dict)
     precision: str = "float32"
+    target: str = "close"
+    point: str = MEDIAN
     settings_hash: str = ""
     platform: dict[str, Any] = Field(default_factory=dict)
 
@@ -264,6 +268,11 @@ class Expected(_Strict):
     def settings_of(self, model: str) -> str:
         """Hash of all settings that shape a model's forecasts: those of the run, and its own."""
         return "-".join(part for part in (self.settings_hash, self.models[model].settings_hash) if part)
+
+    @property
+    def mae(self) -> str:
+        """What the MAE is called: with its point forecast where that is not the median."""
+        return "MAE" if self.point == MEDIAN else f"MAE of the {point_words(self.point)}"
 
     @property
     def platform_id(self) -> str:

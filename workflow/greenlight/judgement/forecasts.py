@@ -14,6 +14,7 @@ import pyarrow.parquet
 from greenlight.judgement.expected import Expected
 from greenlight.measures.forecasts import QUANTILE_COLUMNS, QUANTILES
 from greenlight.measures.paths import PathDifferences, compare_paths
+from greenlight.measures.points import COLUMN, MEAN, MEDIAN, trimmed_mean
 
 VALUES = ("actual", "mean", *QUANTILE_COLUMNS)
 _NAMES = ("model", "variant", "symbol")
@@ -36,7 +37,8 @@ class Forecasts:
     """Forecasts of one variant on the expected rows.
 
     Attributes:
-        values: by name, [rows, horizon] float64 in the order of `Expected.rows()`; NaN where absent.
+        values: by name, [rows, horizon] float64 in the order of `Expected.rows()`; NaN where absent. The point forecast
+            is `point`.
         whole: [rows] bool, whether every step of a row is there once and finite.
         paths: [rows, samples, horizon] float32, the sample paths, or [rows, levels, horizon] of quantiles; NaN where
             absent. Only until they have been compared.
@@ -47,8 +49,8 @@ class Forecasts:
     paths: np.ndarray | None = None
 
     def mae(self) -> np.ndarray:
-        """[rows] mean absolute error of the median."""
-        errors: np.ndarray = np.abs(self.values["actual"] - self.values["q50"]).mean(axis=1)
+        """[rows] mean absolute error of the point forecast."""
+        errors: np.ndarray = np.abs(self.values["actual"] - self.values[COLUMN]).mean(axis=1)
         return errors
 
     def paths_against(self, other: Forecasts) -> PathDifferences | None:
@@ -104,9 +106,19 @@ def read_forecasts(
         elif finite[number] and strange[number]:
             kind, what = "schema", "has a mean and quantiles that are not those of its sample paths"
         problems.append((kind, f"{symbol}/{window} {what}", symbol, window))
+    values[COLUMN] = _points(expected.point, values, samples, levels)
     for array in (*values.values(), samples):
         array[~whole] = np.nan
     return Forecasts(values, whole, paths), problems
+
+
+def _points(
+    point: str, values: Mapping[str, np.ndarray], samples: np.ndarray, levels: Sequence[float]
+) -> np.ndarray:  # fmt: skip
+    """[rows, horizon] the point forecast, of samples or quantiles [rows, horizon, number]."""
+    if point in (MEDIAN, MEAN):
+        return values["q50" if point == MEDIAN else "mean"].copy()
+    return trimmed_mean(samples, float(point.partition(" ")[2]), levels)
 
 
 def _other_samples(paths: np.ndarray, values: Mapping[str, np.ndarray], levels: Sequence[float]) -> np.ndarray:

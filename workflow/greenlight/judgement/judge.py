@@ -107,7 +107,7 @@ def judge(evidence: Evidence, rules: Rules, baselines: Baselines) -> Verdict:
         known = evidence.of_model(name)
         found = {variant: known[variant] for variant in sorted(known, key=partial(simplicity, model))}
         own, speeds, summaries = _judge_model(found, evidence, rules, baselines)
-        decisions[name] = decide(model, own, speeds, rules)
+        decisions[name] = decide(model, own, speeds, rules, evidence.expected.precision)
         judged = decisions[name].judged or model.reference
         scopes[name] = scope_of(evidence.expected, name, sizes_of(found, judged)) | swept_by(found[judged], own[judged])
         scopes[name] |= process_of_calls(evidence.expected, judged)

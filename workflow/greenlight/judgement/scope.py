@@ -8,6 +8,7 @@ from typing import Any
 from greenlight.judgement.checks.base import Check
 from greenlight.judgement.evidence import VariantEvidence
 from greenlight.judgement.expected import Expected
+from greenlight.measures.points import MEDIAN, point_words
 from greenlight.process import process_of, stated_process
 from greenlight.variants import Variant
 
@@ -23,7 +24,10 @@ def scope_of(expected: Expected, model: str, used: Mapping[str, int]) -> dict[st
     planned = expected.calls
     calls = sorted({min(size, used.get(name, size)) for name, size in planned.items()})
     samples = {} if expected.models[model].levels else {"samples": expected.samples}
-    return {"context_length": expected.context_length, "horizon": expected.horizon, **samples, "windows": calls}
+    target = {} if expected.target == "close" else {"target": expected.target}
+    point = {} if expected.point == MEDIAN else {"point": expected.point}
+    sizes = {"context_length": expected.context_length, "horizon": expected.horizon, **samples, "windows": calls}
+    return sizes | target | point
 
 
 def sizes_of(found: Mapping[str, VariantEvidence], variant: str) -> dict[str, int]:
@@ -49,13 +53,9 @@ def swept_by(found: VariantEvidence, checks: Iterable[Check]) -> dict[str, Any]:
 
 
 def process_of_calls(expected: Expected, variant: str) -> dict[str, Any]:
-    """{"process": what differs from torch's own state in the calls of a variant, "without": the precision of the
-    process that it was not called in}, each only where there is such.
-    """
-    precision = Variant.parse(variant).precision
-    stated = process_of(expected.process, precision).stated()
-    without = {} if expected.precision in ("float32", precision) else {"without": expected.precision}
-    return ({"process": stated} if stated else {}) | without
+    """{"process": what differs from torch's own state in the calls of a variant}; empty where nothing does."""
+    stated = process_of(expected.process, Variant.parse(variant).precision).stated()
+    return {"process": stated} if stated else {}
 
 
 def scope_words(scope: Mapping[str, Any]) -> str:
@@ -65,6 +65,8 @@ def scope_words(scope: Mapping[str, Any]) -> str:
     words = (
         f"contexts of {scope['context_length']} rows, horizon {scope['horizon']}, {samples}{calls} windows in a call"
     )
+    words += f"; of the {scope['target']}" if "target" in scope else ""
+    words += f"; MAE of the {point_words(str(scope['point']))}" if "point" in scope else ""
     if shapes := [shape for shape in scope.get("swept") or () if isinstance(shape, list) and len(shape) == 4]:
         names = ("contexts", "horizons", "windows in a call", "samples")
         ends = [
@@ -72,5 +74,6 @@ def scope_words(scope: Mapping[str, Any]) -> str:
         ]
         words += f"; numerics and recompiles in {len(shapes)} shapes ({', '.join(ends)})"
     words += f"; {scope['threads']} threads" if "threads" in scope else ""
-    words += f"; {stated_process(scope['process']).words()}" if isinstance(scope.get("process"), Mapping) else ""
-    return words + (f"; not in the {scope['without']} of evaluation.call.process" if "without" in scope else "")
+    if isinstance(scope.get("process"), Mapping):
+        words += f"; {stated_process(scope['process']).words()}"
+    return words

@@ -1,9 +1,9 @@
 """Forecast accuracy: scores of each window, and their averages with intervals.
 
 Definitions follow Hyndman and Koehler (2006) for MASE and GluonTS (gluonts.evaluation, and fev after it)
-for the weighted quantile loss. The point forecast of the absolute errors (MAE, MAPE, MASE) is the median of
-the samples, which is what minimises them; that of RMSE is their mean. Nothing here knows of models or of
-the judgement.
+for the weighted quantile loss. The point forecast of the absolute errors (MAE, MAPE, MASE) is what production makes
+of a forecast (`measures.points`), by default the median of the samples, which is what minimises them; that of
+RMSE is their mean. Nothing here knows of models or of the judgement.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 
 from greenlight.measures.forecasts import QUANTILE_COLUMNS, QUANTILES
+from greenlight.measures.points import COLUMN
 
 METRICS = (
     "mae",
@@ -54,13 +55,13 @@ class WindowContext:
     naive_scale: float
 
 
-def window_context(close: np.ndarray) -> WindowContext:
-    """Context figures of [context length] closing prices; ValueError with fewer than two."""
-    close = np.asarray(close, dtype=np.float64)
-    if len(close) < 2:
-        raise ValueError(f"a context needs at least two prices, found {len(close)}")
-    drift = (close[-1] - close[0]) / (len(close) - 1)
-    return WindowContext(float(close[-1]), float(drift), float(np.abs(np.diff(close)).mean()))
+def window_context(prices: np.ndarray) -> WindowContext:
+    """Context figures of [context length] prices; ValueError with fewer than two."""
+    prices = np.asarray(prices, dtype=np.float64)
+    if len(prices) < 2:
+        raise ValueError(f"a context needs at least two prices, found {len(prices)}")
+    drift = (prices[-1] - prices[0]) / (len(prices) - 1)
+    return WindowContext(float(prices[-1]), float(drift), float(np.abs(np.diff(prices)).mean()))
 
 
 def score_windows(
@@ -69,7 +70,7 @@ def score_windows(
     """Score every window of one variant's forecasts.
 
     Args:
-        forecasts: columns model, variant, symbol, window, step, actual, mean, q10 ... q90; any order of rows.
+        forecasts: columns model, variant, symbol, window, step, actual, mean, point, q10 ... q90; any order of rows.
         contexts: by (symbol, window).
         horizon: steps that each window must have, 1..horizon, each once.
 
@@ -78,7 +79,7 @@ def score_windows(
         A window with a step missing or doubled, a value that is not finite, or no context has NaN
         scores. MASE is null, not NaN, where the context never moves: it is not defined there.
 
-        mae: mean |actual - median|; mae_percent: 100 mae / mean price; mape: 100 mean |error| / |actual|;
+        mae: mean |actual - point|; mae_percent: 100 mae / mean price; mape: 100 mean |error| / |actual|;
         rmse: of the mean forecast; mase: mae / naive_scale;
         weighted_quantile_loss: mean over levels q of 2 sum_t (q - [actual < f_q]) (actual - f_q) /
         sum_t |actual|; coverage_80: share of steps with q10 <= actual <= q90; mean_price: mean
@@ -142,7 +143,8 @@ def _score(forecasts: pa.Table, rows: np.ndarray, contexts: list[WindowContext |
     ).T
     actual, mean = column("actual"), column("mean")
     quantiles = np.stack([column(name) for name in QUANTILE_COLUMNS])
-    error = np.abs(actual - quantiles[QUANTILES.index(0.5)])
+    point = column(COLUMN)
+    error = np.abs(actual - point)
     steps = np.arange(1, rows.shape[1] + 1)
     levels = np.array(QUANTILES)[:, None, None]
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -161,6 +163,7 @@ def _score(forecasts: pa.Table, rows: np.ndarray, contexts: list[WindowContext |
             "mean_price": total / rows.shape[1],
         }
     finite = np.isfinite(actual).all(axis=1) & np.isfinite(mean).all(axis=1)
+    finite &= np.isfinite(point).all(axis=1)
     finite &= np.isfinite(quantiles).all(axis=(0, 2)) & np.isfinite(last + drift + scale)
     return {name: np.where(finite, values, np.nan) for name, values in scores.items()}
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from greenlight.data.windows import CLOSE, Window
+from greenlight.data.windows import Window
 
 QUANTILES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 QUANTILE_COLUMNS = tuple(f"q{round(100 * level)}" for level in QUANTILES)
@@ -131,7 +131,7 @@ def problem_with(
             f"{int((~finite).sum())} of {finite.size} forecast values are NaN or infinite, "
             f"first at window {windows[window].key}, step {step + 1}"
         )
-    varied = [i for i, window in enumerate(windows) if np.ptp(window.context[:, CLOSE]) > 0]
+    varied = [i for i, window in enumerate(windows) if np.ptp(window.context[:, window.column]) > 0]
     if varied and np.ptp(samples[varied]) == 0:
         return f"every forecast value is {samples[varied[0], 0, 0]:g}"
     same = [windows[i].key for i in varied if count > 1 and np.ptp(samples[i], axis=0).max() == 0]

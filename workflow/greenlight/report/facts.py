@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from greenlight.data.windows import PRICES
 from greenlight.judgement.scope import scope_words
 from greenlight.layout import Layout
 from greenlight.provenance import digest
@@ -43,6 +44,7 @@ class ModelFacts:
         deploy: variant to deploy; None where the model does not pass. chosen: the best of the variants that pass.
         deployed: what production runs now.
         scope: which calls were judged, in words; empty where the verdict does not say.
+        target: the price that is forecast.
         shows: the sizes of defect that the evidence could show, in a line; empty where the verdict does not say.
         losers: (variant, why) of every other variant.
         shown: the variant whose symbols and forecasts are shown: the one judged, else the best, else the
@@ -59,6 +61,7 @@ class ModelFacts:
     losers: tuple[tuple[str, str], ...]
     deployed: str | None
     scope: str
+    target: str
     shows: str
     reference: str
     rows: tuple[VariantRow, ...]
@@ -268,6 +271,7 @@ def _model(
         losers=tuple((str(k), str(v)) for k, v in at(decision, "losers", kind=dict, default={}).items()),
         deployed=at(entry, "deployed", kind=str),
         scope=_scope(at(judged, "scope", kind=dict, default={})),
+        target=_target(at(judged, "scope", kind=dict, default={})),
         shows=at(judged, "shows", kind=str, default=""),
         reference=reference,
         rows=rows,
@@ -279,6 +283,11 @@ def _model(
         worst=tuple(worst),
         best=tuple(best),
     )
+
+
+def _target(scope: Mapping[str, Any]) -> str:
+    target = scope.get("target")
+    return target if target in PRICES else "close"
 
 
 def _scope(scope: Mapping[str, Any]) -> str:

@@ -123,7 +123,7 @@ def _cases(reader: Reader, layout: Layout, model: ModelFacts, symbol: str) -> It
         # A forecast of another length is damaged; the verdict says so.
         own = [found if found is not None and len(found["actual"]) == length else None for found in own]
         times = first["timestamp"].astype("datetime64[s]").astype(np.int64)
-        _, context = context_arrays(reader, layout, symbol, first["timestamp"][0])
+        _, context = context_arrays(reader, layout, symbol, first["timestamp"][0], model.target)
         yield {"w": window, "t": [int(times[0]), *map(int, np.diff(times))]} | _scaled(context, first["actual"], own)
 
 

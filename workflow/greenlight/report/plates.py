@@ -112,10 +112,10 @@ def _forecasts(reader: Reader, layout: Layout, model: ModelFacts) -> Iterator[tu
         if model.shown != model.reference:
             reference = forecast_arrays(reader, layout.forecast(model.name, model.reference, symbol))
             other = reference["q50"] if reference and len(reference["q50"]) == len(found["q50"]) else None
-        times, closes = context_arrays(reader, layout, symbol, found["timestamp"][0])
+        times, prices = context_arrays(reader, layout, symbol, found["timestamp"][0], model.target)
         title = f"{symbol} ({why})" if why else symbol
         actual, median, low, high = (found[name] for name in ("actual", "q50", "q10", "q90"))
-        cases.append(figures.ForecastCase(title, times, closes, found["timestamp"], actual, median, low, high, other))
+        cases.append(figures.ForecastCase(title, times, prices, found["timestamp"], actual, median, low, high, other))
     if cases:
         caption = f"{model.name} {model.shown}: forecast against outcome in the last window of some symbols."
         draw = partial(figures.draw_forecasts, cases=cases, variant=model.shown, reference=model.reference)

@@ -128,15 +128,17 @@ def forecast_arrays(reader: Reader, path: Path) -> dict[str, np.ndarray] | None:
     return windows[max(windows)] if windows else None
 
 
-def context_arrays(reader: Reader, layout: Layout, symbol: str, before: np.datetime64) -> tuple[np.ndarray, np.ndarray]:
-    """(times, closes) of the last rows before a time."""
-    table = reader.table(layout.series(symbol), ["timestamp", "close"])
+def context_arrays(
+    reader: Reader, layout: Layout, symbol: str, before: np.datetime64, target: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """(times, prices) of the last rows before a time, of the price that is forecast."""
+    table = reader.table(layout.series(symbol), ["timestamp", target])
     if table is None:
         return np.array([], dtype="datetime64[ns]"), np.array([])
     times = table.column("timestamp").to_numpy().astype("datetime64[ns]")
     end = int(np.searchsorted(times, before))
     rows = slice(max(0, end - CONTEXT_ROWS), end)
-    return times[rows], table.column("close").to_numpy()[rows]
+    return times[rows], table.column(target).to_numpy()[rows]
 
 
 def latency_arrays(reader: Reader, path: Path) -> tuple[np.ndarray, np.ndarray] | None:

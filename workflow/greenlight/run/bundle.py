@@ -42,7 +42,7 @@ manifest.json:
                                                   beyond which a loaded predictor warns
         "call": {"seed", "samples", "windows_per_call"},         how the stored forecast was made
         "check": {"file"},
-        "window": {"file", "symbol", "index", "context_length", "horizon"},
+        "window": {"file", "symbol", "index", "context_length", "horizon", "target"},
         "forecast": {"file"}}}}
 """
 
@@ -181,7 +181,7 @@ def _model(layout: Layout, folder: Path, expected: Expected, model: str, variant
         | {"windows_per_call": int(sizes.get("windows_per_call", job["windows_per_call"]))},
         "check": {"file": f"{model}/check.npz"},
         "window": {"file": f"{model}/window.parquet", "symbol": symbol, "index": index}
-        | {name: job[name] for name in ("context_length", "horizon")},
+        | {name: job[name] for name in ("context_length", "horizon", "target")},
         "forecast": {"file": f"{model}/forecast.parquet"},
     }
 

@@ -163,6 +163,7 @@ class Plan(Scope):
             "device_name": self.device_name,
             "context_length": shared.evaluation.context_length,
             "horizon": shared.evaluation.horizon,
+            "target": shared.evaluation.call.target,
             "samples": shared.evaluation.samples,
             "memory_gib": shared.trials.memory_gib,
             "environment": dict(shared.trials.environment),
@@ -266,12 +267,18 @@ class Plan(Scope):
         return {key: {name: getattr(rules, name) for name in own} for key, own in names.items()}
 
     def _scored(self, model: str) -> Job:
-        return {"variants": self.variants_of(model), "symbols": sorted(self.symbols)}
+        levels = list(self.plugin(model).forecast.levels)
+        own = {"variants": self.variants_of(model), "symbols": sorted(self.symbols), "levels": levels}
+        return own | {"target": self.settings.evaluation.call.target, "point": self._point()}
+
+    def _point(self) -> str:
+        return self.settings.evaluation.call.point_forecast
 
     def _partnered(self, model: str) -> Job:
         limits = {name: getattr(self.settings.rules.accuracy, name) for name in LIMITS}
         return {
             "partners": self.partners[model],
+            "point": self._point(),
             "symbols": sorted(self.symbols),
             "shards": len(self.shards),
             "limits": limits | {"looks": self.settings.evaluation.looks},

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from itertools import product
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -88,6 +88,13 @@ class CallSettings(BaseModel):
     calls: int = Field(default=0, ge=0, le=1_000_000)
     """Calls of a soak, one after the other in one process, which shows growth of memory, hangs, and drift of time; 0:
     none."""
+    target: Literal["close", "open", "high", "low"] = "close"
+    """The price that is forecast."""
+    point: Literal["median", "mean", "trimmed-mean"] = "median"
+    """What production makes of a forecast, whose absolute errors are judged (MAE, MAPE, MASE): the median of the sample
+    paths, their mean, or their mean without `trim` at each end. Quantile loss, RMSE and coverage are what they were."""
+    trim: float = Field(default=0.1, gt=0, lt=0.5)
+    """Share of the sample paths that a trimmed mean leaves out at each end."""
     process: ProcessSettings = ProcessSettings()
     """The state of torch in which every call of every trial is made."""
 
@@ -97,6 +104,11 @@ class CallSettings(BaseModel):
         if 0 < value < 30:
             raise ValueError(f"{value} calls show no growth and no drift; expected 0 (no soak) or at least 30")
         return value
+
+    @property
+    def point_forecast(self) -> str:
+        """The point forecast as `measures.points` reads it."""
+        return f"{self.point} {self.trim:g}" if self.point == "trimmed-mean" else self.point
 
     @property
     def asked(self) -> bool:

@@ -8,22 +8,21 @@ from typing import Any
 
 import numpy as np
 
-from greenlight.api import CLOSE, FEATURES, UserError, Window, same_shape
+from greenlight.api import FEATURES, UserError, Window, same_shape
 from greenlight_forecasters.chronos2 import LEVELS
 from greenlight_forecasters.chronos2.checkpoint import Dimensions
 
 
 @dataclass(frozen=True)
 class Variates:
-    """Which columns of a window the model sees, and which row of them is forecast."""
+    """Which columns of a window the model sees beside the one that is forecast, which comes first."""
 
-    columns: tuple[int, ...] = (CLOSE,)
+    beside: tuple[int, ...] = ()
 
     @classmethod
     def of(cls, settings: dict[str, Any]) -> Variates:
-        """The columns that the model's settings name: `close` first, then those beside it."""
-        beside = settings.get("beside") or ()
-        return cls((CLOSE, *(FEATURES.index(name) for name in beside)))
+        """The columns that the model's settings name, which it sees beside the one that is forecast."""
+        return cls(tuple(FEATURES.index(name) for name in settings.get("beside") or ()))
 
     def contexts(self, windows: Sequence[Window], dimensions: Dimensions) -> np.ndarray:
         """What the model sees of windows of one shape: [windows, variates, length] float64, NaN where unknown.
@@ -37,7 +36,9 @@ class Variates:
                 f"this checkpoint forecasts quantiles {dimensions.quantiles}; Chronos-2, as gated here, has {LEVELS}"
             )
         check_horizon(horizon, dimensions)
-        return np.stack([window.context[:, list(self.columns)].T for window in windows])
+        column = windows[0].column
+        columns = [column, *(other for other in self.beside if other != column)]
+        return np.stack([window.context[:, columns].T for window in windows])
 
 
 def check_horizon(horizon: int, dimensions: Dimensions) -> None:
@@ -50,12 +51,12 @@ def check_horizon(horizon: int, dimensions: Dimensions) -> None:
 
 
 def standardised(quantiles: np.ndarray, contexts: np.ndarray) -> np.ndarray:
-    """Quantiles [windows, levels, horizon] of the closing price in standard deviations of its context.
+    """Quantiles [windows, levels, horizon] of the forecast price in standard deviations of its context.
 
     Args:
-        contexts: as from `Variates.contexts`, the closing price first.
+        contexts: as from `Variates.contexts`, the forecast price first.
     """
-    closes = contexts[:, 0]
-    level, spread = np.nanmean(closes, axis=-1), np.nanstd(closes, axis=-1)
+    prices = contexts[:, 0]
+    level, spread = np.nanmean(prices, axis=-1), np.nanstd(prices, axis=-1)
     spread = np.where(spread > 0, spread, 1.0)
     return (quantiles - level[:, None, None]) / spread[:, None, None]

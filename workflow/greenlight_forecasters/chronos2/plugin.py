@@ -6,7 +6,7 @@ from typing import Literal, Self
 
 from pydantic import model_validator
 
-from greenlight.api import Forecast, Implementation, Model, ModelSettings
+from greenlight.api import PRICES, Forecast, Implementation, Model, ModelSettings
 from greenlight_forecasters import CHECKPOINTS
 from greenlight_forecasters.chronos2 import LEVELS
 
@@ -30,6 +30,7 @@ class Chronos2Settings(ModelSettings):
 
 MODEL = Model(
     name="chronos-2",
+    targets=PRICES,
     settings=Chronos2Settings,
     implementations={
         "upstream": Implementation(

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import Field
 
-from greenlight.api import Implementation, Model, ModelSettings
+from greenlight.api import PRICES, Implementation, Model, ModelSettings
 from greenlight_forecasters import CHECKPOINTS
 from greenlight_forecasters.copies import package_in
 
@@ -66,6 +66,7 @@ class _Kronos(Model):
 
 MODEL = _Kronos(
     name="kronos",
+    targets=PRICES,
     settings=KronosSettings,
     # In float32 only: tokens are signs and likeliest classes, which rounding flips.
     implementations={

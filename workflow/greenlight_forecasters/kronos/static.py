@@ -15,7 +15,7 @@ from greenlight_forecasters.engine.calls import CallGuard, guarded, plain_state
 from greenlight_forecasters.engine.options import changes
 from greenlight_forecasters.engine.replay import CallCompiler
 from greenlight_forecasters.kronos.candles import Candles, prepare
-from greenlight_forecasters.kronos.config import CLIP, CLOSE
+from greenlight_forecasters.kronos.config import CLIP
 from greenlight_forecasters.kronos.decoder import REPLAYED, Shape, StaticDecoder
 from greenlight_forecasters.kronos.forecaster import KronosForecaster, as_array, probed
 from greenlight_forecasters.kronos.joined import JoinedNetwork
@@ -130,7 +130,8 @@ class KronosStatic(KronosForecaster):
         paths = []
         for batch in self._batches(windows):
             known, drawn = self.sample(batch, samples, seed)
-            paths.append(prepare(batch).restore(self._decoded(known, drawn)[..., CLOSE], CLOSE))
+            column = batch[0].column
+            paths.append(prepare(batch).restore(self._decoded(known, drawn)[..., column], column))
         return np.concatenate(paths)
 
     @guarded

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from greenlight.api import Window
 from greenlight_forecasters.kronos.candles import Candles, prepare
-from greenlight_forecasters.kronos.config import CLIP, CLOSE
+from greenlight_forecasters.kronos.config import CLIP
 from greenlight_forecasters.kronos.forecaster import KronosForecaster, as_array, probed
 from greenlight_forecasters.kronos.sampling import (
     Sampling,
@@ -50,9 +50,9 @@ class KronosUpstream(KronosForecaster):
 
     @torch.no_grad()
     def forecast(self, windows: Sequence[Window], samples: int, seed: int) -> np.ndarray:
-        """Sampled paths of the closing price: [windows, samples, horizon] float64."""
+        """Sampled paths of the price in `Window.column`: [windows, samples, horizon] float64."""
         self.check(windows)
-        return np.concatenate([self.paths(window, samples, seed)[..., CLOSE] for window in windows])
+        return np.concatenate([self.paths(window, samples, seed)[..., window.column] for window in windows])
 
     @torch.no_grad()
     def paths(self, window: Window, samples: int, seed: int) -> np.ndarray:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from greenlight.api import CLOSE, UserError, Window, same_shape
+from greenlight.api import UserError, Window, same_shape
 
 # The unit of a window makes the standard deviation of its context at least this and less than twice this.
 _SPREAD = 8.0
@@ -76,24 +76,24 @@ def contexts(windows: Sequence[Window], patch: int) -> tuple[np.ndarray, Quoting
             f"context length {length} is shorter than one patch of this Toto checkpoint, "
             f"{patch} rows; set the context length to {patch} or more"
         )
-    closes = np.stack([window.context[length % patch :, CLOSE] for window in windows])
-    for window, row in zip(windows, closes, strict=True):
+    prices = np.stack([window.context[length % patch :, window.column] for window in windows])
+    for window, row in zip(windows, prices, strict=True):
         if not np.isfinite(row).all():
             raise UserError(
-                f"window {window.key}: the context holds closing prices that are not finite numbers; Toto would "
+                f"window {window.key}: the context holds prices that are not finite numbers; Toto would "
                 "answer wrongly without an error. Name a repair rule for the series in the configuration"
             )
-    quoting = Quoting(closes[:, -1].copy(), np.array([price_unit(row) for row in closes]))
-    return quoting.quoted(closes), quoting
+    quoting = Quoting(prices[:, -1].copy(), np.array([price_unit(row) for row in prices]))
+    return quoting.quoted(prices), quoting
 
 
 def truths(windows: Sequence[Window], patch: int, quoting: Quoting) -> np.ndarray:
-    """The closing prices that are fed to Toto when it is teacher-forced: the future, without its last patch.
+    """The prices that are fed to Toto when it is teacher-forced: the future, without its last patch.
 
     Returns:
         [windows, patches, patch] float64 quoted prices, where patches + 1 steps cover the horizon.
     """
     _, horizon = same_shape(windows)
     patches = -(-horizon // patch) - 1
-    closes = np.stack([window.target[: patches * patch] for window in windows])
-    return quoting.quoted(closes).reshape(len(windows), patches, patch)
+    prices = np.stack([window.target[: patches * patch] for window in windows])
+    return quoting.quoted(prices).reshape(len(windows), patches, patch)

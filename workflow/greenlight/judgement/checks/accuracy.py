@@ -122,13 +122,13 @@ def _trusted_scores(found: VariantEvidence | None) -> Scores | None:
 
 
 def describe(judged: Judged, error: str, other: str, limits: Limits, status: Status) -> str:
-    """Estimate, bounds, n, seeds and needed n in one sentence."""
+    """Estimate, bounds, n, seeds and needed n in one sentence; `error` as it is to be called."""
     interval, n = judged.comparison.interval, judged.comparison.interval.n
     units = judged.unit if n == 1 or judged.unit == "series" else f"{judged.unit}s"
     if judged.identical:
-        return f"{ERRORS[error]} equal to the bit to that of {other} on all {n} {units}"
+        return f"{error} equal to the bit to that of {other} on all {n} {units}"
     text = (
-        f"{ERRORS[error]} {percent(interval.estimate)} against {other} "
+        f"{error} {percent(interval.estimate)} against {other} "
         f"[{percent(interval.lower)}, {percent(interval.upper)}], {n} {units}, margin {100 * limits.margin:g}%"
     )
     if judged.seeds > 1:
@@ -157,7 +157,7 @@ def paired_checks(subject: Subject, compared: Compared) -> list[Check]:
         return subject.missing(names, f"scores of it or of {partner} are missing or damaged", *PAIRED_STAGES)
     checks = []
     for error, name in PAIRED_CHECKS.items():
-        status, figures = _compared(compared.limits, judged[variant, error], error, partner)
+        status, figures = _compared(compared.limits, judged[variant, error], subject.error_name(error), partner)
         checks.append(subject.check(name, status, figures.pop("reason"), *PAIRED_STAGES, **figures))
     checks.append(_improvement(subject, judged[variant, "mae"], partner))
     checks.append(_series_difference(subject, judged, partner))
@@ -177,7 +177,7 @@ def _improvement(subject: Subject, found: Judged, partner: str) -> Check:
     enough = interval.n >= subject.rules.accuracy.minimum_units
     shown = enough and found.p_better <= subject.rules.accuracy.alpha
     better = shown and interval.estimate < -math.log1p(margin) / 2
-    reason = f"MAE {percent(interval.estimate)} against {partner}"
+    reason = f"{subject.expected.mae} {percent(interval.estimate)} against {partner}"
     reason += ": better than the same mathematics can explain" if better else ": no unexplained improvement"
     figure = math.expm1(interval.estimate)
     return subject.holds("mae-improvement", not better, reason, *PAIRED_STAGES, figure=figure, limit=-margin / 2)
@@ -188,7 +188,7 @@ def _series_difference(subject: Subject, judged: Mapping[tuple[str, str], Judged
     error, (series, value) = max(
         ((error, judged[subject.found.variant, error].worst) for error in ERRORS), key=lambda item: abs(item[1][1])
     )
-    reason = f"{series} differs most from {partner}: {ERRORS[error]} {percent(value)}"
+    reason = f"{series} differs most from {partner}: {subject.error_name(error)} {percent(value)}"
     holds = abs(value) <= math.log1p(limit)
     return subject.holds("series-difference", holds, reason, *PAIRED_STAGES, figure=math.expm1(value), limit=limit)
 
@@ -214,7 +214,7 @@ def reference_checks(subject: Subject, compared: Compared, numerics: Check | Non
             reason = f"no evidence: scores of it or of {model.reference} are missing or damaged"
             checks.append(subject.check(name, "fail", reason, "score", severity=severity))
             continue
-        status, figures = _compared(compared.limits, found, error, model.reference)
+        status, figures = _compared(compared.limits, found, subject.error_name(error), model.reference)
         reason = figures.pop("reason") + ", other random numbers"
         checks.append(subject.check(name, status, reason, "score", severity=severity, **figures))
     return checks
@@ -242,7 +242,8 @@ def _between(entry: Mapping[str, float]) -> str:
 def _naive(subject: Subject, summary: Mapping[str, Any]) -> Check:
     limit = subject.rules.accuracy.naive_ratio
     naive, drift = summary["overall"]["mae_over_naive"], summary["overall"]["mae_over_drift"]
-    reason = f"MAE is {_between(naive)} times that of repeating the last price, {_between(drift)} that of drift"
+    reason = f"{subject.expected.mae} is {_between(naive)} times that of repeating the last price, "
+    reason += f"{_between(drift)} that of drift"
     holds = naive["value"] <= limit
     return subject.holds("naive-ratio", holds, reason, "score", figure=naive["value"], limit=limit)
 
@@ -287,6 +288,6 @@ def _band(subject: Subject, summary: Mapping[str, Any]) -> Check:
     bands["acceptable"] = rules.mae_percent_investigate
     band = next((name for name, top in bands.items() if entry["value"] < top), "to investigate")
     holds = entry["value"] <= rules.mae_percent_investigate
-    reason = f"MAE is {_between(entry)}% of the mean price: {band}"
+    reason = f"{subject.expected.mae} is {_between(entry)}% of the mean price: {band}"
     figures = {"figure": entry["value"], "limit": rules.mae_percent_investigate, "details": {"band": band}}
     return subject.holds("mae-band", holds, reason, "score", **figures)

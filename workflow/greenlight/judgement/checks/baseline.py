@@ -21,7 +21,7 @@ from greenlight.judgement.baseline import (
     speed_file,
 )
 from greenlight.judgement.checks.base import Check, Status, Subject, make_check, percent
-from greenlight.judgement.comparison import ERRORS, log_ratio
+from greenlight.judgement.comparison import log_ratio
 from greenlight.judgement.expected import Expected
 from greenlight.judgement.rules import Rules
 from greenlight.judgement.speed import Speed
@@ -234,7 +234,8 @@ def _overall(subject: Subject, ratios: Mapping[str, _Ratios], of: str) -> Check:
     rank, _, error, compared = max(judged, key=lambda item: item[:2])
     status = order[rank]
     interval = compared.interval
-    reason = f"{ERRORS[error]} {percent(interval.estimate)} [{percent(interval.lower)}, {percent(interval.upper)}]"
+    bounds = f"[{percent(interval.lower)}, {percent(interval.upper)}]"
+    reason = f"{subject.error_name(error)} {percent(interval.estimate)} {bounds}"
     reason += f" since the accepted run{of}, {interval.n} {ratios[error].unit}, margin {100 * margin:g}%"
     if status == "fail":
         reason += ": worse" if interval.estimate > 0 else ": an improvement that nothing explains"
@@ -260,7 +261,9 @@ def _each_symbol(subject: Subject, ratios: Mapping[str, _Ratios], of: str) -> Ch
     worst = max(float(np.abs(found.series).max()) for found in ratios.values())
     reason = f"no symbol changed by more than {100 * limit:g}% since the accepted run{of}"
     if changed:
-        named = [f"{symbol} ({ERRORS[error]} {percent(value)})" for symbol, (error, value) in changed.items()]
+        named = [
+            f"{symbol} ({subject.error_name(error)} {percent(value)})" for symbol, (error, value) in changed.items()
+        ]
         more = f" and {len(named) - 5} more" if len(named) > 5 else ""
         reason = f"changed by more than {100 * limit:g}% since the accepted run{of}: {', '.join(named[:5])}{more}"
     figures = {"figure": math.expm1(worst), "limit": limit}

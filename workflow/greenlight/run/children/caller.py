@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from greenlight.api import Forecaster
-from greenlight.data.windows import CLOSE, Window, practice_windows
+from greenlight.data.windows import FEATURES, Window, practice_windows
 from greenlight.measures.forecasts import problem_with
 from greenlight.measures.paths import PathDifferences, compare_paths
 from greenlight.run.children.common import Request
@@ -47,7 +47,7 @@ class Caller:
 
     def in_shape(self, shape: Shape) -> tuple[np.ndarray, dict[str, Any]]:
         """A watched call in a shape."""
-        windows = windows_in(shape, self.request["seed"])
+        windows = windows_in(shape, self.request)
         output, seen = self.watched(
             str(shape), lambda: self.variant.forecast(windows, shape.samples, self.request["seed"])
         )
@@ -60,13 +60,14 @@ class Caller:
             raise InvalidOutput(f"{what}: {problem}")
 
 
-def windows_in(shape: Shape, seed: int, group: int = 0) -> list[Window]:
+def windows_in(shape: Shape, request: Request, group: int = 0) -> list[Window]:
     """The windows of a call: other ones for each group."""
-    return practice_windows(shape.batch, shape.context, shape.horizon, seed + group)
+    column = FEATURES.index(request["target"])
+    return practice_windows(shape.batch, shape.context, shape.horizon, request["seed"] + group, column)
 
 
 def differences(output: np.ndarray, expected: np.ndarray, windows: list[Window]) -> PathDifferences:
     """Of the paths of a call from those that were expected of it."""
     low, high = np.quantile(expected, [0.1, 0.9], axis=1)
-    price = np.array([abs(float(window.context[-1, CLOSE])) for window in windows])
+    price = np.array([abs(float(window.context[-1, window.column])) for window in windows])
     return compare_paths(output, expected, (high - low).mean(axis=1), price)

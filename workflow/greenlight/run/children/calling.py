@@ -67,7 +67,7 @@ def sweep(caller: Caller, shapes: list[Shape], eager: Forecaster | None) -> list
 
 def _agreement(request: Request, eager: Forecaster, shape: Shape, outputs: list[np.ndarray]) -> dict[str, Any]:
     """Forecasts against those of eager code with the same random numbers, the worse of the two passes."""
-    windows = windows_in(shape, request["seed"])
+    windows = windows_in(shape, request)
     expected = np.array(eager.forecast(windows, shape.samples, request["seed"]))
     found = [differences(output, expected, windows) for output in outputs]
     parted = [int((each.apart > request["tolerance"]).sum()) for each in found]
@@ -81,7 +81,7 @@ def _agreement(request: Request, eager: Forecaster, shape: Shape, outputs: list[
 def soak(caller: Caller, meter: MemoryMeter) -> dict[str, Any]:
     """Many calls in the shape of the run's own, other windows in turn; what the first calls gave is asked for again."""
     request, own = caller.request, Shape(*caller.request["own_shape"])
-    groups = [windows_in(own, request["seed"], group) for group in range(TURNS)]
+    groups = [windows_in(own, request, group) for group in range(TURNS)]
     firsts = [np.array(caller.variant.forecast(windows, own.samples, request["seed"])) for windows in groups]
     before = {name: len(readings) for name, readings in meter.readings.items()}
     caller.recorder.end_of_warm_up()
@@ -112,9 +112,7 @@ def _truths(request: Request, shapes: list[Shape]) -> list[tuple[Probe, Probe]]:
     arms = []
     for dtype in ("float64", "float32"):
         reference = load(request, request["reference"], dtype, **truth_settings(request))
-        arms.append(
-            [reference.probe([windows_in(shape, request["seed"])[row] for row in _rows(shape)]) for shape in shapes]
-        )
+        arms.append([reference.probe([windows_in(shape, request)[row] for row in _rows(shape)]) for shape in shapes])
     return list(zip(*arms, strict=True))
 
 
@@ -127,7 +125,7 @@ def _numerics(
     variant: Forecaster, request: Request, shape: Shape, truth: tuple[Probe, Probe]
 ) -> list[dict[str, Any]]:  # fmt: skip
     """Teacher-forced numerics of a whole call in a shape."""
-    windows, rows = windows_in(shape, request["seed"]), _rows(shape)
+    windows, rows = windows_in(shape, request), _rows(shape)
     found = {name: np.array(values)[rows] for name, values in variant.probe(windows).items()}
     exact, single = truth
     names = [windows[row].key for row in rows]

@@ -13,7 +13,7 @@ import torch
 from greenlight.api import Forecaster, LoadOptions
 from greenlight.code import check_code_run
 from greenlight.data.stored import load_series
-from greenlight.data.windows import Window, cut_windows
+from greenlight.data.windows import FEATURES, Window, cut_windows
 from greenlight.plugins import load_forecaster
 from greenlight.process import any_attention, process_of
 from greenlight.variants import Variant
@@ -123,6 +123,7 @@ def windows_of(request: Request, symbol: str) -> list[Window]:
         horizon=request["horizon"],
         count=request["windows"],
         not_before=np.datetime64(until) if until else None,
+        column=FEATURES.index(request["target"]),
     )
 
 

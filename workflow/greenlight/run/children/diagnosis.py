@@ -17,7 +17,7 @@ import psutil
 import torch
 
 from greenlight.api import Forecaster
-from greenlight.data.windows import practice_windows
+from greenlight.data.windows import FEATURES, practice_windows
 from greenlight.provenance import package_versions
 from greenlight.run.children.common import Request, load, pin_process
 from greenlight.run.children.outputs import problem_of
@@ -182,7 +182,8 @@ def _name(entry: Request) -> str:
 
 
 def _windows(entry: Request, seed: int) -> list[Any]:
-    return practice_windows(entry["windows_per_call"], entry["context_length"], entry["horizon"], seed)
+    column = FEATURES.index(entry["target"])
+    return practice_windows(entry["windows_per_call"], entry["context_length"], entry["horizon"], seed, column)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from greenlight.api import Forecaster
-from greenlight.data.windows import CLOSE, FEATURES, Window, practice_windows, same_shape
+from greenlight.data.windows import FEATURES, Window, practice_windows, same_shape
 from greenlight.files import write_parquet
 from greenlight.measures.forecasts import forecast_table, paths_hash
 from greenlight.measures.memory import MemoryMeter
@@ -214,7 +214,8 @@ def reproducibility(forecaster: Forecaster, windows: list[Window], request: Requ
     # Each window alone; a compiled variant has the shapes that it was compiled for, so the call is filled with it.
     size, fill = request["timed_windows"], request["mode"] != "eager"
     rows = np.concatenate([forecast(next(calls_of([window], size, fill=fill))[0])[:1] for window in windows])
-    overwritten = check_overwrites(forecast, [windows, practice_windows(len(windows), *same_shape(windows), seed)])
+    others = practice_windows(len(windows), *same_shape(windows), seed, windows[0].column)
+    overwritten = check_overwrites(forecast, [windows, others])
     return {
         "same_seed_differing": int((first != forecast(windows)).sum()),
         "other_seed_changed": _changed_paths(first, forecast(windows, seed + 1)),
@@ -244,7 +245,7 @@ def _affine(
     unit = 4.0
     shifts = np.zeros(len(windows))
     if forecaster.shifts_with_prices:
-        shifts = np.array([unit * float(window.context[:, CLOSE].std()) for window in windows])
+        shifts = np.array([unit * float(window.context[:, window.column].std()) for window in windows])
     moved = forecast([_in_unit(window, unit, shift) for window, shift in zip(windows, shifts, strict=True)])
     found = difference(first, (moved - shifts[:, None, None]) / unit)
     return {

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 
 from greenlight.api import Forecaster
-from greenlight.data.windows import CLOSE, Window
+from greenlight.data.windows import Window
 from greenlight.judgement.comparison import ERRORS, Arms, Limits, compare, look_at, seeds_at, undecided
 from greenlight.measures.accuracy import score_windows, window_context
 from greenlight.measures.forecasts import forecast_table
+from greenlight.measures.points import with_point
 from greenlight.run.children.common import Request, calls_of, load, pin_process, windows_of, worked
 from greenlight.run.children.outputs import problem_of
 from greenlight.trials.child import serve
@@ -118,7 +119,8 @@ def _errors(request: Request, forecaster: Forecaster, windows: list[Window], see
             raise InvalidOutput(f"seed {seed}: {problem}")
         paths += list(samples[:count])
     table = forecast_table(request["model"], request["variant"], windows, paths, {}, request["levels"])
-    contexts = {(window.symbol, window.index): window_context(window.context[:, CLOSE]) for window in windows}
+    contexts = {(window.symbol, window.index): window_context(window.context[:, window.column]) for window in windows}
+    table = with_point(table, request["point"], request["levels"])
     scores, problems = score_windows(table, contexts, request["horizon"])
     if problems:
         raise InvalidOutput(f"seed {seed}: {problems[0]}")

@@ -25,7 +25,7 @@ def threads(caller: Caller) -> dict[str, Any]:
     """Calls of several threads against the same calls one by one, as `judgement.call_records.TogetherResult` reads."""
     request, variant = caller.request, caller.variant
     own, count = Shape(*request["own_shape"]), request["concurrency"]
-    groups = [windows_in(own, request["seed"], group) for group in range(count)]
+    groups = [windows_in(own, request, group) for group in range(count)]
 
     def forecast(thread: int, number: int) -> np.ndarray:
         return np.array(variant.forecast(groups[thread], own.samples, request["seed"] + number))

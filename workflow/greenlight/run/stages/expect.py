@@ -14,10 +14,10 @@ from greenlight.errors import UserError
 from greenlight.files import read_json, write_json
 from greenlight.judgement.expected import Expected
 from greenlight.layout import Layout
-from greenlight.process import ProcessSettings
 from greenlight.provenance import digest
 from greenlight.run.command import run_stage
 from greenlight.run.job import Job
+from greenlight.trials.call_settings import CallSettings
 
 TIMED = ("pairs", "control_pairs", "looks", "warm_up_calls")
 
@@ -28,9 +28,11 @@ def expect(layout: Layout, job: Job, options: argparse.Namespace) -> None:
     symbols = {symbol: _symbol(layout, job, symbol, trained_until) for symbol in sorted(job["data"])}
     evaluation = job["evaluation"]
     shared = {k: evaluation[k] for k in ("context_length", "horizon", "samples")} | {"seed": job["seed"]}
-    process = ProcessSettings.model_validate(evaluation["call"]["process"])
-    if own := process.beside_precision():
+    call, usual = CallSettings.model_validate(evaluation["call"]), CallSettings()
+    if own := call.process.beside_precision():
         shared["process"] = own
+    shared |= {} if call.target == usual.target else {"target": call.target}
+    shared |= {} if call.point == usual.point else {"point": call.point_forecast}
     manifest = {
         "format": 1,
         "models": {model: _model(layout, job, model) for model in job["models"]},
@@ -38,7 +40,7 @@ def expect(layout: Layout, job: Job, options: argparse.Namespace) -> None:
         **shared,
         "calls": {"windows_per_call": evaluation["windows_per_call"], "timed_windows": job["timing"]["windows"]},
         "repeats": job["repeats"],
-        "precision": process.precision,
+        "precision": call.process.precision,
         "settings_hash": digest(shared),
         "platform": _platform(job),
     }

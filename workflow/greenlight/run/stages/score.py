@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from greenlight.data.stored import Prices, load_series
-from greenlight.data.windows import CLOSE
+from greenlight.data.windows import FEATURES
 from greenlight.files import read_parquet, write_parquet
 from greenlight.layout import Layout
 from greenlight.measures.accuracy import (
@@ -18,6 +18,7 @@ from greenlight.measures.accuracy import (
     score_windows,
     window_context,
 )
+from greenlight.measures.points import with_point
 from greenlight.run.command import run_stage
 from greenlight.run.job import Job
 from greenlight.run.records import write_record
@@ -33,12 +34,15 @@ def score(layout: Layout, job: Job, options: argparse.Namespace) -> None:
 def _score_variant(layout: Layout, job: Job, prices: dict[str, Prices]) -> None:
     model, variant = job["model"], job["variant"]
     files = [layout.forecast(model, variant, symbol) for symbol in job["symbols"]]
-    tables = [read_parquet(file).drop_columns("samples") for file in files]
+    tables = [_with_point(read_parquet(file), job) for file in files]
     forecasts = pa.concat_tables([table.replace_schema_metadata() for table in tables])
-    honest, problems = _that_fit(forecasts, prices) if forecasts.num_rows else (forecasts, ["there are no forecasts"])
+    column = FEATURES.index(job["target"])
+    honest, problems = forecasts, ["there are no forecasts"]
+    if forecasts.num_rows:
+        honest, problems = _that_fit(forecasts, prices, column)
     scores = SCORES_SCHEMA.empty_table()
     if honest.num_rows:
-        scores, found = score_windows(honest, _contexts(honest, prices, job["context_length"]), job["horizon"])
+        scores, found = score_windows(honest, _contexts(honest, prices, job["context_length"], column), job["horizon"])
         problems += found
     target = layout.window_scores(model, variant)
     write_parquet(target, scores)
@@ -53,7 +57,12 @@ def _score_variant(layout: Layout, job: Job, prices: dict[str, Prices]) -> None:
     )
 
 
-def _that_fit(forecasts: pa.Table, prices: dict[str, Prices]) -> tuple[pa.Table, list[str]]:
+def _with_point(forecasts: pa.Table, job: Job) -> pa.Table:
+    """Forecasts with their point forecast, and without the samples that it may be made of."""
+    return with_point(forecasts, job["point"], job["levels"]).drop_columns("samples")
+
+
+def _that_fit(forecasts: pa.Table, prices: dict[str, Prices], column: int) -> tuple[pa.Table, list[str]]:
     """The rows whose time and outcome are those of the symbol's series, and a sentence about the others."""
     symbols = np.array(forecasts.column("symbol").to_pylist())
     times = forecasts.column("timestamp").to_numpy().astype("datetime64[ns]")
@@ -66,13 +75,15 @@ def _that_fit(forecasts: pa.Table, prices: dict[str, Prices]) -> tuple[pa.Table,
             continue
         known, values = prices[symbol].timestamps, prices[symbol].values
         place = np.minimum(np.searchsorted(known, times[rows]), len(known) - 1)
-        fits[rows] = (known[place] == times[rows]) & (values[place, CLOSE] == actual[rows])
+        fits[rows] = (known[place] == times[rows]) & (values[place, column] == actual[rows])
     wrong = int((~fits).sum())
     message = f"{wrong} of {len(fits)} forecast rows do not fit the time and price of their symbol's series"
     return forecasts.filter(pa.array(fits)), [message] if wrong else []
 
 
-def _contexts(forecasts: pa.Table, prices: dict[str, Prices], length: int) -> dict[tuple[str, int], WindowContext]:
+def _contexts(
+    forecasts: pa.Table, prices: dict[str, Prices], length: int, column: int
+) -> dict[tuple[str, int], WindowContext]:
     """Context figures of every window that has its first step."""
     first = forecasts.filter(pc.equal(forecasts.column("step"), 1))
     times = first.column("timestamp").to_numpy().astype("datetime64[ns]")
@@ -81,7 +92,7 @@ def _contexts(forecasts: pa.Table, prices: dict[str, Prices], length: int) -> di
         known, values = prices[key[0]].timestamps, prices[key[0]].values
         start = int(np.searchsorted(known, times[row]))
         if start >= length:
-            contexts[key] = window_context(values[start - length : start, CLOSE])
+            contexts[key] = window_context(values[start - length : start, column])
     return contexts
 
 

@@ -48,4 +48,4 @@ def test_scores_of_the_point_forecast_are_and_sentences_name_it(tmp_path, monkey
 def test_the_price_that_was_forecast_is_part_of_the_scope(tmp_path):
     Run().write(tmp_path)
     scope = judged(tmp_path, target="low").scopes["toto"]
-    assert scope["target"] == "low" and "windows in a call; of the low" in scope_words(scope)
+    assert scope["target"] == "low" and "windows in a call; of the low price" in scope_words(scope)

@@ -248,11 +248,7 @@ def test_the_state_of_torch_that_was_judged_is_held_against_the_process(bundle, 
         call = calls_of("toto", predictor)
         with warnings.catch_warnings():
             warnings.simplefilter("error", BeyondScope)
-            with judged.calling("cpu"):
-                call(CONTEXT, HORIZON, 1, SAMPLES)
-        with pytest.warns(BeyondScope) as found:
-            call(CONTEXT, HORIZON, 1, SAMPLES)
-        assert ["judged under autocast bfloat16: nothing" in str(one.message) for one in found] == [True, False]
+            call(CONTEXT, HORIZON, 1, SAMPLES)  # in whatever state: an engine leaves it for its own calls
         agrees, line = check(folder)
         assert agrees, line
         assert "called as judged, with inference mode, autocast bfloat16, attention by flash or efficient or" in line

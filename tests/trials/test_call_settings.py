@@ -57,3 +57,11 @@ def test_a_wrong_setting_is_named(call, words):
     with pytest.raises(UserError) as error:
         settings(**call)
     assert words in str(error.value)
+
+
+def test_a_trimmed_mean_leaves_something_out():
+    config = {"models": {"toto": {}}, "evaluation": {"samples": 8, "call": {"point": "trimmed-mean"}}}
+    with pytest.raises(UserError, match=r"trim 0\.1 of evaluation\.samples 8 leaves out no sample path"):
+        load_settings(config, [])
+    config["evaluation"]["samples"] = 10
+    assert load_settings(config, []).evaluation.call.point_forecast == "trimmed-mean 0.1"

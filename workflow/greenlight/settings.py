@@ -28,7 +28,7 @@ from greenlight.layout import check_apart, checked_folder
 from greenlight.plugins import installed_plugins, model_of
 from greenlight.statistics.looks import confirming_pairs, needed_for_a_bound, rate_at
 from greenlight.target_settings import AcceptSettings, BisectSettings, CompareSettings, Section, SweepSettings
-from greenlight.trials.call_settings import CallSettings, as_called, check_one_precision
+from greenlight.trials.call_settings import CallSettings, as_called, check_one_precision, check_trim
 from greenlight.trials.device_settings import DeviceSettings
 from greenlight.trials.environment import problem_with
 
@@ -228,8 +228,9 @@ class Settings(Section):
         return value
 
     @model_validator(mode="after")
-    def _one_precision(self) -> Settings:
+    def _calls_that_can_be_judged(self) -> Settings:
         check_one_precision(self.models.items(), self.evaluation.call.process)
+        check_trim(self.evaluation.call, self.evaluation.samples)
         return self
 
     @model_validator(mode="after")

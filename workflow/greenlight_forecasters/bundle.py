@@ -211,9 +211,9 @@ def load_predictor(
     if differences not in ("refuse", "warn"):
         raise UserError(f"differences is {differences!r}; expected refuse or warn")
     entry = read_entry(folder, model)
-    # On a GPU a predictor sets the precision of products for its own calls; elsewhere the process has to.
-    on_gpu = (device or str(entry.facts["device"])).startswith("cuda")
-    with entry.process.products() if on_gpu else contextlib.nullcontext():
+    # A predictor sets the precision of products for its own calls, but for the usual one on a CPU.
+    own = entry.process.matmul_precision != "highest" or (device or str(entry.facts["device"])).startswith("cuda")
+    with entry.process.products() if own else contextlib.nullcontext():
         found = list(entry.differences(device))
     if found:
         message = f"{folder}: {model} is not what was judged: {'; '.join(found)}"

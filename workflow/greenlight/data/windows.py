@@ -100,10 +100,9 @@ def cut_windows(
         if start < context_length or (not_before is not None and timestamps[start] <= not_before):
             continue
         first, last = start - context_length, start + horizon
-        own = [None if each is None else each[first:last] for each in (wall, amount)]
-        windows.append(
-            Window(symbol, len(windows), values[first:start], values[start:last], timestamps[first:last], *own, column)
-        )
+        clock, turned = (None if each is None else each[first:last] for each in (wall, amount))
+        parts = (values[first:start], values[start:last], timestamps[first:last], clock, turned, column)
+        windows.append(Window(symbol, len(windows), *parts))
     return windows
 
 

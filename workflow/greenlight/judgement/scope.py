@@ -65,7 +65,7 @@ def scope_words(scope: Mapping[str, Any]) -> str:
     words = (
         f"contexts of {scope['context_length']} rows, horizon {scope['horizon']}, {samples}{calls} windows in a call"
     )
-    words += f"; of the {scope['target']}" if "target" in scope else ""
+    words += f"; of the {scope['target']} price" if "target" in scope else ""
     words += f"; MAE of the {point_words(str(scope['point']))}" if "point" in scope else ""
     if shapes := [shape for shape in scope.get("swept") or () if isinstance(shape, list) and len(shape) == 4]:
         names = ("contexts", "horizons", "windows in a call", "samples")

@@ -177,3 +177,12 @@ def check_one_precision(models: Iterable[tuple[str, Any]], process: ProcessSetti
                     f"models.{model}.variants: {name!r} computes in {chosen.precision}, and evaluation.call.process "
                     f"calls it with {process.words()}; leave out the one or the other"
                 )
+
+
+def check_trim(call: CallSettings, samples: int) -> None:
+    """ValueError where a trimmed mean leaves out no path, and would be the mean under another name."""
+    if call.point == "trimmed-mean" and int(call.trim * samples) < 1:
+        raise ValueError(
+            f"evaluation.call.trim {call.trim:g} of evaluation.samples {samples} leaves out no sample path at either "
+            f"end; raise one of them, or write point: mean"
+        )

@@ -74,6 +74,8 @@ class Service:
         with contextlib.ExitStack() as stack:
             if self._guard.device.type == "cuda":
                 stack.enter_context(products_in(self._precision == "tf32"))
+            elif self._process.matmul_precision != "highest":
+                stack.enter_context(self._process.products())
             stack.enter_context(self._guard.call())
             self._new, before = [], time.perf_counter()
             yield
@@ -106,8 +108,6 @@ class Service:
         for rows in contexts:
             if rows != judged:
                 found["context"] = f"a call has a context of {rows} rows, and {judged} were judged"
-        if scope.get("process"):
-            found |= {words: words for words in self._process.differences_of_call(str(self._guard.device))}
         return found
 
     @contextlib.contextmanager

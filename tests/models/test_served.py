@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import json
 import shutil
 import warnings
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +16,11 @@ import torch
 from greenlight.api import LoadOptions
 from greenlight.code import places_of
 from greenlight.errors import UserError
+from greenlight.files import json_text, write_json
+from greenlight.judgement.expected import load_expected
+from greenlight.run.bundle import write_bundle
+from greenlight.run.ledger import enter
+from greenlight_forecasters.check import check
 from greenlight_forecasters.chronos2.served import ServedChronos2Pipeline
 from greenlight_forecasters.chronos2.upstream import Chronos2Upstream
 from greenlight_forecasters.deploy import load
@@ -27,6 +34,8 @@ from greenlight_forecasters.toto.served import ServedTotoForecaster
 from greenlight_forecasters.toto.upstream import TotoUpstream
 from tests.models.kronos.test_kronos_published import write_code
 from tests.models.test_deploy import CONTEXT, HORIZON, SAMPLES, entry_of, write
+from tools.quick_run import QuickRun, sizes_of
+from tools.simulate import write_universe
 
 KINDS = {"toto": TotoUpstream, "chronos-2": Chronos2Upstream, "kronos": KronosUpstream}
 
@@ -209,3 +218,68 @@ def test_a_shape_is_compiled_once_and_warmed_ones_are_not_new():
     with code.call("c"):  # what failed is not known
         pass
     assert asked == ["a", "b", "c", "c"]
+
+
+def fork_in_a_bundle(folder):
+    """The bundle of a run that judged a copy of Kronos, and where the copy lies."""
+    code = write_code(folder / "their code") / "model"
+    write_universe(folder / "prices", 1, rows=90, seed=3)
+    evaluation = {
+        "context_length": CONTEXT,
+        "horizon": HORIZON,
+        "windows": 1,
+        "samples": SAMPLES,
+        "windows_per_call": 1,
+    }
+    model = {"variants": ["upstream-eager", "fork-eager"], "code": {"fork": str(code)}, "max_context": 64}
+    folders = {"data_folder": str(folder / "prices"), "results_folder": str(folder / "results")}
+    run = QuickRun(folders | {"evaluation": evaluation, "models": {"kronos": model}}, in_this_process)
+    run.begin()
+    run.measure("kronos", "fork-eager", ("predict",))
+    job = run.plan.job("predict", "kronos", "fork-eager", 0)
+    enter(run.layout, "predict/kronos/fork-eager/0", job, [], [], modules=run.plan.modules(job))
+    write_json(run.layout.decision, {})
+
+    def write_again():
+        expected = load_expected(run.layout.expected)
+        made = {"made": "2026-01-01T00:00:00Z", "commit": "abc"}
+        write_bundle(run.layout, "pass", (), {"kronos": "fork-eager"}, expected, made)
+        return run.layout.bundle
+
+    return write_again, code
+
+
+def in_this_process(layout, job, module, request, **options):
+    """Runs a child of a stage; its record says how it ended."""
+    result = json.loads(json_text(importlib.import_module(module).run(request)))
+    return {
+        "kind": "ok",
+        "environment": {},
+        "attempts": [],
+        "result": result,
+        "sizes": sizes_of(request),
+        "message": "",
+    }
+
+
+def test_the_gate_puts_a_copy_into_the_bundle_and_it_is_what_runs(tmp_path):
+    make, code = fork_in_a_bundle(tmp_path)
+    (code / "__pycache__").mkdir()
+    (code / "__pycache__" / "kronos.pyc").write_bytes(b"")
+    shutil.move(make(), tmp_path / "elsewhere")
+    found = sorted(path.name for path in (tmp_path / "elsewhere" / "kronos" / "code").rglob("*") if path.is_file())
+    assert found == ["kronos.py", "module.py"]
+    file = code / "kronos.py"
+    file.write_text(file.read_text() + "\n# changed\n")
+    with pytest.raises(
+        UserError, match=r"models\.kronos\.code\.fork: the code in .* has changed since it was measured"
+    ):
+        make()
+    shutil.rmtree(code)
+    predictor = load(tmp_path / "elsewhere", "kronos")
+    np.testing.assert_allclose(call("kronos", predictor), call("kronos", upstream("kronos").predictor()), rtol=1e-6)
+    agrees, line = check(tmp_path / "elsewhere")
+    assert agrees, line
+    (tmp_path / "elsewhere" / "kronos" / "code" / "kronos.py").write_text("")
+    with pytest.raises(UserError, match=r"kronos\.py is missing or was changed since the bundle was made"):
+        load(tmp_path / "elsewhere", "kronos")

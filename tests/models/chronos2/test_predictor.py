@@ -7,7 +7,9 @@ import pandas as pd
 import pytest
 import torch
 
+from greenlight.data.windows import practice_windows
 from greenlight.errors import UserError
+from greenlight_forecasters import CHECKPOINTS
 from greenlight_forecasters.chronos2.engine import Chronos2Engine
 from greenlight_forecasters.chronos2.predictor import StaticChronos2Pipeline
 from greenlight_forecasters.chronos2.published import load_published
@@ -33,6 +35,15 @@ def same(found, expected):
     for one, other in zip(found, expected, strict=True):
         assert one.dtype == other.dtype == torch.float32 and one.shape == other.shape
         assert (one - other).abs().max() <= 1e-5 * other.abs().max()
+
+
+def test_of_prices_it_is_within_a_millionth():
+    """2e-7 was found, with the checkpoint that ships."""
+    published = load_published(CHECKPOINTS / "chronos-2")
+    closes = [torch.tensor(window.context[:, 3]).float() for window in practice_windows(16, 256, 30, 3)]
+    predictors = (accelerate(published, mode="eager"), published)
+    ours, theirs = (torch.stack(one.predict_quantiles(closes, prediction_length=30)[0]) for one in predictors)
+    torch.testing.assert_close(ours, theirs, rtol=1e-6, atol=0)
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,7 @@ from tests.workflow.project import Project, make_tiny_project
 LONGEST = 900
 ACCEPT = ("accept", "--config", "accept={who: campaign, reason: campaign, force: true}")
 MEASURED = ("compile", "predict", "probe", "time")
+JUDGED = {"report", "archive", "gate"}  # what follows the verdict
 MOST_KILLS = 8  # on one folder
 FINE = "fine"
 
@@ -139,18 +140,25 @@ class Case:
         if others := [name for name, rows in tables(self.project).items() if self.good.figures.get(name) != rows]:
             return f"other tables than an undisturbed run: {others}"
         text = said.read_text(errors="replace")
-        if "Traceback" in text:
+        # Python itself tells an interrupt that comes while a job is still importing.
+        if "Traceback" in text and "KeyboardInterrupt" not in text:
             return f"a traceback: {text[-600:]}"
-        # A run takes a pass back before its first job starts; where nothing is stale it had come to its end.
-        if " done, " in text and self.says_pass() and (left := self.project.stale()):
-            return f"an unfinished run left a pass, with {left} to do"
+        # A run takes a pass back before its first job starts.
+        return self.wrong_pass() if " done, " in text else FINE
+
+    def wrong_pass(self) -> str:
+        """Whether a pass is left that is not this run's own: what it was judged from is stale, or the gate is."""
+        gate = (self.results / "gate.passed").exists()
+        if gate or self.says_pass():
+            left = set(self.project.stale())
+            if left - JUDGED or (gate and left):
+                return f"an unfinished run left a pass, with {sorted(left)} to do"
         return FINE
 
     def says_pass(self) -> bool:
-        """Whether anything says that the gate passed."""
+        """Whether deploy.env does."""
         env = self.results / "deploy.env"
-        passed = env.exists() and "GREENLIGHT_VERDICT=pass" in env.read_text()
-        return passed or (self.results / "gate.passed").exists()
+        return env.exists() and "GREENLIGHT_VERDICT=pass" in env.read_text()
 
     def to_the_end(self, **more: str) -> str:
         """Run to the end and compare."""
@@ -240,13 +248,14 @@ class Runs:
         stored = folder / "config/baselines"
 
         def end() -> str:
-            if broken := [path.name for path in stored.rglob("*.json") if not whole_baseline(path)]:
+            if broken := [path.name for path in stored.glob("*/*.json") if not whole_baseline(path)]:
                 return f"half a baseline: {broken}"
             done = case.project.snakemake(*ACCEPT, timeout=LONGEST)
             if done.returncode or "Traceback" in done.stdout:
                 return f"accept after it said {done.stdout[-300:]}"
-            found = sorted(path.parent.name for path in stored.rglob("*.json") if whole_baseline(path))
-            return FINE if found == ["accuracy", "baselines"] else f"stored are {found}"
+            json.loads((stored / "accepted.json").read_text())
+            found = [path.parent.name for path in stored.glob("*/*.json") if whole_baseline(path)]
+            return FINE if found == ["accuracy"] else f"stored are {found}"
 
         moment = lambda: self.starting * chance.uniform(0.5, 1.6)  # noqa: E731
         return case.kills("killed in accept", moment, end, *ACCEPT, most=4)
@@ -303,11 +312,10 @@ class Runs:
                 "Traceback" in said or ("No space left" not in said and "not measured" not in said)
             ):
                 return f"it said {said[-600:]}"
-            if done.returncode and case.says_pass():
-                return "an unfinished run left a pass"
             before = measured(case.project)
             subprocess.run(["mount", "-o", "remount,size=1g", str(case.results)], check=True)
-            ended = case.to_the_end()
+            ended = case.wrong_pass()
+            ended = case.to_the_end() if ended == FINE else ended
             lost = [name for name, content in before.items() if not Path(name).is_file()] if before else []
             return f"lost: {lost}" if lost else ended
 

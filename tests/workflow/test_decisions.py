@@ -73,7 +73,7 @@ def copy_of_toto(folder, line):
 
 def compared(project, **asked):
     words = ", ".join(f"{key}: {value}" for key, value in asked.items())
-    done = project.snakemake("compare", "--config", f"compare={{{words}}}")
+    done = project.snakemake("compare", "--config", f"compare={{{words}}}", timeout=3000)
     assert (project.folder / "results/compare.json").is_file(), done.stdout[-3000:]
     return done, project.read("compare.json")
 
@@ -81,6 +81,8 @@ def compared(project, **asked):
 def test_two_folders_of_code_of_which_one_is_slower(tmp_path):
     project = make_project(tmp_path / "project", symbols=2)
     project.config["models"] = {"toto": {"variants": ["upstream-eager"]}, "kronos": None}
+    project.config["trials"] = {"repeats": 1}
+    project.config["evaluation"] |= {"windows": 1, "call": {"concurrency": 1}}
     project.configure(project.config)
     repository(project)
     same = copy_of_toto(tmp_path / "a", "OLD")
@@ -96,12 +98,14 @@ def test_a_commit_against_itself_is_not_worse(tmp_path):
     project = make_project(tmp_path / "project", symbols=2)
     project.config["models"] = {"toto": None, "kronos": {"variants": ["upstream-eager"]}}
     project.config["rules"]["severity"] = {}
+    project.config["trials"] = {"repeats": 1}
     project.configure(project.config)
     repository(project)
     done, found = compared(project, a="HEAD", b="HEAD", rounds=4)
     (row,) = found["variants"]
-    assert row["status"] != "fail" and row["errors"] == "errors equal to the bit", done.stdout[-3000:]
-    assert (done.returncode == 0) == (found["status"] == "pass")
+    assert row["errors"] == "errors equal to the bit", done.stdout[-3000:]
+    # A reference that stands alone is not timed, so that it is not shown to be as fast.
+    assert row["status"] == "inconclusive" and "latency was not measured" in row["reasons"][0] and done.returncode == 1
 
 
 def test_a_sweep_with_a_compiled_variant(tmp_path):

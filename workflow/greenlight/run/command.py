@@ -24,6 +24,8 @@ from greenlight.run.locking import join_run
 from greenlight.run.records import not_measured
 
 USER_ERROR = 2
+# What a shell gives for Ctrl-C; Snakemake says that it was one.
+INTERRUPTED = 130
 
 
 class Answer(str):
@@ -68,6 +70,8 @@ def run_stage(description: str, stage: Callable[[Layout, Job, argparse.Namespace
             raise
         report_error(layout, f"{arguments.job}: {sentence_of(error)}")
         sys.exit(USER_ERROR)
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
     finally:
         held.close()
 
@@ -92,6 +96,8 @@ def run_target(
             report_error(Layout(Path(arguments.config.get("results_folder", "results"))), said)
             sys.exit(1)
         print(shown(said), flush=True)
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
     except (UserError, OSError) as error:
         if isinstance(error, OSError) and not from_outside(error):
             raise

@@ -98,7 +98,7 @@ def _commits(
             runs.append((side, _there(clone, nested_config(config, repository, results), pythons[name])))
         _run_whole(runs)
         ask_again(settings, sides, runs)
-        for number in range(settings.compare.rounds):
+        for number in _rounds_of(settings, dict(settings.models.items())):
             for side, run in runs if number % 2 == 0 else runs[::-1]:
                 _round(number, settings.compare.rounds, [side], side.label, run)
     return judge_sides(sides, settings.rules)
@@ -163,6 +163,14 @@ def _run_whole(runs: list[tuple[Side, Run]]) -> None:
                 f"compare.{side.name}: {side.label} could not be run with this configuration (exit code {code}); what "
                 "it said stands above. Compare commits that know the same configuration"
             )
+
+
+def _rounds_of(settings: Settings, models: Mapping[str, Any]) -> range:
+    """The rounds of timing; none where a reference stands alone, which the gate times beside variants only."""
+    timed = any(len(own.variants) > 1 for own in models.values())
+    if not timed:
+        tell("no variant stands beside a reference, so that nothing is timed: name one, such as upstream-default")
+    return range(settings.compare.rounds if timed else 0)
 
 
 def ask_again(settings: Settings, sides: list[Side], runs: Sequence[tuple[Side | None, Run]]) -> None:

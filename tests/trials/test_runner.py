@@ -136,7 +136,7 @@ def test_crash_after_the_result_is_no_ok(tmp_path):
     assert "after it had written its result" in record["message"]
 
 
-def test_hang_is_ended_and_shows_where(tmp_path):
+def test_a_hang_that_ignores_sigterm_is_ended_and_shows_where(tmp_path):
     record = trial(tmp_path, "hang", limits=Limits(seconds=2))
     assert record["kind"] == "time-out"
     assert "in hang" in record["traceback"]

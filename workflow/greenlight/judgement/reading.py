@@ -15,7 +15,9 @@ from greenlight.judgement.expected import Expected, ExpectedJob
 from greenlight.judgement.planned import unplanned_files, unplanned_results
 from greenlight.judgement.records import RecordDocument
 from greenlight.judgement.seal import RECORD_FORMAT, broken_seal
+from greenlight.layout import Layout
 
+_IN_RESULTS = Layout(Path())
 PROBLEM_KINDS = (
     *("missing", "empty", "unreadable", "schema", "identity", "changed"),
     *("stale", "duplicate", "unexpected", "not-finite", "trial-failed"),
@@ -64,14 +66,13 @@ class Record:
 def record_file(job: str, model: str, variant: str) -> str:
     """Where a job's record lies, relative to the results folder."""
     stage, _, shard = job.partition("/")
-    folder = "scores" if stage == "score" else stage
-    place = f"{folder}/model={model}/variant={variant}"
-    return f"{place}/shard={shard}/record.json" if shard else f"{place}/record.json"
+    folder = _IN_RESULTS.stage("scores" if stage == "score" else stage, model, variant)
+    return (folder / f"shard={shard}" / "record.json" if shard else folder / "record.json").as_posix()
 
 
 def forecast_file(model: str, variant: str, symbol: str) -> str:
     """Where a symbol's forecasts lie, relative to the results folder."""
-    return f"forecasts/model={model}/variant={variant}/symbol={symbol}/part-0.parquet"
+    return _IN_RESULTS.forecast(model, variant, symbol).as_posix()
 
 
 ANEW = "run the workflow again, which makes it anew"

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import json
+from pathlib import Path
 from typing import Any
 
-from greenlight.files import json_text
+from greenlight.files import json_text, write_json
 
 SEAL = "content_sha256"
 RECORD_FORMAT = 1
@@ -21,6 +23,11 @@ def content_hash(document: dict[str, Any]) -> str:
 def seal(document: dict[str, Any]) -> dict[str, Any]:
     """A copy of the document with its content hash under `content_sha256`."""
     return {**document, SEAL: content_hash(document)}
+
+
+def write_sealed(path: Path, document: dict[str, Any]) -> None:
+    """Write a document, sealed as it can be read again."""
+    write_json(path, seal(json.loads(json_text(document))))
 
 
 def broken_seal(document: dict[str, Any]) -> str | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import re
 import secrets
 import shutil
@@ -11,8 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from greenlight.files import json_text, read_json, sha256_of, write_json
-from greenlight.judgement.seal import broken_seal, seal
+from greenlight.files import read_json, sha256_of
+from greenlight.judgement.seal import broken_seal, write_sealed
 from greenlight.layout import Layout
 from greenlight.report.reading import at
 from greenlight.report.variants import gate_word
@@ -54,7 +53,7 @@ def archive_run(layout: Layout, when: str, key: str, commit: str, limit: int = L
     stem = "-".join([re.sub(r"[-:]", "", when), re.sub(r"[^A-Za-z0-9.-]+", "-", commit), word])
     target = _free(layout.archive / stem)
     manifest = {"format": 1, "folder": target.name, "time": when, "commit": commit, "verdict": word, "key": key}
-    write_json(temporary / MANIFEST, seal(json.loads(json_text({**manifest, "files": kept, "left_out": left_out}))))
+    write_sealed(temporary / MANIFEST, {**manifest, "files": kept, "left_out": left_out})
     return temporary.rename(target)
 
 

@@ -49,7 +49,6 @@ manifest.json:
 from __future__ import annotations
 
 import contextlib
-import json
 import secrets
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -64,10 +63,10 @@ from greenlight import provenance
 from greenlight.code import code_run, contents_of_folder, copy_contents
 from greenlight.data.stored import load_series
 from greenlight.errors import UserError
-from greenlight.files import json_text, read_json, read_parquet, sha256_of, write_json, write_parquet
+from greenlight.files import read_json, read_parquet, sha256_of, write_parquet
 from greenlight.judgement.expected import Expected
 from greenlight.judgement.scope import scope_of
-from greenlight.judgement.seal import seal
+from greenlight.judgement.seal import write_sealed
 from greenlight.layout import Layout
 from greenlight.measures.forecasts import QUANTILE_COLUMNS
 from greenlight.process import process_of, stated_process
@@ -115,14 +114,14 @@ def write_bundle(layout: Layout, gate: str, reasons: Sequence[str], chosen: Mapp
             "cache": cache_contents(folder / "cache"),
             "models": models,
         }
-        write_json(folder / "manifest.json", seal(json.loads(json_text(manifest))))
+        write_sealed(folder / "manifest.json", manifest)
 
 
 def undecided_bundle(layout: Layout, reason: str, made: Mapping[str, str]) -> None:
     """Have the manifest of an older bundle say that nothing is decided; where there is none, nothing is written."""
     if layout.manifest.is_file():
         manifest = {"format": FORMAT, "gate": "not decided", "reasons": [reason], **made, "platform": {}, "files": {}}
-        write_json(layout.manifest, seal(manifest | {"cache": {}, "models": {}}))
+        write_sealed(layout.manifest, manifest | {"cache": {}, "models": {}})
 
 
 @contextlib.contextmanager

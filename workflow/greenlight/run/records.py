@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from greenlight.files import json_text, read_json, write_json
-from greenlight.judgement.seal import RECORD_FORMAT, seal
+from greenlight.files import read_json
+from greenlight.judgement.seal import RECORD_FORMAT, write_sealed
 from greenlight.layout import Layout
 from greenlight.provenance import digest, git_commit, utc_now
 from greenlight.run.job import Job
@@ -52,4 +51,4 @@ def write_record(path: Path, job: Job, **content: Any) -> None:
         "provenance": {"commit": git_commit(Path.cwd()), "made": utc_now()},
         **content,
     }
-    write_json(path, seal(json.loads(json_text(document))))
+    write_sealed(path, document)

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import html
-import json
 from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
 from greenlight.errors import UserError
-from greenlight.files import json_text, write_json, write_text
-from greenlight.judgement.seal import seal
+from greenlight.files import write_json, write_text
+from greenlight.judgement.seal import write_sealed
 from greenlight.layout import Layout
 from greenlight.provenance import git_commit, utc_now
 from greenlight.report.markup import escape
@@ -110,7 +109,7 @@ def _verdict(layout: Layout, reason: str, models: list[str]) -> None:
     said = {"gate": UNDECIDED, "reasons": [reason], "models": {}}
     if layout.verdict.exists():
         document = {"format": 1, **said, "checks": [], "problems": [], "provenance": _made()}
-        write_json(layout.verdict, seal(json.loads(json_text(document))))
+        write_sealed(layout.verdict, document)
     if layout.decision.exists():
         write_json(layout.decision, {**said, **_made()})
 

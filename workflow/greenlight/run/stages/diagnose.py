@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from greenlight.errors import UserError
-from greenlight.files import json_text, write_json, write_text
-from greenlight.judgement.seal import seal
+from greenlight.files import write_text
+from greenlight.judgement.seal import write_sealed
 from greenlight.layout import Layout
 from greenlight.provenance import git_commit, utc_now
 from greenlight.report.diagnosis import Entry, Step, conclude
@@ -288,7 +288,7 @@ def diagnose(plan: Plan, layout: Layout) -> str:
         "not_run": diagnosis.not_run,
         "conclusion": asdict(conclusion),
     }
-    write_json(layout.diagnosis_record, seal(json.loads(json_text(document))))
+    write_sealed(layout.diagnosis_record, document)
     page = markdown_page("diagnosis.md.jinja", document=document, steps=diagnosis.steps, conclusion=conclusion)
     write_text(layout.diagnosis, page)
     causes = [sentence for finding in conclusion.findings for sentence in finding.sentences]

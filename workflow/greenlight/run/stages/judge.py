@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from greenlight.files import json_text, write_json, write_text
+from greenlight.files import write_text
 from greenlight.judgement.expected import Expected
 from greenlight.judgement.judge import Verdict
 from greenlight.judgement.scope import scope_words
-from greenlight.judgement.seal import seal
+from greenlight.judgement.seal import write_sealed
 from greenlight.layout import Layout
 from greenlight.provenance import digest, git_commit, utc_now
 from greenlight.run.bundle import process_notes, write_bundle
@@ -39,9 +38,9 @@ def write_verdict(layout: Layout, job: Job, baselines: Path) -> tuple[Verdict, E
     evidence, _, _, verdict = judge_run(layout, job["rules"], baselines)
     document = verdict.to_dict() | {"key": digest(job), "provenance": made, "platform": evidence.expected.platform}
     models = {model: _decision(verdict, model) for model in verdict.decisions}
-    write_json(layout.verdict, seal(json.loads(json_text(document))))
+    write_sealed(layout.verdict, document)
     decision = {"gate": _word(verdict), "reasons": list(verdict.reasons), "models": models, "key": digest(job), **made}
-    write_json(layout.decision, seal(json.loads(json_text(decision))))
+    write_sealed(layout.decision, decision)
     return verdict, evidence.expected, made
 
 

@@ -36,7 +36,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, model_validator
 
 from greenlight.files import read_json, sha256_of
-from greenlight.judgement.expected import Expected
+from greenlight.judgement.expected import Expected, first_problem
 from greenlight.judgement.seal import broken_seal
 
 COMPARED = ("mae", "weighted_quantile_loss")
@@ -236,8 +236,7 @@ def _read(folder: Path, name: str, kind: type[_Document], files: dict[str, str])
     try:
         return kind.model_validate(raw)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        return Refused(name, f"{'.'.join(map(str, first['loc']))}: {first['msg']}")
+        return Refused(name, first_problem(error))
 
 
 def _uneven(name: str, baseline: AccuracyBaseline) -> Refused | None:

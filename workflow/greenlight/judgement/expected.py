@@ -293,8 +293,12 @@ def load_expected(path: Path) -> Expected:
             f"{path} is missing: nothing says what this run should have measured. Run the workflow."
         ) from error
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"]) or "document"
-        raise UserError(f"{path}: {place}: {first['msg']}. Delete the file and run the workflow again.") from error
+        raise UserError(f"{path}: {first_problem(error)}. Delete the file and run the workflow again.") from error
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: {error}. Delete the file and run the workflow again.") from error
+
+
+def first_problem(error: ValidationError) -> str:
+    """The first of pydantic's complaints, with its place."""
+    first = error.errors(include_url=False, include_input=False)[0]
+    return f"{'.'.join(map(str, first['loc'])) or 'document'}: {first['msg']}"

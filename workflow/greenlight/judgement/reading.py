@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from greenlight.files import read_json
 from greenlight.judgement.call_records import RESULTS
-from greenlight.judgement.expected import Expected, ExpectedJob
+from greenlight.judgement.expected import Expected, ExpectedJob, first_problem
 from greenlight.judgement.planned import unplanned_files, unplanned_results
 from greenlight.judgement.records import RecordDocument
 from greenlight.judgement.seal import RECORD_FORMAT, broken_seal
@@ -103,7 +103,7 @@ def read_record(
     try:
         document = RecordDocument.model_validate(raw)
     except ValidationError as error:
-        return None, [("schema", f"the record does not fit: {_first(error)}")]
+        return None, [("schema", f"the record does not fit: {first_problem(error)}")]
     named = (document.stage, document.model, document.variant)
     if named != (job.split("/")[0], model, variant):
         return None, [("identity", f"the record is that of {'/'.join(named)}; {ANEW}")]
@@ -154,12 +154,6 @@ def _trial_results(stage: str, document: RecordDocument) -> tuple[tuple[Any, ...
             try:
                 result = RESULTS[stage].model_validate(trial.result)
             except ValidationError as error:
-                problems.append(("schema", f"the result of trial {number}: {_first(error)}"))
+                problems.append(("schema", f"the result of trial {number}: {first_problem(error)}"))
         results.append(result)
     return tuple(results), problems
-
-
-def _first(error: ValidationError) -> str:
-    """The first of pydantic's complaints, with its place."""
-    first = error.errors(include_url=False, include_input=False)[0]
-    return f"{'.'.join(str(part) for part in first['loc']) or 'document'}: {first['msg']}"

@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from greenlight.files import read_json, sha256_of
-from greenlight.judgement.seal import broken_seal, write_sealed
+from greenlight.files import sha256_of
+from greenlight.judgement.seal import write_sealed
 from greenlight.layout import Layout
-from greenlight.report.reading import at
+from greenlight.report.reading import Reader, at
 from greenlight.report.variants import gate_word
 
 LIMIT_BYTES = 20 * 1024 * 1024
@@ -44,7 +44,7 @@ def archive_run(layout: Layout, when: str, key: str, commit: str, limit: int = L
     layout.archive.mkdir(parents=True, exist_ok=True)
     for left in layout.archive.glob(f".*{_PARTIAL}"):
         shutil.rmtree(left, ignore_errors=True)
-    verdict = _verdict(layout.verdict)
+    verdict = Reader(layout.root).json(layout.verdict, sealed=True)
     commit = at(verdict, "provenance", "commit", kind=str, default=commit)
     word = gate_word(verdict) if verdict else "unknown"
     temporary = layout.archive / f".{secrets.token_hex(8)}{_PARTIAL}"
@@ -61,15 +61,6 @@ def _free(target: Path) -> Path:
     """A folder that is not there yet: the target, or it with a number."""
     others = (target.with_name(f"{target.name}-{number}") for number in itertools.count(2))
     return next(path for path in itertools.chain([target], others) if not path.exists())
-
-
-def _verdict(path: Path) -> dict[str, Any]:
-    """A verdict that can be trusted, or nothing."""
-    try:
-        value = read_json(path)
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return value if isinstance(value, dict) and broken_seal(value) is None else {}
 
 
 def _copy(layout: Layout, target: Path, limit: int) -> tuple[dict[str, str], list[str]]:
@@ -110,7 +101,7 @@ def _evidence(layout: Layout) -> Iterator[Path]:
 
 def read_archived(folder: Path) -> dict[str, dict[str, Any]]:
     """{"manifest", "verdict", "expected"} of an archived run; ValueError says what is wrong with it."""
-    manifest = _sealed(folder / MANIFEST)
+    manifest = _object(folder / MANIFEST, sealed=True)
     if manifest.get("format") != 1:
         raise ValueError(f"{MANIFEST} has the schema {manifest.get('format')!r}, expected 1: another version made it")
     if (name := manifest.get("folder", folder.name)) != folder.name:
@@ -126,25 +117,13 @@ def read_archived(folder: Path) -> dict[str, dict[str, Any]]:
             raise ValueError(f"{name} was changed after it was archived")
     found = {"manifest": manifest}
     for name in _READ:
-        read = _sealed if name in _SEALED else _object
-        found[name.removesuffix(".json")] = read(folder / name)
+        found[name.removesuffix(".json")] = _object(folder / name, sealed=name in _SEALED)
     return found
 
 
-def _object(path: Path) -> dict[str, Any]:
-    try:
-        value = read_json(path)
-    except FileNotFoundError:
-        raise ValueError(f"{path.name} is missing") from None
-    except (OSError, ValueError, RecursionError):
-        raise ValueError(f"{path.name} is not readable as JSON") from None
-    if not isinstance(value, dict):
-        raise ValueError(f"{path.name} is not a JSON object")
-    return value
-
-
-def _sealed(path: Path) -> dict[str, Any]:
-    value = _object(path)
-    if reason := broken_seal(value):
-        raise ValueError(f"{path.name} can't be trusted: {reason}")
+def _object(path: Path, *, sealed: bool) -> dict[str, Any]:
+    reader = Reader(path.parent)
+    value = reader.json(path, sealed=sealed)
+    if reader.problems:
+        raise ValueError(reader.problems[0])
     return value

@@ -64,6 +64,7 @@ from greenlight.code import code_run, contents_of_folder, copy_contents
 from greenlight.data.stored import load_series
 from greenlight.errors import UserError
 from greenlight.files import read_json, read_parquet, sha256_of, write_parquet
+from greenlight.judgement.checks.base import count
 from greenlight.judgement.expected import Expected
 from greenlight.judgement.scope import scope_of
 from greenlight.judgement.seal import write_sealed
@@ -274,14 +275,13 @@ def process_notes(layout: Layout) -> list[str]:
     for model, entry in manifest["models"].items():
         if entry["mode"] == "eager":
             continue
-        threads = f"{entry['threads']} thread{'' if entry['threads'] == 1 else 's'}"
         tf32 = "on for its calls" if entry["precision"] == "tf32" else "off"
         state = stated_process(entry["process"])
         plain = [] if state.inductor else ["Inductor's settings (max_autotune, coordinate_descent_tuning) as they come"]
         plain += [] if state.autocast else ["no autocast"]
-        called = ", ".join(filter(None, [f"TF32 {tf32}", *plain, state.words()]))
+        parts = [count(entry["threads"], "thread"), f"TF32 {tf32}", *plain, state.words()]
         notes.append(
             f"{model}: the compile cache hits with torch {entry['packages']['torch']} on {entry['device_name']}, "
-            f"{threads}, {called}, and the shapes of the manifest; anything else compiles anew"
+            f"{', '.join(filter(None, parts))}, and the shapes of the manifest; anything else compiles anew"
         )
     return notes

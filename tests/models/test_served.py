@@ -206,6 +206,25 @@ def test_calls_are_in_the_state_that_was_judged_whatever_the_callers_is():
         assert not torch.is_grad_enabled()
 
 
+def test_cuda_graphs_of_torch_compile_are_called_by_the_thread_that_recorded_them():
+    code = PublishedCode({"model": torch.nn.Linear(1, 1).eval()}, "reduce-overhead")
+    code.of_one_thread = True  # as on a GPU
+    with code.call("a"):
+        pass
+
+    def elsewhere():
+        with code.call("a"):
+            pass
+
+    with (
+        ThreadPoolExecutor(1) as pool,
+        pytest.raises(UserError, match=r"\(mode reduce-overhead\) can only be replayed"),
+    ):
+        pool.submit(elsewhere).result()
+    code.of_one_thread = False
+    elsewhere()
+
+
 def test_a_shape_is_compiled_once_and_warmed_ones_are_not_new():
     code = PublishedCode({"model": torch.nn.Linear(1, 1).eval()}, "default")
     asked = []

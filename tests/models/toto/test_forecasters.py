@@ -124,7 +124,7 @@ def test_contexts_that_can_not_be_forecast_are_user_errors(some, implementation)
         forecaster.forecast([Window("A", 0, w.context[:5], w.future, w.timestamps[-21:]) for w in some], 4, 0)
     broken = some[0].context.copy()
     broken[3, CLOSE] = np.nan
-    with pytest.raises(UserError, match=r"window GOOG/0: the context holds closing prices that are not finite"):
+    with pytest.raises(UserError, match=r"window GOOG/0: the context holds prices that are not finite"):
         forecaster.forecast([Window("GOOG", 0, broken, some[0].future, some[0].timestamps)], 4, 0)
 
 

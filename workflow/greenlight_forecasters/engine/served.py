@@ -27,6 +27,7 @@ class PublishedCode:
 
     Attributes:
         admit: asked, with the shape in words, where code is compiled for a new one.
+        of_one_thread: whether calls have CUDA graphs of torch.compile's, which belong to the thread that recorded them.
     """
 
     def __init__(
@@ -47,8 +48,7 @@ class PublishedCode:
         self.mode = mode
         self._process = stated_process((scope or {}).get("process") or {})
         self._known = set[str]()
-        # torch.compile's own CUDA graphs belong to the thread that recorded them.
-        self._of_one_thread = self.device.type == "cuda" and without_cuda_graphs(mode or "") is not None
+        self.of_one_thread = self.device.type == "cuda" and without_cuda_graphs(mode or "") is not None
         self._thread: int | None = None
 
     def forget_uncompiled(self) -> None:
@@ -62,7 +62,7 @@ class PublishedCode:
             UserError: as `CallGuard.call`; a thread that can't replay what another one recorded.
         """
         with self.guard.call(), self._process.calling(self.device.type):
-            if self._of_one_thread:
+            if self.of_one_thread:
                 self._thread = self._thread or threading.get_ident()
                 if self._thread != threading.get_ident():
                     raise UserError(

@@ -99,5 +99,6 @@ def code_rows(records: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str, str]]
         for trial in trials_of(record) if job.get("stage") == "predict" else ():
             for name, run in at(trial, "code_run", kind=dict, default={}).items():
                 told = f"{at(run, 'path', default='')}, SHA-256 of its files {at(run, 'hash', default='')}"
+                told += f", git commit {commit}" if (commit := at(run, "commit", kind=str)) else ""
                 found[f"Code of {job.get('model')} {job.get('implementation')}: {name}", told] = None
     yield from found

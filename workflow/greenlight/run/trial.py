@@ -16,7 +16,7 @@ from greenlight.code import code_run
 from greenlight.errors import UserError
 from greenlight.files import read_json
 from greenlight.layout import Layout
-from greenlight.provenance import processor_name
+from greenlight.provenance import git_commit, processor_name
 from greenlight.run.boundary import check_paths
 from greenlight.run.job import Job
 from greenlight.run.records import provenance_of, stated_digest
@@ -123,7 +123,19 @@ def run_with_cache(
             shutil.rmtree(own, ignore_errors=True)
     if record["kind"] == "not-as-planned":  # no finding about the variant: nothing is recorded, the job stays stale
         raise UserError(record["message"])
-    return record | {"reduced": _reduced(request, record), "code_run": request.get("code_run", {})}
+    ran = with_commits(request.get("code_run", {}), job.get("folders_of_code", {}))
+    return record | {"reduced": _reduced(request, record), "code_run": ran}
+
+
+def with_commits(ran: Mapping[str, Mapping[str, str]], folders: Mapping[str, str]) -> dict[str, dict[str, str]]:
+    """What `code_run` gave, with the git commit of each folder of a copy that lies in a checkout.
+
+    Args:
+        folders: of the copies, by name.
+    """
+    commits = {name: git_commit(Path(folder).expanduser()) for name, folder in folders.items() if name in ran}
+    known = {name: {"commit": commit} for name, commit in commits.items() if commit != "no-git"}
+    return {name: {**found, **known.get(name, {})} for name, found in ran.items()}
 
 
 def copy_own_cache(layout: Layout, model: str, variant: str, folder: Path) -> None:

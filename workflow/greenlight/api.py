@@ -89,8 +89,8 @@ class ModelSettings(BaseModel):
     """Commit of a Hugging Face id, 40 hexadecimal digits; needed there."""
     variants: tuple[str, ...]
     """Variants to examine, each <implementation>-<mode>, or <implementation>-<mode>-<precision> with a precision of
-    tf32 (on a CUDA device; elsewhere it is float32) or bf16 where the implementation has it, or of a process that calls
-    it: autocast-fp16, autocast-bf16, matmul-high, matmul-medium (`evaluation.call.process`)."""
+    tf32 (on a CUDA device; elsewhere it is float32), bf16 or fp16 where the implementation has it, or of a process
+    that calls it: autocast-fp16, autocast-bf16, matmul-high, matmul-medium (`evaluation.call.process`)."""
     reference: str = "upstream-eager"
     """The variant that the others are compared with."""
     deployed: str | None = None
@@ -140,12 +140,14 @@ class Implementation:
         target: dotted path of its `Forecaster`, `package.module:Class`. Of a plug-in that is a file, `module:Class` is
             of a file beside it, and `Class` of the file itself.
         modes: torch.compile's modes that it has, `eager` among them.
-        precisions: what it computes in beside float32: `tf32`, `bf16`.
+        precisions: what it computes in beside float32: `tf32`, `bf16`, `fp16`.
         own_draws: whether it draws from the same distributions as the others but in an order of its own, so that
             forecasts with one seed can't be compared number by number.
         shares_generator: whether it draws from torch's own generator of the process, which all threads share, so that
             what threads draw beside each other depends on their turns. Their forecasts are then compared as draws from
             one distribution, and their numerics exactly.
+        tokens: whether it draws tokens, of which rounding turns one into another: in a reduced precision its forecasts
+            are no longer those in float32 number by number, and are compared as draws from one distribution.
         published: whether it is the published code, or the user's own copy of it: what production's loaders run, and
             compile by their own switches.
         copies: name of the implementation whose code it is an edited copy of, and whose results it must give; empty if
@@ -160,6 +162,7 @@ class Implementation:
     precisions: tuple[str, ...] = ()
     own_draws: bool = False
     shares_generator: bool = False
+    tokens: bool = False
     published: bool = False
     copies: str = ""
     packages: tuple[str, ...] = ()
@@ -217,7 +220,15 @@ class Model:
         """Whether two variants draw the same random numbers for the same window and seed."""
         names = {Variant.parse(variant).implementation for variant in (first, second)}
         known = self.implementations_of(settings)
+        if first != second and any(self.draws_alone(settings, variant) for variant in (first, second)):
+            return False
         return not self.forecast.random or len(names) == 1 or not any(known[name].own_draws for name in names)
+
+    def draws_alone(self, settings: ModelSettings, variant: str) -> bool:
+        """Whether no other variant draws the same, because rounding turns tokens into others."""
+        chosen = Variant.parse(variant)
+        known = self.implementations_of(settings)[chosen.implementation]
+        return self.forecast.random and known.tokens and chosen.reduced
 
     def sources_of(self, settings: ModelSettings) -> dict[str, list[str | None]]:
         """[source, revision] of each checkpoint by its role."""
@@ -255,7 +266,8 @@ class Model:
             return "reference", f"{str(reference)!r} {what}; the reference must be an eager variant in float32"
         for name in chosen:
             pair = Variant.parse(name).own_eager
-            if pair not in chosen and not self.draws_alike(settings, name, settings.reference):
+            alone = self.draws_alone(settings, name)
+            if pair not in chosen and not alone and not self.draws_alike(settings, name, settings.reference):
                 return "variants", (
                     f"{name!r} draws other random numbers than the reference {settings.reference!r}, so that its "
                     f"forecasts can be compared one by one with {pair!r} only; add {pair!r} to the variants"

@@ -19,12 +19,12 @@ _BOTH = {
     for first in AUTOCAST.values()
     for second in MATMUL.values()
 }
-ROUNDOFF = {"float32": 2.0**-24, "tf32": _HALF, "bf16": _BRAIN, **_OF_A_PROCESS, **_BOTH}
+ROUNDOFF = {"float32": 2.0**-24, "tf32": _HALF, "fp16": _HALF, "bf16": _BRAIN, **_OF_A_PROCESS, **_BOTH}
 """Unit roundoff of each precision: half the distance from 1 to the next number.
 
     float32        weights and products; what a variant has that names no precision
     tf32           weights in float32, factors of matrix products rounded to 10 bits of fraction by a CUDA device
-    bf16           weights and products in bfloat16
+    bf16, fp16     weights and products in bfloat16 or float16
     autocast-…     called under torch.autocast in float16 or bfloat16
     matmul-…       called with torch.set_float32_matmul_precision at high (TF32) or medium (bfloat16)
 """
@@ -107,6 +107,6 @@ class Variant:
         if match is None:
             raise ValueError(
                 f"variant {text!r} is not <implementation>-<mode>, with a mode of {', '.join(MODES)}, nor one of these "
-                f"followed by -tf32 or -bf16, or by what a process calls it in: -{', -'.join(_OF_A_PROCESS)}"
+                f"followed by -tf32 or -bf16 or -fp16, or by what a process calls it in: -{', -'.join(_OF_A_PROCESS)}"
             )
         return cls(match["implementation"], match["mode"], match["precision"] or "float32")

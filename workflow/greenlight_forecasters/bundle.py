@@ -40,7 +40,7 @@ FORMAT = 2
 # What says where compile caches are, and their folders in a bundle's.
 CACHES = {"TORCHINDUCTOR_CACHE_DIR": "inductor", "TRITON_CACHE_DIR": "triton"}
 _SEAL = "content_sha256"
-_DTYPES = {"bf16": "bfloat16"}
+_DTYPES = {"bf16": "bfloat16", "fp16": "float16"}
 
 
 class Differs(UserWarning):

@@ -12,6 +12,7 @@ Judgement walks the rows named here, never the rows that happen to lie on the di
         "variants": {"static-default": {
             "paired_with": "static-eager" | null,   null: see below
             "coupled_with_reference": true,   false: its random stream cannot be that of the reference
+            "alone": false,                   true: rounding turns its tokens into others; it has no pair
             "same_as": "static-default" | null,     a mode identical to another one on this device
             "jobs": {
                 "compile":      {"key": "<job key hash>"},
@@ -123,6 +124,7 @@ class ExpectedVariant(_Strict):
     jobs: dict[str, ExpectedJob]
     paired_with: str | None = None
     coupled_with_reference: bool = True
+    alone: bool = False
     same_as: str | None = None
 
     def stages(self) -> set[str]:
@@ -159,6 +161,8 @@ def pairing(reference: str, variants: Mapping[str, ExpectedVariant], variant: st
     entry = variants[variant]
     own_eager = Variant.parse(variant).own_eager
     coupled = entry.coupled_with_reference or own_eager == reference
+    if entry.alone:
+        return Pairing(None, True)
     if entry.paired_with is not None:
         return Pairing(entry.paired_with, entry.paired_with != reference and not coupled)
     if coupled:

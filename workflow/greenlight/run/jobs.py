@@ -212,11 +212,18 @@ class Plan(Scope):
         reference = self.model(model).reference
         alike = variant != reference and self.draws_alike(model, variant, reference)
         own_eager = str(Variant(chosen.implementation, "eager", chosen.precision))
+        alone = self.plugin(model).draws_alone(self.model(model), variant)
         return {
             **self._asked_of_calls(),
             "own_shape": list(self._own_shape()),
             # Whose forecasts its own are to be, in each shape: those of the same code without torch.compile.
-            "eager": own_eager if chosen.compiled else reference if alike and not chosen.reduced else None,
+            "eager": None
+            if alone
+            else own_eager
+            if chosen.compiled
+            else reference
+            if alike and not chosen.reduced
+            else None,
             "shares_generator": self.implementations(model, [variant])[chosen.implementation].shares_generator,
             "tolerance": accuracy.reduced_window_difference if chosen.reduced else accuracy.window_difference,
         }
@@ -298,6 +305,7 @@ class Plan(Scope):
                     "settings": s.own(),
                     "same_as": {v: self._same_as(v, s.variants) for v in s.variants},
                     "draws_as_reference": {v: self.draws_alike(model, v, s.reference) for v in s.variants},
+                    "alone": {v: self.plugin(model).draws_alone(s, v) for v in s.variants},
                     "paired": list(self.partners.get(model, {})),
                     "repeats": {v: self.repeated.get((model, v), 0) for v in self.variants_of(model)},
                     "golden": {v: self._golden(model, v) is not None for v in self.variants_of(model)},

@@ -95,7 +95,11 @@ class Scope:
             if not self.plugin(model).forecast.random:
                 continue
             known = {
-                v: ExpectedVariant(jobs={}, coupled_with_reference=self.draws_alike(model, v, settings.reference))
+                v: ExpectedVariant(
+                    jobs={},
+                    coupled_with_reference=self.draws_alike(model, v, settings.reference),
+                    alone=self.plugin(model).draws_alone(settings, v),
+                )
                 for v in settings.variants
             }
             for variant in self.variants_of(model):

@@ -120,9 +120,10 @@ class KronosForecaster(Forecaster):
 
     @torch.no_grad()
     def truth_tokens(self, candles: Candles) -> tuple[Tensor, Tensor]:
-        """s1 and s2 of context and future: [windows, context length + horizon] int64 each."""
+        """s1 and s2 of context and future, in float32: [windows, context length + horizon] int64 each."""
         rows = [torch.from_numpy(part).to(self.device) for part in (candles.values, candles.future)]
-        return self.truth_tokenizer.encode(torch.cat(rows, dim=1))
+        with torch.autocast(self.device.type, enabled=False):
+            return self.truth_tokenizer.encode(torch.cat(rows, dim=1))
 
 
 def read_model(source: str, revision: str | None = None) -> tuple[Path, ModelConfig]:

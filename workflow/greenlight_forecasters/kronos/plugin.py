@@ -55,6 +55,7 @@ class _Kronos(Model):
         copies = {
             name: Implementation(
                 "greenlight_forecasters.kronos.published:KronosPublished",
+                tokens=True,
                 published=True,
                 copies="upstream",
                 folders={f"code.{name}": package_in(folder, "model", _FILES, f"models.kronos.code.{name}")},
@@ -68,10 +69,14 @@ MODEL = _Kronos(
     name="kronos",
     targets=PRICES,
     settings=KronosSettings,
-    # In float32 only: tokens are signs and likeliest classes, which rounding flips.
     implementations={
-        "upstream": Implementation("greenlight_forecasters.kronos.upstream:KronosUpstream", published=True),
-        "static": Implementation("greenlight_forecasters.kronos.static:KronosStatic"),
+        "upstream": Implementation(
+            "greenlight_forecasters.kronos.upstream:KronosUpstream",
+            precisions=("bf16", "fp16"),
+            tokens=True,
+            published=True,
+        ),
+        "static": Implementation("greenlight_forecasters.kronos.static:KronosStatic", tokens=True),
     },
     longest_context="max_context",
     checkpoints={"model": CHECKPOINTS / "kronos", "tokenizer": CHECKPOINTS / "kronos-tokenizer"},

@@ -21,6 +21,8 @@ from greenlight.watch.precision import State, allowed_tf32, called_in
 from greenlight.weights import MODEL, check_contents
 
 Request = dict[str, Any]
+# Number formats of weights, by precision, where it is not float32.
+DTYPES = {"bf16": "bfloat16", "fp16": "float16"}
 
 
 def pin_process(request: Request) -> None:
@@ -73,7 +75,7 @@ def load(request: Request, variant: str, dtype: str | None = None, **settings: A
         source=request["folders"].get(MODEL, ""),
         revision=None,
         device=request["device"],
-        dtype=dtype or ("bfloat16" if chosen.precision == "bf16" else "float32"),
+        dtype=dtype or DTYPES.get(chosen.precision, "float32"),
         settings=own,
         code=request["folders_of_code"].get(f"code.{chosen.implementation}", ""),
     )

@@ -90,6 +90,7 @@ def _model(layout: Layout, job: Job, model: str) -> dict[str, Any]:
         "variants": {
             variant: {
                 "coupled_with_reference": entry["draws_as_reference"][variant],
+                "alone": entry["alone"][variant],
                 "same_as": entry["same_as"][variant],
                 "jobs": _jobs(job, model, variant),
             }

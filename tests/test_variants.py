@@ -44,7 +44,8 @@ def known(model):
     return model_of(model).variants_of(model_of(model).settings())
 
 
-def test_every_known_variant_can_be_read_and_kronos_has_float32_only():
-    assert {Variant.parse(name).precision for name in known("kronos")} == {"float32"}
+def test_every_known_variant_can_be_read():
+    assert {Variant.parse(name).precision for name in known("kronos")} == {"float32", "bf16", "fp16"}
+    assert "upstream-eager-bf16" in known("kronos") and "static-eager-bf16" not in known("kronos")
     assert {f"static-{mode}-bf16" for mode in MODES} <= set(known("toto"))
     assert "upstream-eager-bf16" not in known("toto")

@@ -75,3 +75,23 @@ def test_replicates_that_were_not_drawn_stop_a_variant(tmp_path, monkeypatch):
     monkeypatch.setattr("tests.judgement.evidence_builder.DRAWN", ("static-eager",))
 
     assert check_of(judged(tmp_path), "draws-as-reference", "static-default-tf32").blocking
+
+
+ALONE = "upstream-eager-bf16"
+
+
+@pytest.mark.parametrize("band", [1.0, 1.5])
+def test_tokens_that_rounding_turns_into_others_are_held_by_distribution(tmp_path, monkeypatch, band):
+    """It has no pair: its paths are other draws, and integers that follow from rounded values are not compared."""
+    monkeypatch.setattr("tests.judgement.evidence_builder.DRAWN", (ALONE,))
+    models = {
+        "toto": {"upstream-eager": TOTO["upstream-eager"], ALONE: {"coupled_with_reference": False, "alone": True}}
+    }
+    effects = {("toto", ALONE): Effects(probe_error=5e-3, band=band, latency=0.9)}
+    verdict = verdict_of(tmp_path, Run(models=models, effects=effects))
+
+    assert check_of(verdict, "forecasts-agree", ALONE).status == "not-measured"
+    assert check_of(verdict, "exact-quantities", ALONE).status == "not-measured"
+    assert check_of(verdict, "numerics", ALONE).status == "pass"
+    assert check_of(verdict, "draws-as-reference", ALONE).blocking == (band != 1.0)
+    assert bool(list(verdict.blocking("toto", ALONE))) == (band != 1.0)

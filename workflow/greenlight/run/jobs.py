@@ -213,17 +213,12 @@ class Plan(Scope):
         alike = variant != reference and self.draws_alike(model, variant, reference)
         own_eager = str(Variant(chosen.implementation, "eager", chosen.precision))
         alone = self.plugin(model).draws_alone(self.model(model), variant)
+        eager = own_eager if chosen.compiled else reference if alike and not chosen.reduced else None
         return {
             **self._asked_of_calls(),
             "own_shape": list(self._own_shape()),
             # Whose forecasts its own are to be, in each shape: those of the same code without torch.compile.
-            "eager": None
-            if alone
-            else own_eager
-            if chosen.compiled
-            else reference
-            if alike and not chosen.reduced
-            else None,
+            "eager": None if alone else eager,
             "shares_generator": self.implementations(model, [variant])[chosen.implementation].shares_generator,
             "tolerance": accuracy.reduced_window_difference if chosen.reduced else accuracy.window_difference,
         }

@@ -144,9 +144,10 @@ class KronosPublished(KronosUpstream):
 
     @torch.no_grad()
     def truth_tokens(self, candles: Candles) -> tuple[Tensor, Tensor]:
-        """s1 and s2 of context and future: [windows, context length + horizon] int64 each."""
+        """s1 and s2 of context and future, in float32: [windows, context length + horizon] int64 each."""
         rows = np.concatenate((candles.values, candles.future), axis=1)
-        return self._encoded(torch.from_numpy(rows).to(self.device))
+        with torch.autocast(self.device.type, enabled=False):
+            return self._encoded(torch.from_numpy(rows).to(self.device))
 
     def _encoded(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         s1, s2 = self.tokenizer.encode(rows, half=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 
+import numpy as np
 import pytest
 
 from greenlight.errors import UserError
@@ -65,7 +66,7 @@ def test_an_accepted_file_reads_in_a_diff_and_says_who_and_why(accepted):
     text = (accepted / "accuracy/kronos.json").read_text()
 
     rows = [line for line in text.splitlines() if '"SYM0": [' in line]
-    assert len(rows) == 2 * len(KRONOS) and all(line.count(",") >= 4 for line in rows)
+    assert len(rows) == 3 * len(KRONOS) and all(line.count(",") >= 4 for line in rows)
     assert json.loads(text)["accepted"] == {**WHO, "forced": False}
 
 
@@ -78,6 +79,17 @@ def test_a_loss_and_an_unexplained_improvement_both_stop_the_gate(accepted, tmp_
     check = check_of(verdict, "baseline-accuracy")
     assert check.status == "fail" and check.blocking and not verdict.passed
     assert ("worse" if factor > 1 else "an improvement that nothing explains") in check.reason
+
+
+def test_a_mean_that_moves_alone_stops_the_gate(accepted, tmp_path):
+    """One sample path of 32 at twice the price, in all variants alike: medians, and the MAE, stay."""
+    twice = np.where(np.arange(32) == 5, 2.0, 1.0)[:, None]
+    effects = {("kronos", v): Effects(paths=lambda _, p: p * twice, latency=0.7) for v in KRONOS}
+    verdict = verdict_against(accepted, evidence_of(tmp_path / "now", Run(models=MODELS, effects=effects)))
+
+    for name in ("baseline-accuracy", "baseline-symbols"):
+        check = check_of(verdict, name, "upstream-eager")
+        assert check.status == "fail" and check.blocking and "RMSE of the mean" in check.reason, check.reason
 
 
 def test_one_changed_symbol_is_named(accepted, tmp_path):
@@ -177,6 +189,13 @@ def other_model(text):
     return baseline_text(seal({**json.loads(text), "model": "toto"}))
 
 
+def without_rmse(text):
+    document = json.loads(text)
+    for errors in document["variants"].values():
+        del errors["rmse"]
+    return baseline_text(seal({**document, "format": 1}))
+
+
 def row_removed(text):
     document = json.loads(text)
     document["variants"][VARIANT]["mae"]["SYM3"].pop()
@@ -189,6 +208,7 @@ TOUCHED = {
     "empty": (lambda text: "", "not readable"),
     "unsealed": (lambda text: text.replace("content_sha256", "content"), "has no content_sha256"),
     "of another model": (other_model, "the baseline of 'toto'"),
+    "of an older format": (without_rmse, "no RMSE; accept a run anew"),
     "with a row removed": (row_removed, "rows of upstream-default"),
 }
 
@@ -306,7 +326,7 @@ def test_what_moved_by_rounding_only_is_one_line(accepted, tmp_path):
     for errors in now["variants"].values():
         for error in errors.values():
             error |= {name: [value * (1 + 1e-6) for value in error[name]] for name in list(error)[:5]}
-    count = 2 * 5 * len(now["variants"])
+    count = 3 * 5 * len(now["variants"])
     (line,) = describe_changes(before, now)
     assert re.fullmatch(rf"{count} errors of symbols moved by rounding only, by at most [1-4]\.\de-04%", line)
 

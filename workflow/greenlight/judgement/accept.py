@@ -13,6 +13,7 @@ import numpy as np
 from greenlight.errors import UserError
 from greenlight.files import json_text
 from greenlight.judgement.baseline import (
+    ACCURACY_FORMAT,
     COMPARED,
     AccuracyBaseline,
     Refused,
@@ -117,7 +118,7 @@ def _accuracy(evidence: Evidence, model: str) -> Document:
         variants[variant] = {error: _by_symbol(evidence, found.scores, error) for error in COMPARED}
     return {
         "kind": "accuracy",
-        "format": 1,
+        "format": ACCURACY_FORMAT,
         "model": model,
         "weights_hash": entry.weights_hash,
         "settings_hash": expected.settings_of(model),

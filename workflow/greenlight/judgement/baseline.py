@@ -1,10 +1,11 @@
 """Baselines: the accepted evidence of an earlier run, readable in a diff, one file a model and one a platform.
 
     config/baselines/accuracy/<model>.json
-        {"kind": "accuracy", "format": 1, "model": "toto", "weights_hash": "...", "settings_hash": "...",
+        {"kind": "accuracy", "format": 2, "model": "toto", "weights_hash": "...", "settings_hash": "...",
          "horizon": 16, "samples": 32, "reference": "upstream-eager",
          "symbols": {"GOOG": {"windows": 5, "data_hash": "..."}},
-         "variants": {"static-default": {"mae": {"GOOG": [w0, w1, ...]}, "weighted_quantile_loss": {...}}},
+         "variants": {"static-default": {"mae": {"GOOG": [w0, w1, ...]}, "weighted_quantile_loss": {...},
+                                          "rmse": {...}}},
          "incomplete": ["static-max-autotune: ..."], "accepted": {...}, "content_sha256": "..."}
     config/baselines/speed/<platform>.json
         {"kind": "speed", "format": 1, "platform": {"id": "...", ...},
@@ -36,10 +37,12 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, model_validator
 
 from greenlight.files import read_json, sha256_of
+from greenlight.judgement.comparison import ERRORS
 from greenlight.judgement.expected import Expected, first_problem
 from greenlight.judgement.seal import broken_seal
 
-COMPARED = ("mae", "weighted_quantile_loss")
+COMPARED = tuple(ERRORS)
+ACCURACY_FORMAT = 2
 
 
 class _Document(BaseModel):
@@ -70,7 +73,7 @@ class AccuracyBaseline(_Document):
     """See the module's text; `variants` holds, by error and symbol, one value a window."""
 
     kind: Literal["accuracy"]
-    format: Literal[1]
+    format: Literal[2]
     model: str
     weights_hash: str
     settings_hash: str
@@ -233,6 +236,8 @@ def _read(folder: Path, name: str, kind: type[_Document], files: dict[str, str])
     broken = broken_seal(raw)
     if broken is not None:
         return Refused(name, f"{broken}; restore it from git, or accept a run anew")
+    if kind is AccuracyBaseline and raw.get("format") == 1:
+        return Refused(name, "it is of an older format, which has no RMSE; accept a run anew")
     try:
         return kind.model_validate(raw)
     except ValidationError as error:

@@ -267,7 +267,10 @@ class MemoryRules(Strict):
 class BaselineRules(Strict):
     """Against the accepted run, symbol by symbol on the same windows."""
 
-    margin: Positive = Field(0.01, description="Change of MAE in all, in either direction, that must be explained.")
+    margin: Positive = Field(
+        0.01,
+        description="Change of MAE, quantile loss or RMSE in all, in either direction, that must be explained.",
+    )
     series_margin: Positive = Field(0.05, description="The same for one symbol.")
 
 

@@ -21,7 +21,7 @@ from greenlight.judgement.baseline import (
     speed_file,
 )
 from greenlight.judgement.checks.base import Check, Status, Subject, make_check, percent
-from greenlight.judgement.comparison import log_ratio
+from greenlight.judgement.comparison import IN_PRICES, log_ratio
 from greenlight.judgement.expected import Expected
 from greenlight.judgement.rules import Rules
 from greenlight.judgement.speed import Speed
@@ -210,7 +210,7 @@ def _ratios(subject: Subject, found: AccuracyBaseline, error: str, accepted: str
     for symbol, entry in subject.expected.symbols.items():
         if symbol in found.symbols and _same_data(subject.expected, found, symbol):
             both = min(entry.windows, found.symbols[symbol].windows)
-            scale = price[start : start + both] if error == "mae" else np.ones(both)
+            scale = price[start : start + both] if error in IN_PRICES else np.ones(both)
             rows.append((rounded(now[start : start + both]), np.array(then[symbol][:both]), scale))
             symbols.append(symbol)
         start += entry.windows

@@ -187,6 +187,12 @@ SIMULATED: dict[str, Simulated] = {
     "a fifth of the stored forecasts is not found again": Simulated(
         "shared code", "golden-forecasts", Effects(golden=0.8), REFERENCE, REFERENCE
     ),
+    "teacher-forced values of stored windows a thousandth off": Simulated(
+        "shared code", "golden-forecasts", Effects(golden_off=(12, 1e-3)), REFERENCE, REFERENCE
+    ),
+    "another clock in some of the stored windows": Simulated(
+        "shared code", "golden-forecasts", Effects(golden=0.92, golden_off=(4, 0.1)), REFERENCE, REFERENCE
+    ),
     "a variant held to a broken reference": Simulated(
         "shared code", "pairing-anchor", Effects(golden=0.2), REFERENCE, VARIANT
     ),

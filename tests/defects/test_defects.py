@@ -133,6 +133,9 @@ SHARED = {
         "(day + 3) % 7, of_month",
         "(day + 4) % 7, of_month",
     ),
+    "kronos, UTC in place of the exchange's clock": Edit(
+        "greenlight_forecasters/kronos/candles.py", "stamps(window.calendar)", "stamps(window.timestamps)"
+    ),
     "kronos, amounts of the file ignored": Edit(
         "greenlight_forecasters/kronos/candles.py", "window.context_length, window.amount)", "window.context_length)"
     ),

@@ -52,7 +52,8 @@ class Effects:
         device_leak: bytes a call on a device; None where the run has no device.
         foreign: share of the processors that others used while pairs were timed.
         distinct_paths: share of distinct sample paths.
-        golden: share of golden forecasts that are found again; golden_sample: of windows in which one sample is not.
+        golden: share of golden forecasts that are found again; golden_sample: of windows in which one sample is not;
+            golden_off: windows of 12 whose teacher-forced values are off, and by which share of their RMS value.
         probe_error: relative error of the probed quantities; the float32 reference has 1e-7.
         health, reproducibility: entries that differ.
         again: entries that differ of all windows forecast again; None where they were not.
@@ -79,6 +80,7 @@ class Effects:
     foreign: float = 0.0
     golden: float = 1.0
     golden_sample: float = 0.0
+    golden_off: tuple[int, float] = (0, 0.0)
     probe_error: float = 1.2e-7
     distinct_paths: float = 1.0
     health: Mapping[str, Any] = field(default_factory=dict)
@@ -89,3 +91,11 @@ class Effects:
     replicated: tuple[int, float, float] | None = None
     off_published: float | None = 1e-7
     calls: Mapping[str, Any] = field(default_factory=dict)
+
+    def golden_numerics(self) -> list[dict[str, Any]]:
+        """Largest differences of teacher-forced values of twelve stored windows."""
+        count, size = self.golden_off
+        return [
+            {"window": f"SYM{n}/0", "quantity": "logits", "step": n, "size": size if n < count else 1e-6}
+            for n in range(12)
+        ]

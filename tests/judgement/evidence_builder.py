@@ -334,7 +334,7 @@ class _Writer:
         result = {"quantities": found}
         worst = {"window": "SYM0/0", "step": 3, "value": 101.0, "expected": 100.0}
         golden = {"paths": 48, "agreeing": self.effects.golden, "tolerance": 1e-3, "problem": "", "worst": worst}
-        golden["sample"] = self.effects.golden_sample
+        golden |= {"sample": self.effects.golden_sample, "numerics": self.effects.golden_numerics()}
         if asked.get("independent") and self.effects.off_published is not None:
             off = {"logits": exact * (1 + self.effects.off_published)}
             result["published"] = compare(off, {"logits": exact}, {"logits": exact}, windows=names)

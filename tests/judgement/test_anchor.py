@@ -62,7 +62,7 @@ def test_a_slow_partner_stops_nothing_that_is_compared_with_it(tmp_path):
     assert not blocking(verdict, "toto", "static-default")
 
 
-@pytest.mark.parametrize(("agreeing", "stops"), [(1.0, False), (0.9, False), (0.8, True)])
+@pytest.mark.parametrize(("agreeing", "stops"), [(1.0, False), (0.91, False), (0.89, True)])
 def test_golden_forecasts_must_be_found_again(tmp_path, agreeing, stops):
     verdict = verdict_of(tmp_path, Run(effects={("toto", "upstream-eager"): Effects(golden=agreeing)}))
 
@@ -72,8 +72,22 @@ def test_golden_forecasts_must_be_found_again(tmp_path, agreeing, stops):
         assert "SYM0/0 at step 3, is off by 1% of the price" in reason and "tools.golden" in reason
 
 
+@pytest.mark.parametrize(
+    ("off", "stops"), [((1, 0.1), False), ((2, 2e-4), True), ((4, 0.0), False), ((12, 5e-5), False)]
+)
+def test_teacher_forced_values_must_be_the_stored_ones_in_all_golden_windows_but_one(tmp_path, off, stops):
+    """What a mistake moves a little, such as an hour, moves few paths; a token near an edge moves one window."""
+    verdict = verdict_of(tmp_path, Run(effects={("toto", "upstream-eager"): Effects(golden=0.92, golden_off=off)}))
+
+    reason = blocking(verdict, "toto", "upstream-eager").get("golden-forecasts", "")
+    assert bool(reason) == stops
+    if stops:
+        assert "teacher-forced values of 2 of 12 stored windows are not the stored ones: logits of SYM" in reason
+        assert "off by 0.0002 of its RMS value" in reason and "tools.golden" in reason
+
+
 def test_a_sample_that_is_another_in_each_golden_window_is_seen(tmp_path):
-    effects = Effects(golden=0.9, golden_sample=1.0)
+    effects = Effects(golden=0.92, golden_sample=1.0)
     verdict = verdict_of(tmp_path, Run(effects={("toto", "static-eager"): effects}))
 
     reason = blocking(verdict, "toto", "static-eager")["golden-forecasts"]

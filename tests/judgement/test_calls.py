@@ -250,3 +250,27 @@ def test_a_call_job_without_a_result_is_no_pass(tmp_path):
     checks = judged(tmp_path, found)
     assert checks["evidence-call"].status == "fail"
     assert checks["shapes-stable"].status == checks["concurrent-calls"].status == checks["soak"].status == "fail"
+
+
+@pytest.mark.parametrize("fault", ["numerics of a shape", "threads"])
+def test_wrong_results_of_an_eager_partner_stop_what_is_paired_with_it_and_its_threads_do_not(tmp_path, fault):
+    def adjust(manifest):
+        asked = {"shapes": SHAPES, "concurrency": 2, "calls": 60}
+        manifest["models"]["kronos"]["variants"]["upstream-eager"]["jobs"]["call"] = {"key": "key", "call": asked}
+
+    found = good() | {"eager": None}
+    if fault == "threads":
+        found["together"] |= {"errors": ["RuntimeError: no"]}
+    else:
+        found["shapes"][1]["quantities"] = quantities(SHAPES[1][2], error=1e-3)
+    effects = {("kronos", "upstream-eager"): Effects(calls=found), ("kronos", VARIANT): Effects(latency=0.7)}
+    results = Run(models=MODELS, effects=effects, adjust=adjust).write(tmp_path)
+    verdict = judge(load_evidence(results, load_expected(results / "expected.json")), Rules(), Baselines())
+
+    stopped = {check.name for check in verdict.blocking("kronos", "upstream-eager")}
+    held = {check.name: check.reason for check in verdict.blocking("kronos", VARIANT)}
+    if fault == "threads":
+        assert stopped == {"concurrent-calls"} and not held
+    else:
+        assert stopped == {"shapes-stable"} and list(held) == ["pairing-anchor"]
+        assert "upstream-eager, which it is held to, fails shapes-stable" in held["pairing-anchor"]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from greenlight.errors import UserError
-from greenlight.measures.golden import compare_with_golden, read_golden
+from greenlight.measures.golden import compare_numerics, compare_with_golden, read_golden
 from greenlight.plugins import installed_plugins, model_of
 from greenlight.run.children.golden import hold_to_golden
 from greenlight.weights import GOLDEN, MODEL, golden_digest
@@ -26,6 +26,9 @@ def test_every_implementation_of_a_shipped_model_finds_its_golden_forecasts_agai
     for implementation in known:
         found = hold_to_golden({"model": model, "plugin": None, "implementation": implementation})
         assert found["problem"] == "" and found["agreeing"] == 1.0, found
+        assert len(found["numerics"]) == len(golden.windows)
+        # The limit is 1e-4; other instruction sets move them by up to 3e-6.
+        assert max(entry["size"] for entry in found["numerics"]) < 3e-5, found["numerics"]
 
 
 @pytest.mark.parametrize(("change", "agrees"), [(1.0, True), (1 + 1e-7, True), (1.001, False)])
@@ -35,6 +38,20 @@ def test_a_tenth_of_a_percent_of_price_is_seen(change, agrees):
     found = compare_with_golden(stored * change, stored, golden.windows, 1e-3)
     assert (found["agreeing"] == 1.0) == agrees
     assert found["paths"] == stored.shape[0] * stored.shape[1]
+
+
+def test_teacher_forced_values_are_compared_window_by_window_and_name_what_is_off():
+    golden = read_golden(golden_file("kronos"))
+    stored = golden.numerics["upstream"]
+    assert not any(entry["size"] for entry in compare_numerics(stored, stored, golden.windows))
+    off = {**stored, "s2_logits": stored["s2_logits"].copy()}
+    off["s2_logits"][3, 5] *= 1.01
+    found = compare_numerics(off, stored, golden.windows)
+    assert [bool(entry["size"]) for entry in found] == [row == 3 for row in range(len(found))]
+    assert found[3]["window"] == golden.windows[3].key and (found[3]["quantity"], found[3]["step"]) == ("s2_logits", 5)
+    assert 1e-3 < found[3]["size"] < 0.1
+    for broken in ({"s1_logits": stored["s1_logits"]}, {**stored, "s2_logits": np.full((12, 16, 32), np.nan)}):
+        assert all(entry["size"] is None for entry in compare_numerics(broken, stored, golden.windows))
 
 
 def test_the_sample_that_differs_everywhere_is_told_from_draws_that_do_here_and_there():

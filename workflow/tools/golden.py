@@ -18,7 +18,7 @@ from greenlight.data.reader import read_series
 from greenlight.data.repair import RepairRules
 from greenlight.data.series import series_arrays
 from greenlight.data.windows import FEATURES, Window, cut_windows
-from greenlight.measures.golden import Golden, write_golden
+from greenlight.measures.golden import Golden, thinned, write_golden
 from greenlight.plugins import load_forecaster, model_of
 from greenlight.run.children.golden import shipped_options
 from greenlight.weights import GOLDEN
@@ -65,12 +65,11 @@ def main() -> None:
     for model in arguments.models:
         found = model_of(model)
         options = shipped_options(model, None, SETTINGS[model])
-        paths = {
-            name: load_forecaster(model, name, options).forecast(windows, SAMPLES, SEED)
-            for name in found.implementations
-        }
+        forecasters = {name: load_forecaster(model, name, options) for name in found.implementations}
+        paths = {name: one.forecast(windows, SAMPLES, SEED) for name, one in forecasters.items()}
+        numerics = {name: thinned(one.probe(windows)) for name, one in forecasters.items()}
         path = found.checkpoints["model"] / GOLDEN
-        write_golden(path, Golden(windows, SAMPLES, SEED, SETTINGS[model], paths))
+        write_golden(path, Golden(windows, SAMPLES, SEED, SETTINGS[model], paths, numerics))
         path.chmod(0o644)
         print(f"{path}: {', '.join(paths)}")
 

@@ -6,14 +6,13 @@ from typing import Annotated
 
 from pydantic import Field, FiniteFloat
 
+from greenlight.judgement.probe_records import ProbeQuantity, ProbeResult
 from greenlight.judgement.records import (
     CompileResult,
     Count,
     Health,
     NotNegative,
     PredictResult,
-    ProbeQuantity,
-    ProbeResult,
     RepeatResult,
     ReplicateResult,
     Seconds,

@@ -7,7 +7,8 @@ from typing import Any
 
 from greenlight.judgement.call_records import CallResult
 from greenlight.judgement.expected import Expected, ExpectedJob
-from greenlight.judgement.records import Draws, PredictResult, ProbeResult, TimeResult
+from greenlight.judgement.probe_records import Draws, ProbeResult
+from greenlight.judgement.records import PredictResult, TimeResult
 from greenlight.measures.numerics import BEYOND, other_sizes
 
 

@@ -57,6 +57,11 @@ class NumericsRules(Strict):
         description="Largest difference of a reference that runs other people's code from independent code in float64, "
         "as a share of the quantity's RMS value: a bound that its own error can't move.",
     )
+    golden: Positive = Field(
+        1e-4,
+        description="Largest difference of teacher-forced values of the shipped checkpoint from the stored ones, as a "
+        "share of the quantity's RMS value in the window. Another processor moves them by less than 1e-5.",
+    )
     exact_mismatches: int = Field(
         0,
         ge=0,
@@ -129,9 +134,9 @@ class AccuracyRules(Strict):
         description="Log ratio by which the mean path may vary more, or less, from seed to seed.",
     )
     golden_paths: Share = Field(
-        0.85,
+        0.9,
         description="Share of the golden forecasts' paths that must be found again, at least: on another processor a "
-        "draw near a tie may take another course, and with it those after it in its window.",
+        "draw near a tie may take another course, and with it those after it in its window; of one window in twelve.",
     )
     changed_paths: Share = Field(
         0.5, description="Share of a window's sample paths that another seed, or another symbol, must change, at least."

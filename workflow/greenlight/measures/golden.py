@@ -2,6 +2,7 @@
 
 Everything that a run compares shares code: a mistake in shared code moves the reference and the float64 truth as it
 moves the variant. These forecasts were made once (`tools/golden.py`) and are in git, so they do not move.
+Teacher-forced values stand beside the sample paths: an hour of another clock moves them all, and few paths.
 """
 
 from __future__ import annotations
@@ -17,6 +18,9 @@ import numpy as np
 from greenlight.data.windows import Window
 from greenlight.errors import UserError
 
+ELEMENTS = 32
+"""Of a quantity with more elements a window and step, such as logits, so many are kept."""
+
 
 @dataclass(frozen=True)
 class Golden:
@@ -26,6 +30,7 @@ class Golden:
         windows: what was forecast.
         samples, seed, settings: with which settings of the model.
         paths: by implementation, [windows, samples, horizon] float64, on a CPU in float32.
+        numerics: by implementation and quantity, what `thinned` keeps of a probe, [windows, steps, elements].
     """
 
     windows: list[Window]
@@ -33,6 +38,7 @@ class Golden:
     seed: int
     settings: dict[str, Any]
     paths: Mapping[str, np.ndarray]
+    numerics: Mapping[str, Mapping[str, np.ndarray]]
 
 
 def write_golden(path: Path, golden: Golden) -> None:
@@ -47,6 +53,7 @@ def write_golden(path: Path, golden: Golden) -> None:
         "calendar": np.stack([_nanoseconds(window.calendar) for window in windows]),
         "amount": np.stack([_unknown(window) if window.amount is None else window.amount for window in windows]),
         **{f"paths/{name}": paths for name, paths in golden.paths.items()},
+        **{f"probe/{name}/{what}": v for name, own in golden.numerics.items() for what, v in own.items()},
     }
     # safetensors writes the memory as it lies.
     tensors = {name: np.ascontiguousarray(values) for name, values in tensors.items()}
@@ -68,12 +75,21 @@ def read_golden(path: Path) -> Golden:
         parts = zip(about["symbols"], about["indices"], *arrays, strict=True)
         paths = {name.removeprefix("paths/"): values for name, values in tensors.items() if name.startswith("paths/")}
         windows = [Window(*part) for part in parts]
+        numerics = {name: _stored_numerics(tensors, name) for name in paths}
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
         raise UserError(
             f"{path}: not readable as golden forecasts ({error}); restore it from git, or make it anew with "
             "python -m tools.golden"
         ) from error
-    return Golden(windows, about["samples"], about["seed"], about["settings"], paths)
+    return Golden(windows, about["samples"], about["seed"], about["settings"], paths, numerics)
+
+
+def _stored_numerics(tensors: Mapping[str, np.ndarray], implementation: str) -> dict[str, np.ndarray]:
+    start = f"probe/{implementation}/"
+    found = {name.removeprefix(start): values for name, values in tensors.items() if name.startswith(start)}
+    if not found:
+        raise ValueError(f"no teacher-forced values of {implementation}")
+    return found
 
 
 def _nanoseconds(times: np.ndarray) -> np.ndarray:
@@ -82,6 +98,39 @@ def _nanoseconds(times: np.ndarray) -> np.ndarray:
 
 def _unknown(window: Window) -> np.ndarray:
     return np.full(len(window.timestamps), np.nan)
+
+
+def thinned(probed: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """What is kept of a probe: real quantities, at most ELEMENTS of each window and step, evenly spaced, in float32."""
+    kept = {}
+    for name, values in probed.items():
+        if np.issubdtype(values.dtype, np.floating):
+            rows = values.reshape(*values.shape[:2], -1)
+            places = np.linspace(0, rows.shape[2] - 1, min(ELEMENTS, rows.shape[2])).round().astype(int)
+            kept[name] = rows[..., places].astype(np.float32)
+    return kept
+
+
+def compare_numerics(
+    own: Mapping[str, np.ndarray], golden: Mapping[str, np.ndarray], windows: list[Window]
+) -> list[dict[str, Any]]:
+    """The largest difference of each window, as a share of the RMS value of its quantity in that window.
+
+    Returns:
+        {"window", "quantity", "step", "size"} a window; size is None where shapes differ or values are not finite.
+    """
+    worst: list[dict[str, Any]] = [{"window": w.key, "quantity": "", "step": 0, "size": 0.0} for w in windows]
+    for name, stored in golden.items():
+        values = own.get(name)
+        if values is None or values.shape != stored.shape or not np.isfinite(values).all():
+            return [{"window": w.key, "quantity": name, "step": 0, "size": None} for w in windows]
+        stored = stored.astype(np.float64)
+        scale = np.sqrt(np.square(stored).mean(axis=(1, 2), keepdims=True))
+        apart = np.abs(values - stored).max(axis=2) / np.where(scale > 0, scale, 1.0)[..., 0]
+        for row, step in enumerate(apart.argmax(axis=1)):
+            if apart[row, step] > worst[row]["size"]:
+                worst[row] |= {"quantity": name, "step": int(step), "size": float(apart[row, step])}
+    return worst
 
 
 def compare_with_golden(own: np.ndarray, golden: np.ndarray, windows: list[Window], tolerance: float) -> dict[str, Any]:

@@ -26,7 +26,7 @@ from greenlight.judgement.draws import (
     step_differences,
 )
 from greenlight.judgement.evidence import VariantEvidence
-from greenlight.judgement.records import Draws
+from greenlight.judgement.probe_records import Draws
 from greenlight.statistics.looks import rate_at
 
 

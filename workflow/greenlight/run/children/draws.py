@@ -19,7 +19,7 @@ def draw_beside(request: Request, variant: Forecaster) -> dict[str, Any]:
     """Forecast each window again and again, with a seed of its own each time, in both arms.
 
     The number of forecasts doubles as long as the differences decide nothing and there is time.
-    Returns what `judgement.records.Draws` reads.
+    Returns what `judgement.probe_records.Draws` reads.
     """
     rules = request["draws"]
     windows = one_window_a_symbol(request, rules["replicate_windows"])

@@ -6,7 +6,7 @@ from typing import Any
 
 from greenlight.api import LoadOptions
 from greenlight.errors import UserError
-from greenlight.measures.golden import compare_with_golden, read_golden
+from greenlight.measures.golden import compare_numerics, compare_with_golden, read_golden, thinned
 from greenlight.plugins import load_forecaster, model_of
 from greenlight.run.children.common import Request
 from greenlight.weights import GOLDEN, MODEL
@@ -23,11 +23,12 @@ def shipped_options(model: str, plugin: str | None, settings: dict[str, Any]) ->
 
 
 def hold_to_golden(request: Request) -> dict[str, Any]:
-    """What `judgement.records.GoldenResult` reads. The weights are the shipped ones whatever the run's are, because it
-    is the code that is held to something here.
+    """What `judgement.probe_records.GoldenResult` reads.
+
+    The weights are the shipped ones whatever the run's are, because it is the code that is held to something here.
     """
     model, plugin, implementation = (request[name] for name in ("model", "plugin", "implementation"))
-    nothing = {"tolerance": TOLERANCE, "paths": 0, "agreeing": 0.0, "sample": 1.0, "worst": None}
+    nothing = {"tolerance": TOLERANCE, "paths": 0, "agreeing": 0.0, "sample": 1.0, "worst": None, "numerics": []}
     try:
         shipped = model_of(model, plugin).checkpoints[MODEL]
         if shipped is None:
@@ -40,4 +41,6 @@ def hold_to_golden(request: Request) -> dict[str, Any]:
     forecaster = load_forecaster(model, implementation, shipped_options(model, plugin, golden.settings), plugin)
     own = forecaster.forecast(golden.windows, golden.samples, golden.seed)
     compared = compare_with_golden(own, golden.paths[implementation], golden.windows, TOLERANCE)
-    return {"tolerance": TOLERANCE, **compared}
+    probed = thinned(forecaster.probe(golden.windows))
+    numerics = compare_numerics(probed, golden.numerics[implementation], golden.windows)
+    return {"tolerance": TOLERANCE, "numerics": numerics, **compared}

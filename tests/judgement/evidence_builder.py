@@ -15,6 +15,7 @@ from scipy import special
 
 from greenlight.files import sha256_of, write_json, write_parquet
 from greenlight.judgement.drawn_paths import QUANTITIES
+from greenlight.judgement.drawn_windows import quantities
 from greenlight.judgement.draws import Differences, band_differences
 from greenlight.judgement.evidence import forecast_file, record_file
 from greenlight.judgement.seal import seal
@@ -269,6 +270,8 @@ class _Writer:
         rng = self._rng("draws")
         drawn = [part + 0.05 * rng.standard_normal((8, *part.shape)) for part in band_differences(*arms)]
         spread = {name: (0.05 * rng.standard_normal(8)).tolist() for name in QUANTITIES} | self.effects.drawn
+        ranks = rng.standard_normal((len(keys), quantities(HORIZON)))
+        draws["ranks"] = {"score": ranks.tolist(), "size": (0.02 * ranks).tolist()}
         draws |= {"paths": spread, "between": (0.1 * rng.standard_normal(len(keys))).tolist()}
         return draws | {name: values.tolist() for name, values in vars(Differences.of(*drawn)).items()}
 

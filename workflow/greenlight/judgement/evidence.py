@@ -28,6 +28,7 @@ from typing import Any
 import numpy as np
 
 from greenlight.files import sha256_of
+from greenlight.judgement.drawn_windows import WindowDifferences
 from greenlight.judgement.expected import Expected, ExpectedJob, ExpectedVariant
 from greenlight.judgement.forecasts import Forecasts, read_forecasts
 from greenlight.judgement.reading import ANEW, Problem, Record, forecast_file, read_record, record_file
@@ -51,6 +52,8 @@ class VariantEvidence:
         problems: everything wrong, in a fixed order.
         paths: differences of the sample paths from those of its partner, [expected rows]; None where it has none, or
             forecasts of either are not whole.
+        drawn: how its paths are drawn beside the reference's, window by window; None where it has a partner, or
+            forecasts of either are not whole.
         files: SHA-256 by file, relative to the results folder; None where it is missing.
     """
 
@@ -65,6 +68,7 @@ class VariantEvidence:
     problems: tuple[Problem, ...]
     files: Mapping[str, str | None]
     paths: PathDifferences | None = None
+    drawn: WindowDifferences | None = None
 
     def results(self, stage: str) -> list[Any]:
         """Typed results of the successful trials of a stage, in the order of jobs and trials."""
@@ -114,6 +118,9 @@ def load_evidence(results: Path, expected: Expected, forecasts: bool = True) -> 
             if partner is not None:
                 found = _same_scores(found, other := variants[model, partner])
                 found = replace(found, paths=found.forecasts.paths_against(other.forecasts))
+            elif variant != entry.reference and entry.pairing(variant).against_reference:
+                reference = variants[model, entry.reference]
+                found = replace(found, drawn=found.forecasts.windows_against(reference.forecasts))
             variants[model, variant] = found
         for variant in entry.variants:  # paths take memory, and no one looks at them again
             found = variants[model, variant]

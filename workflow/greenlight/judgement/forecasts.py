@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet
 
+from greenlight.judgement.drawn_windows import WindowDifferences, compare_windows
 from greenlight.judgement.expected import Expected
 from greenlight.measures.forecasts import QUANTILE_COLUMNS, QUANTILES
 from greenlight.measures.paths import PathDifferences, compare_paths
@@ -60,6 +61,12 @@ class Forecasts:
         width = np.abs(other.values["q90"] - other.values["q10"]).mean(axis=1)
         price = np.abs(other.values["actual"]).mean(axis=1)
         return compare_paths(self.paths, other.paths, width, price)
+
+    def windows_against(self, other: Forecasts) -> WindowDifferences | None:
+        """How the sample paths are drawn beside another's of other random numbers; None where either is not whole."""
+        if self.paths is None or other.paths is None or not (self.whole.all() and other.whole.all()):
+            return None
+        return compare_windows(self.paths, other.paths)
 
 
 def read_forecasts(

@@ -38,6 +38,13 @@ class ProbeQuantity(_Read):
     batch_size: int | None = None
 
 
+class Ranks(_Read):
+    """Rank tests of the windows' draws, [windows, quantities] each; see `drawn_windows.WindowDifferences`."""
+
+    score: list[list[Figure]]
+    size: list[list[Figure]]
+
+
 class Draws(_Read):
     """Paths that a variant and its reference drew for the same windows, each with numbers of its own.
 
@@ -47,6 +54,7 @@ class Draws(_Read):
         look, looks: at which of how many looks the drawing ended; see `sequential`.
         moved, wider, and those of their windows: see `draws.Differences`.
         paths, between: see `drawn_paths.judge_paths`.
+        ranks: of all paths of a window.
     """
 
     windows: list[str]
@@ -61,6 +69,7 @@ class Draws(_Read):
     wider_errors: list[list[Figure]]
     paths: dict[str, list[Figure]]
     between: list[Figure]
+    ranks: Ranks
 
     @model_validator(mode="after")
     def _a_look_of_them(self) -> Draws:

@@ -15,6 +15,7 @@ import numpy as np
 
 from greenlight.judgement.checks.base import Check, Subject
 from greenlight.judgement.drawn_paths import QUANTITIES, judge_paths
+from greenlight.judgement.drawn_windows import WindowDifferences, quantities, shown_size, shown_window, units_of
 from greenlight.judgement.draws import (
     BAND,
     Differences,
@@ -48,11 +49,31 @@ def reference_check(
         return [subject.check(name, "fail", reason, *stages, figure=0.0)]
     rules = subject.rules.accuracy
     limit = rules.step_difference
-    status = judge_steps(differences, rules.alpha, limit, rules.alarm)
-    what, bound = describe_steps(differences, rules.alpha, limit, rules.alarm, status)
+    # What is off on average, and what is off in a symbol or a window, share the rate of false alarms.
+    alarm = rules.alarm / 2
+    status = judge_steps(differences, rules.alpha, limit, alarm)
+    what, bound = describe_steps(differences, rules.alpha, limit, alarm, status)
     reason = f"{what} against {model.reference}, {differences.df + 1} windows; no step differs "
     reason += f"by more than {bound:.2f} (medians in band widths, and log widths)"
-    return [subject.check(name, status, reason, *stages, figure=bound, limit=limit)]
+    details = {}
+    if (drawn := subject.found.drawn) is not None:
+        units = units_of([f"{symbol}/{window}" for symbol, window in subject.expected.rows()])
+        if status != "fail" and (shown := shown_window(drawn, units, alarm, rules.draws_difference / 2)):
+            status, reason = "fail", f"{shown}, beside {model.reference}"
+        details = _shown_sizes(subject, units, alarm)
+    return [subject.check(name, status, reason, *stages, figure=bound, limit=limit, details=details)]
+
+
+def _shown_sizes(subject: Subject, units: Mapping[str, list[int]], alarm: float) -> dict[str, float]:
+    """Which shift of one window, and of the symbol with the fewest, is shown, in band widths."""
+    fewest = min((len(rows) for rows in units.values() if len(rows) > 1), default=1)
+    sizes = (
+        shown_size(
+            subject.expected.samples, count, len(units), subject.expected.horizon, alarm, subject.rules.accuracy.power
+        )
+        for count in (1, fewest)
+    )
+    return dict(zip(("shown_in_a_window", "shown_in_a_symbol"), sizes, strict=True))
 
 
 def compare_steps(found: Mapping[str, VariantEvidence], reference: str, minimum: int) -> dict[str, StepDifferences]:
@@ -96,11 +117,20 @@ def draws_check(subject: Subject) -> list[Check]:
         return subject.missing(both, "the probe's differences are not those of its replicates and windows", "probe")
     if not all(np.isfinite(part).all() for part in parts.values()):
         return subject.missing(both, "the probe drew paths that are not finite", "probe")
+    ranks = [np.array(part) for part in (draws.ranks.score, draws.ranks.size)]
+    if any(part.shape != (len(draws.windows), quantities(shape[1])) for part in ranks):
+        return subject.missing(both, "the probe's rank tests are not those of its windows", "probe")
+    if not all(np.isfinite(part).all() for part in ranks):
+        return subject.missing(both, "the probe drew paths that are not finite", "probe")
     differences = Differences(**{name: np.array(part) for name, part in parts.items()})
     alpha = rate_at(rules.alpha, draws.look, draws.looks)
     judged = judge_draws(differences, alpha, rules.draws_difference)
-    status, bound = judged.outcome, judged.bound
-    reason = f"{judged.reason} against {model.reference}, {draws.replicates} replicates of {len(draws.windows)} windows"
+    status, bound, what = judged.outcome, judged.bound, judged.reason
+    alarm = rate_at(rules.alarm, draws.look, draws.looks)
+    shown = shown_window(WindowDifferences(*ranks), units_of(draws.windows), alarm, rules.draws_difference / 2)
+    if status != "fail" and shown:
+        status, what = "fail", shown
+    reason = f"{what} against {model.reference}, {draws.replicates} replicates of {len(draws.windows)} windows"
     reason += f", bounded by {bound:.3f}"
     needed = math.ceil(draws.replicates * (bound / rules.draws_difference) ** 2)
     if status == "inconclusive":

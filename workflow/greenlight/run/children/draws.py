@@ -8,6 +8,7 @@ import numpy as np
 
 from greenlight.api import Forecaster
 from greenlight.judgement.drawn_paths import QUANTITIES, judge_paths, path_quantities, spread_between
+from greenlight.judgement.drawn_windows import WindowDifferences, compare_windows, shown_window, units_of
 from greenlight.judgement.draws import BAND, Differences, band_differences, judge_draws
 from greenlight.run.children.common import Request, calls_of, load, one_window_a_symbol, worked
 from greenlight.statistics.looks import rate_at
@@ -24,7 +25,7 @@ def draw_beside(request: Request, variant: Forecaster) -> dict[str, Any]:
     rules = request["draws"]
     windows = one_window_a_symbol(request, rules["replicate_windows"])
     reference = load(request, request["reference"])
-    drawn = _Drawn()
+    drawn = _Drawn([window.key for window in windows])
 
     def draw(count: int) -> float:
         """Add `count` replicates; returns the seconds of work that they took."""
@@ -43,24 +44,27 @@ def draw_beside(request: Request, variant: Forecaster) -> dict[str, Any]:
         # As many again as there are; the next doubling would take twice as long.
         seconds = 2 * draw(len(drawn.moved))
     return {
-        "windows": [window.key for window in windows],
+        "windows": drawn.windows,
         "replicates": len(drawn.moved),
         "look": look,
         "looks": looks,
         **{name: values.tolist() for name, values in vars(drawn.differences()).items()},
         "paths": drawn.paths,
         "between": drawn.between(),
+        "ranks": {name: values.tolist() for name, values in vars(drawn.ranks()).items()},
     }
 
 
 class _Drawn:
     """What is kept of the replicates."""
 
-    def __init__(self) -> None:
+    def __init__(self, windows: list[str]) -> None:
+        self.windows = windows
         self.moved: list[np.ndarray] = []
         self.wider: list[np.ndarray] = []
         self.paths: dict[str, list[float]] = {name: [] for name in QUANTITIES}
         self.means: tuple[list[np.ndarray], list[np.ndarray]] = ([], [])
+        self.all: tuple[list[np.ndarray], list[np.ndarray]] = ([], [])
 
     def add(self, own: np.ndarray, other: np.ndarray) -> None:
         """A replicate: paths [windows, samples, horizon] of both arms."""
@@ -71,6 +75,8 @@ class _Drawn:
             self.paths[name].append(float(windows.mean()))
         for means, paths in zip(self.means, (own, other), strict=True):
             means.append(paths.mean(axis=1))
+        for kept, paths in zip(self.all, (own, other), strict=True):
+            kept.append(paths.astype(np.float32))
 
     def differences(self) -> Differences:
         return Differences.of(np.array(self.moved), np.array(self.wider))
@@ -79,12 +85,17 @@ class _Drawn:
         own, other = (np.array(means) for means in self.means)
         return [float(ratio) for ratio in spread_between(own, other)]
 
+    def ranks(self) -> WindowDifferences:
+        """Of all paths of each window in both arms."""
+        return compare_windows(*(np.concatenate(paths, axis=1) for paths in self.all))
+
     def decided(self, rules: dict[str, Any], look: int) -> bool:
         alpha = rate_at(rules["alpha"], look, rules["looks"])
         bands = judge_draws(self.differences(), alpha, rules["limit"]).outcome
         alarm = rate_at(rules["alarm"], look, rules["looks"])
         paths = judge_paths(self.paths, self.between(), rules["path_limits"], alpha=alpha, alarm=alarm).outcome
-        return "fail" in (bands, paths) or "inconclusive" not in (bands, paths)
+        shown = shown_window(self.ranks(), units_of(self.windows), alarm, rules["limit"] / 2)
+        return bool(shown) or "fail" in (bands, paths) or "inconclusive" not in (bands, paths)
 
 
 def _bands(paths: np.ndarray) -> dict[str, np.ndarray]:

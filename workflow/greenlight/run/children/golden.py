@@ -28,7 +28,14 @@ def hold_to_golden(request: Request) -> dict[str, Any]:
     The weights are the shipped ones whatever the run's are, because it is the code that is held to something here.
     """
     model, plugin, implementation = (request[name] for name in ("model", "plugin", "implementation"))
-    nothing = {"tolerance": TOLERANCE, "paths": 0, "agreeing": 0.0, "sample": 1.0, "worst": None, "numerics": []}
+    nothing: dict[str, Any] = {
+        "tolerance": TOLERANCE,
+        "paths": 0,
+        "agreeing": 0.0,
+        "sample": 1.0,
+        "worst": None,
+        "numerics": [],
+    }
     try:
         shipped = model_of(model, plugin).checkpoints[MODEL]
         if shipped is None:

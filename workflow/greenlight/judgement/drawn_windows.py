@@ -1,0 +1,109 @@
+"""Is each window, and each symbol, drawn as the reference draws it? Beyond what is averaged over windows (`draws`).
+
+Paths of one window are independent draws from one distribution in both arms, so that ranks tell whether the two are the
+same, whatever it is. What is off in a symbol is off in its windows alike, and shows in them together.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import special
+
+from greenlight.statistics.ranks import rank_scores, shown_shift_of
+
+BAND_WIDTH = 2.563
+"""Standard deviations between the 10 and the 90% quantile of a normal distribution."""
+# Differences below this share of the price are rounding, also of a band without width.
+_ROUNDING = 1e-5
+
+
+@dataclass(frozen=True)
+class WindowDifferences:
+    """Rank tests of each window, [windows, quantities]: the level at each step, the mean level of the steps, and the
+    change from the first step to the last; then how widely each of them spreads.
+
+    Attributes:
+        score: normal scores; 0 where nothing differs.
+        size: of a level, how much its median moves, in widths of its band; of a spread, the log ratio.
+    """
+
+    score: np.ndarray
+    size: np.ndarray
+
+
+def quantities(horizon: int) -> int:
+    """How many quantities are compared."""
+    return 2 * (horizon + 2)
+
+
+def compare_windows(own: np.ndarray, other: np.ndarray) -> WindowDifferences:
+    """Compare paths [windows, samples, horizon], drawn by one and by the other."""
+    arms = [_values(paths.astype(np.float64)) for paths in (own, other)]
+    both = np.concatenate(arms, axis=1)
+    # A draw in the middle, not a mean of two, which would be as far from both.
+    middle = np.partition(both, both.shape[1] // 2, axis=1)[:, both.shape[1] // 2, None]
+    spread = [np.abs(values - middle) for values in arms]
+    floor = _ROUNDING * np.abs(np.median(other, axis=(1, 2)))[:, None] + np.finfo(float).tiny
+    low, high = np.quantile(both, (0.1, 0.9), axis=1)
+    medians = [np.median(values, axis=1) for values in arms]
+    moved = (medians[0] - medians[1]) / (high - low + floor)
+    wide = [np.median(values, axis=1) + floor for values in spread]
+    return WindowDifferences(
+        np.concatenate([rank_scores(*arms), rank_scores(*spread)], axis=1),
+        np.concatenate([moved, np.log(wide[0] / wide[1])], axis=1),
+    )
+
+
+def _values(paths: np.ndarray) -> np.ndarray:
+    """[windows, samples, horizon + 2]: levels, their mean, and the change from first to last."""
+    return np.concatenate([paths, paths.mean(axis=2, keepdims=True), paths[..., -1:] - paths[..., :1]], axis=2)
+
+
+def units_of(windows: Sequence[str]) -> dict[str, list[int]]:
+    """Rows by what is judged: each window by its key, such as AAPL/3, and each symbol that has several."""
+    symbols: dict[str, list[int]] = {}
+    for row, key in enumerate(windows):
+        symbols.setdefault(key.rpartition("/")[0], []).append(row)
+    units = {key: [row] for row, key in enumerate(windows)}
+    return units | {symbol: rows for symbol, rows in symbols.items() if len(rows) > 1}
+
+
+def shown_window(
+    differences: WindowDifferences, units: Mapping[str, Sequence[int]], alarm: float, floor: float
+) -> str | None:
+    """The difference that is shown most surely, in words; None where none is.
+
+    Args:
+        units: see `units_of`.
+        alarm: rate at which something is shown where nothing differs, over all units and quantities (Bonferroni).
+        floor: differences up to this are none, however surely they are shown.
+    """
+    score = np.stack([differences.score[rows].sum(axis=0) / math.sqrt(len(rows)) for rows in units.values()])
+    size = np.stack([differences.size[rows].mean(axis=0) for rows in units.values()])
+    shown = (2 * special.ndtr(-np.abs(score)) * score.size <= alarm) & (np.abs(size) > floor)
+    if not shown.any():
+        return None
+    unit, quantity = np.unravel_index(int(np.argmax(np.abs(score) * shown)), size.shape)
+    levels = size.shape[1] // 2
+    place = quantity % levels
+    what = f"at step {place + 1}"
+    if place >= levels - 2:
+        what = ("in the mean of the steps", "in the change from the first step to the last")[place - levels + 2]
+    value = float(size[unit, quantity])
+    moved = (
+        f"median moves by {value:+.2f} band widths" if quantity < levels else f"spread is {math.exp(value):.2f} times"
+    )
+    return f"{list(units)[unit]} is drawn otherwise: the {moved} {what}"
+
+
+def shown_size(samples: int, windows: int, units: int, horizon: int, alarm: float, power: float) -> float:
+    """The smallest shift of a level at one step, in widths of its band, that so many windows together show.
+
+    Args:
+        samples: drawn a window on each side; units: how many are judged.
+    """
+    return shown_shift_of(samples, samples, windows, units * quantities(horizon), alarm, power) / BAND_WIDTH

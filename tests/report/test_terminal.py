@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import pty
 import subprocess
 import sys
 from pathlib import Path
@@ -85,3 +87,18 @@ def test_verbose_and_dry_runs_tell_what_snakemake_tells(run):
 def test_a_failure_is_told_whole(run):
     told = run(command="echo why; exit 3", code=1)
     assert "Error in rule second" in told and "why" in told and "exit code" in told
+
+
+def test_no_color_is_honoured_on_a_terminal(tmp_path):
+    (tmp_path / "Snakefile").write_text(SNAKEFILE.replace("COMMAND", repr("exit 1")))
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "snakemake", "--cores", "1", "--logger", "greenlight"]
+    told = os.environ | {"PYTHONPATH": str(WORKFLOW), "TERM": "xterm-256color", "NO_COLOR": "1"}
+    process = subprocess.Popen(command, cwd=tmp_path, env=told, stdin=theirs, stdout=theirs, stderr=theirs)
+    os.close(theirs)
+    said = b""
+    with contextlib.suppress(OSError):  # Linux tells so that the other end is closed
+        while part := os.read(ours, 65536):
+            said += part
+    os.close(ours)
+    assert process.wait() == 1 and b"Error in rule second" in said and b"\x1b" not in said

@@ -7,6 +7,7 @@ case. Lines are plain, without colours and moves of the cursor, alike for termin
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import time
 from typing import Any
@@ -54,7 +55,9 @@ class LogHandler(LogHandlerBase):
     def __post_init__(self) -> None:
         common = self.common_settings
         self.stream = sys.stdout if common.stdout else sys.stderr
-        self.whole = ColorizingTextHandler(nocolor=common.nocolor, stream=self.stream)
+        self.whole = ColorizingTextHandler(
+            nocolor=common.nocolor or bool(os.environ.get("NO_COLOR")), stream=self.stream
+        )
         shown = (common.quiet, common.debug_dag, common.verbose, common.dryrun, common.printshellcmds)
         self.whole.addFilter(DefaultFilter(*shown))
         self.whole.setFormatter(DefaultFormatter(common.quiet, common.show_failed_logs))

@@ -65,6 +65,7 @@ lint: env  ## style and types
 	$(BIN)/python -m mypy
 
 defects: env  ## write workflow/docs/defects.md and the list of checks from what the tests hold
+	$(BIN)/python -m tests.defects.record
 	$(BIN)/python -m tests.defects.page
 	$(BIN)/python -m tools.check_table
 

@@ -2,7 +2,8 @@
 
     python -m tests.defects.page       judges the simulated ones and writes workflow/docs/defects.md
 
-What the gate says of the real edits of `catalogue.toml` is asserted by `test_defects.py`; the page has the words.
+What the gate says of the real edits of `catalogue.toml`, and from which size on defects are found, is what
+`python -m tests.defects.record` found.
 """
 
 from __future__ import annotations
@@ -13,8 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from greenlight.files import write_text
+from tests.defects.record import recorded
 from tests.defects.simulated import SIMULATED, judged
+from tests.defects.sizes import sizes_by_row
 
+CATALOGUE = tomllib.loads(Path(__file__).with_name("catalogue.toml").read_text())
 PAGE = Path(__file__).parents[2] / "workflow" / "docs" / "defects.md"
 KINDS = (
     "numerics",
@@ -38,36 +42,49 @@ INTRODUCTION = """\
 
 {all} defects of {kinds} kinds, written by `python -m tests.defects.page` from the catalogue that the tests run. {real}
 are *edits* of the code, really run (`tests/defects/catalogue.toml`), and {simulated} are put into *simulated* evidence
-(`tests/defects/simulated.py`). Tests hold that each is stopped by the check beside it. The reason of a simulated one is
-the gate's own, at the size of the test: 6 symbols of 5 windows, 32 samples, 40 pairs; of an edit it is what the reason
-must say. Beyond these, `test_defects.py` edits code that all variants share, bfloat16, compilation and latency.
+(`tests/defects/simulated.py`). Tests hold that each is stopped by the check beside it. Reasons are the gate's own
+words: of an edit as `python -m tests.defects.record` recorded them when it ran the edit (6 symbols of 1 window, 8
+samples), or, before it has, what they must say (*says*); of a simulated one at the size of the test (6 symbols of 5
+windows, 32 samples, 40 pairs). Beyond these, `test_defects.py` edits code that all variants share,
+bfloat16, compilation and latency.
 
-What sizes are found with 90% power depends on your symbols, windows, samples and pairs: `snakemake --cores 1 power`
-says it for your configuration, the report for its run, and [verdict.md](verdict.md) what was simulated."""
+Where a defect has a size, *found from* is the smallest one, to a fifth, that is found with 90% power: at least 18 of 20
+seeds (1 to 20) of evidence simulated with it are stopped by the check (`tests/defects/sizes.py`); one is enough where
+nothing is drawn. It is of those 6 symbols of 5 windows, 32 samples, and 40 pairs with 3% jitter. Other sizes depend on
+your symbols, windows, samples and pairs: `snakemake --cores 1 power` says it for your configuration, the report for its
+run, and [verdict.md](verdict.md) what was simulated."""
+
+DRAWN = """\
+
+## Random numbers of its own
+
+An implementation that draws in another order than the reference (Toto `static`) can't be compared path by path. Found
+from, beside the reference's paths, by ranks within each window (`judgement/drawn_windows.py`), 32 paths of 5 windows of
+each of 6 symbols in both arms; the probe draws more:
+"""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A row of the page; words: what the reason of a real edit must say, empty for a simulated one."""
+    """A row of the page."""
 
     name: str
     kind: str
     check: str
-    words: str
     real: bool
 
 
 def entries() -> list[Entry]:
     """All of them, by kind."""
-    catalogue = tomllib.loads(Path(__file__).with_name("catalogue.toml").read_text())
-    found = [Entry(name, one["kind"], one["check"], one["words"], True) for name, one in catalogue.items()]
-    found += [Entry(name, one.kind, one.check, "", False) for name, one in SIMULATED.items()]
+    found = [Entry(name, one["kind"], one["check"], True) for name, one in CATALOGUE.items()]
+    found += [Entry(name, one.kind, one.check, False) for name, one in SIMULATED.items()]
     return sorted(found, key=lambda entry: KINDS.index(entry.kind))
 
 
 def page() -> str:
     """The page in Markdown."""
-    found = entries()
+    found, known = entries(), recorded()
+    sizes = sizes_by_row(known["sizes"]["found"])
     real = sum(entry.real for entry in found)
     lines = [INTRODUCTION.format(all=len(found), kinds=len(KINDS), real=real, simulated=len(found) - real)]
     with tempfile.TemporaryDirectory() as folder:
@@ -75,17 +92,20 @@ def page() -> str:
             rows = [entry for entry in found if entry.kind == kind]
             lines += [
                 f"\n## {kind.capitalize()}: {len(rows)}\n",
-                "| Defect | Check | How | Reason |",
-                "|---|---|---|---|",
+                "| Defect | Check | How | Reason | Found from |",
+                "|---|---|---|---|---|",
             ]
             for number, entry in enumerate(rows):
-                reason = f"says: {entry.words}" if entry.words else "–"
-                if not entry.real:
+                if entry.real:
+                    found_then = known["reasons"].get(entry.name)
+                    reason = found_then["reason"] if found_then else f"says: {CATALOGUE[entry.name]['words']}"
+                else:
                     checks = judged(SIMULATED[entry.name], Path(folder) / f"{kind}{number}")
                     reason = checks[entry.check].reason
                 text = " ".join(reason.split()).replace("|", "/")
                 how = "edit" if entry.real else "simulated"
-                lines.append(f"| {entry.name} | `{entry.check}` | {how} | {text} |")
+                lines.append(f"| {entry.name} | `{entry.check}` | {how} | {text} | {sizes.pop(entry.name, '–')} |")
+    lines += [DRAWN, *(f"- {name}: {size}" for name, size in sizes.items())]
     return "\n".join(lines) + "\n"
 
 

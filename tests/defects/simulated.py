@@ -251,11 +251,12 @@ SIMULATED: dict[str, Simulated] = {
 }
 
 
-def judged(defect: Simulated, folder: Path) -> dict[str, Check]:
+def judged(defect: Simulated, folder: Path, seed: int = 1) -> dict[str, Check]:
     """The checks that stop the variant that the defect must stop, by name."""
     model = defect.judged[0]
     variants = {name: TOTO[name] for name in ("upstream-eager", "static-eager")} if model == "toto" else KRONOS
-    Run(models={model: variants}, effects={defect.defective: defect.effects}).write(folder)
+    run = Run(models={model: variants}, effects={defect.defective: defect.effects}, seed=seed, speed_seed=seed - 1)
+    run.write(folder)
     defect.damage(folder)
     evidence = load_evidence(folder, load_expected(folder / "expected.json"))
     verdict = judge(evidence, Rules(), Baselines())

@@ -55,6 +55,26 @@ GOOD = {
 CATALOGUE = tomllib.loads(Path(__file__).with_name("catalogue.toml").read_text())
 
 
+def untouched(folder, server):
+    """A run whose variants have no defect, measured."""
+    gate = Gate.make(folder, server, CONFIG, symbols=6, rows=160)
+    for model, variants in GOOD.items():
+        for variant, stages in variants.items():
+            gate.measure(model, variant, stages)
+    return gate
+
+
+def stopping(good, folder, defect):
+    """What stops the variant that has a defect of the catalogue: reasons by check."""
+    gate = good.copy(folder, Edit(defect["file"], defect["old"], defect["new"]))
+    gate.measure(defect["model"], "static-eager", defect["stages"])
+    verdict = gate.judge()
+    stopped = blocking(verdict, defect["model"], "static-eager")
+    assert defect["check"] in stopped, stopped
+    assert checks_of(verdict, defect["model"], "static-eager")[defect["check"]].status == "fail"
+    return stopped
+
+
 @pytest.fixture(scope="module")
 def server():
     server = Server()
@@ -65,11 +85,7 @@ def server():
 @pytest.fixture(scope="module")
 def good(server, tmp_path_factory):
     """The evidence of the untouched reference and static variants."""
-    gate = Gate.make(tmp_path_factory.mktemp("good"), server, CONFIG, symbols=6, rows=160)
-    for model, variants in GOOD.items():
-        for variant, stages in variants.items():
-            gate.measure(model, variant, stages)
-    return gate
+    return untouched(tmp_path_factory.mktemp("good"), server)
 
 
 def test_without_a_defect_none_of_these_checks_stops_a_variant(good, tmp_path):
@@ -88,14 +104,7 @@ def test_without_a_defect_none_of_these_checks_stops_a_variant(good, tmp_path):
 @pytest.mark.parametrize("name", CATALOGUE)
 def test_a_defect_is_caught_for_the_right_reason(good, tmp_path, name):
     defect = CATALOGUE[name]
-    gate = good.copy(tmp_path, Edit(defect["file"], defect["old"], defect["new"]))
-    gate.measure(defect["model"], "static-eager", defect["stages"])
-    verdict = gate.judge()
-
-    stopped = blocking(verdict, defect["model"], "static-eager")
-    assert defect["check"] in stopped, stopped
-    assert checks_of(verdict, defect["model"], "static-eager")[defect["check"]].status == "fail"
-    assert defect["words"] in stopped[defect["check"]]
+    assert defect["words"] in stopping(good, tmp_path, defect)[defect["check"]]
 
 
 @pytest.mark.parametrize(

@@ -134,8 +134,8 @@ SHARED = {
     ),
     "toto, the oldest rows in place of the latest": Edit(
         "greenlight_forecasters/toto/inputs.py",
-        "    quoting = Quoting(closes",
-        "    closes = np.roll(closes, 1, axis=1)\n    quoting = Quoting(closes",
+        "    quoting = Quoting(prices",
+        "    prices = np.roll(prices, 1, axis=1)\n    quoting = Quoting(prices",
     ),
     "kronos, Sunday is 0": Edit(
         "greenlight_forecasters/kronos/candles.py",
@@ -262,8 +262,7 @@ def test_a_variant_that_is_slow_is_not_called_as_fast_as_the_reference(good, tmp
     check, delay = SLOW.get(name, ("", "0.0"))
     edit = Edit(
         "greenlight_forecasters/toto/host_index.py",
-        '    implementation: ClassVar[str] = "host-index"\n',
-        '    implementation: ClassVar[str] = "host-index"\n\n'
+        "    def prepare(self, toto: Toto) -> Toto:\n",
         "    def forecast(self, *arguments):\n        from greenlight.measures.latency import time\n\n"
         "        self.calls = getattr(self, 'calls', 0) + 1\n"
         f"        time.now += {delay}\n        return super().forecast(*arguments)\n",

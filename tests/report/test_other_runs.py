@@ -137,7 +137,8 @@ def test_a_baseline_of_another_run_model_or_schema_is_refused_by_name(mine, othe
     document = json.loads(kept)
     for change, words in (
         ({"model": "toto"}, "it is the baseline of 'toto'"),
-        ({"format": 2}, "format"),
+        ({"format": 1}, "it is of an older format"),
+        ({"format": 3}, "format"),
         ({"format": None}, "format"),
         ({"settings_hash": "of another run"}, "made with other settings"),
     ):

@@ -170,6 +170,7 @@ class Diagnosis:
             "device": self.device,
             "threads": settings.threads,
             "seed": settings.seed,
+            "torch_state": settings.evaluation.call.process.beside_precision(),
             "distributions": sorted({d for name in self.plan.model_names for d in self._distributions(name)}),
             "steps": str(readings),
         }

@@ -20,9 +20,9 @@ from pydantic import BaseModel, ConfigDict
 from greenlight.code import package_differences
 from greenlight.data.windows import CLOSE, FEATURES, PRICES, Window, same_shape, window_seed
 from greenlight.errors import MissingWeights, UserError, nearest
-from greenlight.process import ProcessSettings, shell_variable, stated_process
+from greenlight.process import ProcessSettings, Switch, shell_variable, stated_process
 from greenlight.provenance import package_versions, processor_name
-from greenlight.variants import MODES, ROUNDOFF, Variant
+from greenlight.variants import MODES, ROUNDOFF, WEIGHT_FORMATS, Variant
 from greenlight.weights import (
     CONFIG,
     MODEL,
@@ -45,6 +45,7 @@ __all__ = [
     "PRICES",
     "ROUNDOFF",
     "WEIGHTS",
+    "WEIGHT_FORMATS",
     "Forecast",
     "Forecaster",
     "Implementation",
@@ -53,6 +54,7 @@ __all__ = [
     "Model",
     "ModelSettings",
     "ProcessSettings",
+    "Switch",
     "UserError",
     "Window",
     "check_keys",

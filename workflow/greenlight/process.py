@@ -13,7 +13,7 @@ import importlib.util
 import operator
 import re
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
@@ -205,23 +205,30 @@ def _allowed() -> set[str]:
     return {kernel for kernel, name in _SDPA.items() if getattr(torch.backends.cuda, f"{name}_enabled")()}
 
 
-class _Products:
-    """torch's one switch for float32 products: turned by the first of several calls at once, back after the last."""
+class Switch:
+    """A switch of torch that all threads share: turned by the first of several calls at once, back after the last.
 
-    def __init__(self) -> None:
+    What is so already is not set: torch tells what was set from its default, and a compile cache misses by it.
+
+    Args:
+        read, write: its position.
+    """
+
+    def __init__(self, read: Callable[[], Any], write: Callable[[Any], None]) -> None:
+        self._read, self._write = read, write
         self._idle = threading.Condition()
-        self._inside, self._level, self._before = 0, "", ""
+        self._inside = 0
+        self._position: Any = None
+        self._before: Any = None
 
     @contextlib.contextmanager
-    def at(self, level: str) -> Iterator[None]:
-        """Products at a level; calls that ask for another wait for each other."""
-        import torch
-
+    def at(self, position: Any) -> Iterator[None]:
+        """Calls within are made at a position; those that ask for another wait for each other."""
         with self._idle:
-            self._idle.wait_for(lambda: self._inside == 0 or self._level == level)
+            self._idle.wait_for(lambda: self._inside == 0 or self._position == position)
             if self._inside == 0:
-                self._level, self._before = level, torch.get_float32_matmul_precision()
-                _set_products(level)
+                self._position, self._before = position, self._read()
+                self._turn(position)
             self._inside += 1
         try:
             yield
@@ -229,19 +236,27 @@ class _Products:
             with self._idle:
                 self._inside -= 1
                 if self._inside == 0:
-                    _set_products(self._before)
+                    self._turn(self._before)
                     self._idle.notify_all()
 
+    def _turn(self, position: Any) -> None:
+        if self._read() != position:
+            self._write(position)
 
-_PRODUCTS = _Products()
 
-
-def _set_products(level: str) -> None:
-    """What is so already is not set: torch tells what was set from its default, and a compile cache misses by it."""
+def _level() -> str:
     import torch
 
-    if torch.get_float32_matmul_precision() != level:
-        torch.set_float32_matmul_precision(level)
+    return torch.get_float32_matmul_precision()
+
+
+def _set_level(level: str) -> None:
+    import torch
+
+    torch.set_float32_matmul_precision(level)
+
+
+_PRODUCTS = Switch(_level, _set_level)
 
 
 def _problem_with(part: str, name: str, option: Option) -> str:

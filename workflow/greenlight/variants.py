@@ -28,6 +28,8 @@ ROUNDOFF = {"float32": 2.0**-24, "tf32": _HALF, "fp16": _HALF, "bf16": _BRAIN, *
     autocast-…     called under torch.autocast in float16 or bfloat16
     matmul-…       called with torch.set_float32_matmul_precision at high (TF32) or medium (bfloat16)
 """
+WEIGHT_FORMATS = {"bf16": "bfloat16", "fp16": "float16"}
+"""torch's number format of the weights, by precision; in the others it is float32."""
 PRECISIONS = tuple(sorted(ROUNDOFF, key=ROUNDOFF.__getitem__))
 """From the finest to the coarsest."""
 

@@ -20,6 +20,7 @@ import numpy as np
 
 from greenlight.api import (
     FEATURES,
+    WEIGHT_FORMATS,
     Forecaster,
     Implementation,
     LoadOptions,
@@ -40,7 +41,6 @@ FORMAT = 2
 # What says where compile caches are, and their folders in a bundle's.
 CACHES = {"TORCHINDUCTOR_CACHE_DIR": "inductor", "TRITON_CACHE_DIR": "triton"}
 _SEAL = "content_sha256"
-_DTYPES = {"bf16": "bfloat16", "fp16": "float16"}
 
 
 class Differs(UserWarning):
@@ -105,7 +105,7 @@ class Entry:
         options = LoadOptions(
             source=str(weights["model"]),
             device=device or str(self.facts["device"]),
-            dtype=_DTYPES.get(str(self.facts["precision"]), "float32"),
+            dtype=WEIGHT_FORMATS.get(str(self.facts["precision"]), "float32"),
             settings=settings,
             code=str(self._copy or ""),
         )

@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import datetime
 import os
+import re
 import resource
 import tempfile
 import time
@@ -28,10 +29,11 @@ import yaml
 
 from greenlight.api import Forecaster, LoadOptions, Model, Window
 from greenlight.data.windows import practice_windows
+from greenlight.errors import UserError
 from greenlight.measures.memory import MemoryMeter
 from greenlight.plugins import load_forecaster, model_of
 from greenlight.provenance import processor_name
-from greenlight.variants import Variant
+from greenlight.variants import WEIGHT_FORMATS, Variant
 from greenlight.watch.caches import CACHES
 from greenlight.watch.health import HealthRecorder
 from greenlight.watch.precision import in_tf32
@@ -156,6 +158,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--exact", action="store_true")
     options = parser.parse_args(arguments)
     options.variants, cases = options.variants.split(","), options.cases.split(",")
+    if wrong := [case for case in cases if not re.fullmatch(r"[1-9]\d*(x[1-9]\d*){3}", case)]:
+        parser.error(f"--cases has {wrong[0]!r}; expected context x horizon x samples x windows, such as 256x30x8x1")
     torch.set_num_threads(options.threads)
     name, _, size = options.model.partition(":")
     model = model_of(name)
@@ -170,8 +174,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         own = model.settings(source=source, variants=tuple(options.variants), **settings).own()
 
         def loaded(variant: str, dtype: str = "", **changed: Any) -> Forecaster:
-            dtype = dtype or ("bfloat16" if variant.endswith("bf16") else "float32")
-            prefix = f"{Variant.parse(variant).implementation}."
+            chosen = Variant.parse(variant)
+            dtype = dtype or WEIGHT_FORMATS.get(chosen.precision, "float32")
+            prefix = f"{chosen.implementation}."
             changed |= {key.removeprefix(prefix): value for key, value in asked.items() if key.startswith(prefix)}
             return load(model, variant, LoadOptions(source, device=options.device, dtype=dtype, settings=own | changed))
 
@@ -191,4 +196,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    try:
+        raise SystemExit(main())
+    except UserError as error:
+        raise SystemExit(f"greenlight: {error}") from None

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
 
-from greenlight.api import Forecaster
+from greenlight.api import Forecaster, Switch
 
 State = Callable[[], AbstractContextManager[Any]]
 
@@ -43,28 +42,17 @@ def in_tf32(forecaster: Forecaster) -> Forecaster:
     return called_in(forecaster, allowed_tf32)
 
 
-class _Allowed:
-    """How many calls are within `allowed_tf32`, and what was so before the first of them."""
+def allowed_tf32() -> AbstractContextManager[None]:
+    """TF32 is allowed for matrix products and convolutions, for as long as any of several calls at once is within."""
+    return _TF32.at((True, True))
 
-    lock, inside, before = threading.Lock(), 0, (False, False)
+
+def _allowed() -> tuple[bool, bool]:
+    return torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
 
 
-@contextmanager
-def allowed_tf32() -> Iterator[None]:
-    """TF32 is allowed for matrix products, and then what it was before the first of several calls at once.
+def _allow(allowed: tuple[bool, bool]) -> None:
+    torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = allowed
 
-    torch has one switch for the whole process, which all threads share.
-    """
-    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
-    with _Allowed.lock:
-        if _Allowed.inside == 0:
-            _Allowed.before = matmul.allow_tf32, cudnn.allow_tf32
-            matmul.allow_tf32 = cudnn.allow_tf32 = True
-        _Allowed.inside += 1
-    try:
-        yield
-    finally:
-        with _Allowed.lock:
-            _Allowed.inside -= 1
-            if _Allowed.inside == 0:
-                matmul.allow_tf32, cudnn.allow_tf32 = _Allowed.before
+
+_TF32 = Switch(_allowed, _allow)

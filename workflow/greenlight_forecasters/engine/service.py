@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import threading
 import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,7 +10,7 @@ from typing import Any
 
 import torch
 
-from greenlight.api import UserError, stated_process
+from greenlight.api import Switch, UserError, stated_process
 from greenlight_forecasters.engine.calls import CallGuard
 
 POLICIES = ("compile", "eager", "refuse")
@@ -145,34 +144,13 @@ class Predictor:
         self._service = Service(engine, **service)
 
 
-class _Switch:
-    """torch's switch for TF32, which all threads share: turned by the first of several calls, back after the last."""
-
-    def __init__(self) -> None:
-        self.idle = threading.Condition()
-        self.inside, self.tf32, self.before = 0, False, False
-
-
-_SWITCH = _Switch()
-
-
-@contextlib.contextmanager
-def products_in(tf32: bool) -> Iterator[None]:
+def products_in(tf32: bool) -> contextlib.AbstractContextManager[None]:
     """Products of float32 matrices on GPUs in TF32 or not; calls that ask for the other wait for each other."""
-    switch, matmul = _SWITCH, torch.backends.cuda.matmul
-    with switch.idle:
-        switch.idle.wait_for(lambda: switch.inside == 0 or switch.tf32 == tf32)
-        if switch.inside == 0:
-            switch.tf32, switch.before = tf32, matmul.allow_tf32
-            if switch.before != tf32:
-                matmul.allow_tf32 = tf32
-        switch.inside += 1
-    try:
-        yield
-    finally:
-        with switch.idle:
-            switch.inside -= 1
-            if switch.inside == 0:
-                if matmul.allow_tf32 != switch.before:
-                    matmul.allow_tf32 = switch.before
-                switch.idle.notify_all()
+    return _TF32.at(tf32)
+
+
+def _allow(tf32: bool) -> None:
+    torch.backends.cuda.matmul.allow_tf32 = tf32
+
+
+_TF32 = Switch(lambda: torch.backends.cuda.matmul.allow_tf32, _allow)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from greenlight.judgement.checks.base import Check, Status, make_check
 from greenlight.judgement.decision import Decision, simplicity
@@ -86,23 +86,9 @@ def _causes(loads: Iterable[tuple[str, Loads]], beside: Iterable[tuple[str, Load
 def _noise_of_choice(
     name: str, model: ExpectedModel, speeds: Mapping[str, Speed], decision: Decision, rules: Rules
 ) -> Check:
-    """Whether the reference's noise against itself (A/A) is below what each step of the choice needs.
-
-    A choice between two needs their distance from where it would be the other one, which is the margin, and no less
-    than the margin itself: a variant that differs by less is no better.
-    """
-    margin, chosen = math.log(rules.speed.margin), decision.chosen
-    found: list[tuple[float, float, str]] = []
-    for rival in (model.reference, *speeds):
-        if chosen is None:
-            break
-        pair = [speeds[one] for one in (chosen, rival) if one in speeds]
-        if rival == chosen or not pair:
-            continue
-        slower = sum(sign * speeds[one].ratio.estimate for sign, one in ((1, rival), (-1, chosen)) if one in speeds)
-        simpler = simplicity(model, rival) < simplicity(model, chosen)
-        need = max(margin, abs(slower - margin if simpler else slower + margin))
-        found.append((max(speed.noise_bound for speed in pair), need, rival))
+    """Whether the reference's noise against itself (A/A) is below what each step of the choice needs."""
+    chosen = decision.chosen
+    found = list(_steps(model, speeds, chosen, math.log(rules.speed.margin))) if chosen is not None else []
     if not found:
         reason = "there was nothing to choose between"
         return make_check(rules, "noise-of-choice", "not-measured", reason, model=name)
@@ -120,6 +106,22 @@ def _noise_of_choice(
         figure=math.expm1(noise) if math.isfinite(noise) else None,
         limit=math.expm1(need),
     )
+
+
+def _steps(
+    model: ExpectedModel, speeds: Mapping[str, Speed], chosen: str, margin: float
+) -> Iterator[tuple[float, float, str]]:
+    """Noise, and what the choice against each rival needs: their distance from where it would be the other one, which
+    is the margin, and no less than the margin itself, for a variant that differs by less is no better.
+    """
+    for rival in (model.reference, *speeds):
+        pair = [speeds[one] for one in (chosen, rival) if one in speeds]
+        if rival == chosen or not pair:
+            continue
+        slower = sum(sign * speeds[one].ratio.estimate for sign, one in ((1, rival), (-1, chosen)) if one in speeds)
+        simpler = simplicity(model, rival) < simplicity(model, chosen)
+        need = max(margin, abs(slower - margin if simpler else slower + margin))
+        yield max(speed.noise_bound for speed in pair), need, rival
 
 
 def _listed(names: Iterable[str]) -> str:

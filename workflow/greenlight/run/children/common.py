@@ -16,13 +16,11 @@ from greenlight.data.stored import load_series
 from greenlight.data.windows import FEATURES, Window, cut_windows
 from greenlight.plugins import load_forecaster
 from greenlight.process import any_attention, process_of
-from greenlight.variants import Variant
+from greenlight.variants import WEIGHT_FORMATS, Variant
 from greenlight.watch.precision import State, allowed_tf32, called_in
 from greenlight.weights import MODEL, check_contents
 
 Request = dict[str, Any]
-# Number formats of weights, by precision, where it is not float32.
-DTYPES = {"bf16": "bfloat16", "fp16": "float16"}
 
 
 def pin_process(request: Request) -> None:
@@ -75,7 +73,7 @@ def load(request: Request, variant: str, dtype: str | None = None, **settings: A
         source=request["folders"].get(MODEL, ""),
         revision=None,
         device=request["device"],
-        dtype=dtype or DTYPES.get(chosen.precision, "float32"),
+        dtype=dtype or WEIGHT_FORMATS.get(chosen.precision, "float32"),
         settings=own,
         code=request["folders_of_code"].get(f"code.{chosen.implementation}", ""),
     )
@@ -93,7 +91,7 @@ def _states(request: Request, precision: str, dtype: str | None) -> Iterator[Sta
     What is loaded in a number format of its own stands for float32 or for the truth, and takes no other precision.
     """
     process = process_of(request["torch_state"], precision)
-    if process.words():
+    if process.stated():
         yield lambda: process.calling(request["device"])
     if precision == "tf32":
         yield allowed_tf32

@@ -128,6 +128,7 @@ def test_a_check_that_stops_b_and_not_a_counts_unless_rounds_in_turn_answer_it(r
         ((), (2,), "inconclusive"),
         ((3,), (), "pass"),  # both have it, and the first time it fell on b
         ((0, 4), (1, 2, 5), "pass"),
+        ((3,), range(5), "inconclusive"),  # that a has it too does not excuse that b has it far oftener
     ],
 )
 def test_what_threads_decide_by_chance_is_asked_of_both_again(runs, tmp_path, a_fails, b_fails, found):

@@ -52,12 +52,17 @@ class Asked:
 def judge_asked(check: str, a: Sequence[bool], b: Sequence[bool], rules: Rules) -> Asked:
     """Whether a check whose answer depends on chance fails more often in b, by Fisher's exact test.
 
+    What looks worse at `rules.speed.suspicion` and is not shown is inconclusive, also where a fails it too.
+
     Args:
         a: whether it failed each time it was asked again; the first time, which chose it, does not count.
     """
     told = f"{check}, asked again, fails in b {sum(b)} of {len(b)} times, in a {sum(a)} of {len(a)}"
-    if excess_p_value(sum(b), len(b), sum(a), len(a)) <= rules.speed.alpha:
+    excess = excess_p_value(sum(b), len(b), sum(a), len(a))
+    if excess <= rules.speed.alpha:
         return Asked("fail", told)
+    if excess <= rules.speed.suspicion:
+        return Asked("inconclusive", f"{told}, which looks worse")
     if any(a):
         return Asked("pass", f"{told}: both fail it now and then")
     return Asked("inconclusive", f"{told}, which shows no difference")

@@ -105,7 +105,7 @@ def test_the_scope_names_shapes_and_threads_that_passed(tmp_path):
     assert (scope["swept"], scope["threads"]) == (SHAPES, 2)
     assert scope_words(scope).endswith(
         "; numerics and recompiles in 3 shapes (contexts 64 to 96, horizons 8 to 8, windows in a call 1 to 4, "
-        "samples 16 to 16); 2 threads"
+        "samples 16 to 16); called from 2 threads at once"
     )
 
 

@@ -73,7 +73,7 @@ def scope_words(scope: Mapping[str, Any]) -> str:
             f"{name} {min(sizes)} to {max(sizes)}" for name, sizes in zip(names, zip(*shapes, strict=True), strict=True)
         ]
         words += f"; numerics and recompiles in {len(shapes)} shapes ({', '.join(ends)})"
-    words += f"; {scope['threads']} threads" if "threads" in scope else ""
+    words += f"; called from {scope['threads']} threads at once" if "threads" in scope else ""
     if isinstance(scope.get("process"), Mapping):
         words += f"; {stated_process(scope['process']).words()}"
     return words

@@ -342,7 +342,7 @@ def _provenance(
     platform = at(expected, "platform", kind=dict, default={})
     labels = [
         ("Device", ", ".join(str(platform[key]) for key in ("device", "device_name") if key in platform)),
-        ("Threads", str(platform.get("threads", ""))),
+        ("Threads of torch", str(platform.get("threads", ""))),
         ("Precision", _one(jobs, "precision")),
         ("Context length", _one(jobs, "context_length")),
         ("Horizon", str(expected.get("horizon", ""))),

@@ -75,11 +75,15 @@ def mae_cell(row: VariantRow) -> str:
 
 
 def mae_text(row: VariantRow) -> str:
-    """MAE in percent of price in a sentence: 1.67% of the mean price (excellent)."""
+    """MAE in a sentence: 1.67% of the mean price (excellent), 0.91 [0.84, 0.97] times that of repeating the last price.
+
+    The second figure stands here because a small share of the price may still be worse than no model at all.
+    """
     if row.mae_percent is None:
         return "not measured"
     band = f" ({row.band})" if row.band else ""
-    return f"{significant(row.mae_percent.value)}% of the mean price{band}"
+    naive = f", {interval(row.over_naive)} times that of repeating the last price" if row.over_naive else ""
+    return f"{significant(row.mae_percent.value)}% of the mean price{band}{naive}"
 
 
 def against_cell(row: VariantRow) -> str:

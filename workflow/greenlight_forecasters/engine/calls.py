@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch.overrides import _pop_mode, _push_mode
 
 from greenlight.api import UserError
+from greenlight_forecasters.engine.pools import give_up_pool
 
 # What autocast computes in where nothing else is asked for: torch.compile looks at it even where autocast is off.
 _AUTOCAST = {"cpu": torch.bfloat16, "cuda": torch.float16}
@@ -97,6 +98,7 @@ class CallGuard:
         self._done: torch.cuda.Event | None = None
         self._lock = threading.RLock()
         _GUARDS.add(self)
+        self._give_up_pool()  # of the thread that has loaded the weights, and may not call
 
     @contextlib.contextmanager
     def call(self) -> Iterator[None]:
@@ -118,6 +120,8 @@ class CallGuard:
                     yield
             finally:
                 self._depth -= 1
+                if not self._depth:
+                    self._give_up_pool()
 
     def watch_instead(self, modules: Mapping[str, nn.Module]) -> None:
         """Watch modules of somebody else's, of which the engine's weights are copies that nobody but it can reach."""
@@ -135,6 +139,10 @@ class CallGuard:
     def after_fork(self) -> None:
         """In a child that was forked: the threads that might hold the lock are not there."""
         self._forked, self._depth, self._lock = True, 0, threading.RLock()
+
+    def _give_up_pool(self) -> None:
+        if self.device.type == "cpu":
+            give_up_pool()
 
     def _check_process(self) -> None:
         if self._forked and self.device.type == "cuda":

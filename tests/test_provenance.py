@@ -92,6 +92,7 @@ DYNAMIC_IMPORTS = (
     "greenlight.code",
     "greenlight_forecasters.copies",
     "greenlight_forecasters.bundle",  # in production only: no stage imports it
+    "greenlight.random_weights",  # what makes a checkpoint, which is then known by its content
     "greenlight.process",  # torch's two modules of options by name, and where torch lies
     "greenlight.watch.hooks",  # looks on while others import, and imports nothing itself
 )

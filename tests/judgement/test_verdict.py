@@ -36,6 +36,19 @@ def test_a_good_run_passes_and_deploys_the_fast_simple_variant(tmp_path):
     assert set(verdict.decisions["toto"].losers) == set(TOTO) - {"static-default"}
 
 
+def test_random_weights_are_never_deployed_whatever_the_severities(tmp_path):
+    def adjust(manifest):
+        manifest["models"]["toto"]["random_weights"] = {"model": "random:base"}
+
+    verdict = verdict_of(tmp_path, Run(models={"toto": TOTO, "kronos": KRONOS}, adjust=adjust))
+    assert not verdict.passed and len(verdict.reasons) == 1
+    assert verdict.reasons[0].startswith("toto: trained-weights: the weights are random (model random:base)")
+    assert verdict.to_dict()["models"]["toto"]["gate"] == "fail" != verdict.to_dict()["models"]["kronos"]["gate"]
+    assert verdict.decisions["toto"].chosen == "static-default"  # all is measured and compared
+    with pytest.raises(ValueError, match="always blocks"):
+        Rules(severity={"trained-weights": "warn"})
+
+
 def test_every_check_names_figures_and_hashed_evidence(tmp_path):
     document = verdict_of(tmp_path, Run(models=KRONOS_ONLY)).to_dict()
 

@@ -22,6 +22,7 @@ from greenlight.data.windows import CLOSE, FEATURES, PRICES, Window, same_shape,
 from greenlight.errors import MissingWeights, UserError, nearest
 from greenlight.process import ProcessSettings, Switch, shell_variable, stated_process
 from greenlight.provenance import package_versions, processor_name
+from greenlight.random_weights import PREFIX, RandomWeights
 from greenlight.variants import MODES, ROUNDOFF, WEIGHT_FORMATS, Variant
 from greenlight.weights import (
     CONFIG,
@@ -54,6 +55,7 @@ __all__ = [
     "Model",
     "ModelSettings",
     "ProcessSettings",
+    "RandomWeights",
     "Switch",
     "UserError",
     "Window",
@@ -86,7 +88,8 @@ class ModelSettings(BaseModel):
     plugin: str | None = None
     """Where the plug-in is, `path/to/file.py:NAME`; null: an installed package brings it."""
     source: str = "embedded"
-    """`embedded` (the small checkpoint that ships), a local folder, or a Hugging Face id such as owner/name."""
+    """`embedded` (the small checkpoint that ships), a local folder, a Hugging Face id such as owner/name, or
+    `random:SIZE`, seeded random weights of a size that the plug-in knows, which are never deployed."""
     revision: str | None = None
     """Commit of a Hugging Face id, 40 hexadecimal digits; needed there."""
     variants: tuple[str, ...]
@@ -183,6 +186,7 @@ class Model:
         checkpoints: by role, the folder that the source `embedded` stands for, or None. The role `model` has the
             settings `source` and `revision`; any other role, such as `tokenizer`, the settings `tokenizer` and
             `tokenizer_revision`. Empty for a model without weights.
+        random_weights: by role, which checkpoints with random weights can be made: `source: random:base`.
         distributions: names of installed packages whose versions are part of what its results depend on.
         truth: settings that the reference in float64 is loaded with where it is the truth for other implementations.
         independent: name of an implementation that shares no code with the published one and gives its teacher-forced
@@ -198,6 +202,7 @@ class Model:
     implementations: Mapping[str, Implementation]
     forecast: Forecast = Forecast()
     checkpoints: Mapping[str, Path | None] = field(default_factory=lambda: {MODEL: None})
+    random_weights: Mapping[str, RandomWeights] = field(default_factory=dict)
     distributions: tuple[str, ...] = ()
     truth: Mapping[str, Any] = field(default_factory=dict)
     independent: str = ""
@@ -239,6 +244,14 @@ class Model:
         }
         return {role: [getattr(settings, key) for key in pair] for role, pair in keys.items()}
 
+    def random_sources(self, settings: ModelSettings) -> dict[str, str]:
+        """The source of each checkpoint whose weights are random, by its role."""
+        return {
+            role: str(source)
+            for role, (source, _) in self.sources_of(settings).items()
+            if str(source).startswith(PREFIX)
+        }
+
     def problem_with(self, settings: ModelSettings) -> tuple[str, str] | None:
         """Why settings that are well formed can't be meant: a key, and a sentence; None where they can."""
         known, chosen = self.variants_of(settings), settings.variants
@@ -277,7 +290,9 @@ class Model:
         if MODEL not in self.checkpoints and (settings.source, settings.revision) != ("embedded", None):
             return "source", f"the model has no weights, but its source is {settings.source!r}; leave it out"
         for role, (source, revision) in self.sources_of(settings).items():
-            if problem := source_problem(str(source), revision):
+            random = self.random_weights.get(role, RandomWeights("", {}))
+            named = str(source).startswith(PREFIX)
+            if problem := (random.problem_with if named else source_problem)(str(source), revision):
                 return "source" if role == MODEL else role, problem
         return None
 

@@ -13,7 +13,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from greenlight.code import resolved
 from greenlight.errors import MissingWeights, NotAsPlanned, UserError
 from greenlight.files import known_hashes, read_json
 
@@ -114,12 +113,6 @@ def checkpoint_folders(
         ).absolute()
         for role, (source, revision) in sources.items()
     }
-
-
-def folders_of_job(job: Mapping[str, Any]) -> dict[str, Path]:
-    """As `checkpoint_folders`, from the description of a weights job."""
-    embedded = {role: text and resolved(text) for role, text in job["embedded"].items()}
-    return checkpoint_folders(job["model"], job["sources"], embedded)
 
 
 def _complete(folder: Path, needs: Sequence[str], setting: str) -> Path:

@@ -33,12 +33,13 @@ from greenlight.errors import UserError
 from greenlight.measures.memory import MemoryMeter
 from greenlight.plugins import load_forecaster, model_of
 from greenlight.provenance import processor_name
+from greenlight.random_weights import PREFIX, folder_of
 from greenlight.variants import WEIGHT_FORMATS, Variant
 from greenlight.watch.caches import CACHES
 from greenlight.watch.health import HealthRecorder
 from greenlight.watch.precision import in_tf32
 from greenlight.watch.readiness import ReadinessRecorder
-from tools.random_weights import MAKERS, write_random
+from greenlight.weights import MODEL
 
 COLUMNS = (
     "context x horizon x samples x windows", "variant", "ms", "times faster (range)", "by CPU seconds", "equal values",
@@ -138,8 +139,37 @@ def exactness(case: str, model: Model, options: argparse.Namespace, loaded: Call
     return rows
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Print a table of speed, and one of exactness if asked."""
+def checkpoints_of(model: Model, size: str) -> dict[str, str]:
+    """Folder of a checkpoint with random weights of each role; a role of one size has that. UserError: no such size."""
+    found = {}
+    for role, random in model.random_weights.items():
+        one = next(iter(random.sizes)) if role != MODEL and size not in random.sizes else size
+        if problem := random.problem_with(PREFIX + one, None):
+            raise UserError(f"{model.name}:{size}: {problem}")
+        found[role] = str(folder_of(random.made(PREFIX + one, f"{model.name}:{size}")))
+    return found
+
+
+def loader(model: Model, size: str, options: argparse.Namespace) -> Callable[..., Forecaster]:
+    """What loads a variant of a model in a size, with the settings that `--set` gives for all, or for its code."""
+    asked = {key: yaml.safe_load(value) for key, value in (one.split("=", 1) for one in options.set)}
+    further = {} if size == "embedded" else checkpoints_of(model, size)
+    source = further.pop(MODEL, "embedded")
+    shared = {key: value for key, value in asked.items() if "." not in key} | further
+    own = model.settings(source=source, variants=tuple(options.variants), **shared).own()
+
+    def loaded(variant: str, dtype: str = "", **changed: Any) -> Forecaster:
+        chosen = Variant.parse(variant)
+        dtype = dtype or WEIGHT_FORMATS.get(chosen.precision, "float32")
+        prefix = f"{chosen.implementation}."
+        changed |= {key.removeprefix(prefix): value for key, value in asked.items() if key.startswith(prefix)}
+        return load(model, variant, LoadOptions(source, device=options.device, dtype=dtype, settings=own | changed))
+
+    return loaded
+
+
+def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """The command line, variants and cases as lists."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", help="model:size, such as toto:base, kronos:mini or toto:embedded")
     parser.add_argument("--variants", default="upstream-eager,static-eager,static-default", help="the reference first")
@@ -148,49 +178,36 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--device", default="cpu")
-    parser.add_argument(
-        "--set",
-        nargs="*",
-        default=[],
-        metavar="KEY=VALUE",
-        help="settings of the model, or of one implementation (static.samples_per_batch=256)",
-    )
+    setting = "settings of the model, or of one implementation (static.samples_per_batch=256)"
+    parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help=setting)
     parser.add_argument("--exact", action="store_true")
     options = parser.parse_args(arguments)
-    options.variants, cases = options.variants.split(","), options.cases.split(",")
-    if wrong := [case for case in cases if not re.fullmatch(r"[1-9]\d*(x[1-9]\d*){3}", case)]:
+    options.variants, options.cases = options.variants.split(","), options.cases.split(",")
+    if wrong := [case for case in options.cases if not re.fullmatch(r"[1-9]\d*(x[1-9]\d*){3}", case)]:
         parser.error(f"--cases has {wrong[0]!r}; expected context x horizon x samples x windows, such as 256x30x8x1")
+    return options
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print a table of speed, and one of exactness if asked."""
+    options = parsed(arguments)
     torch.set_num_threads(options.threads)
     name, _, size = options.model.partition(":")
     model = model_of(name)
+    loaded = loader(model, size, options)
+    where = processor_name() if options.device == "cpu" else torch.cuda.get_device_name(options.device)
+    print(
+        f"{datetime.date.today()}, {options.model}, {where}, {options.threads} threads, torch {torch.__version__}, "
+        f"{options.repeats} repeats, {', '.join(options.set) or 'settings as they come'}\n"
+    )
     with tempfile.TemporaryDirectory() as scratch:
-        os.environ.update({name: str(Path(scratch) / part) for name, part in CACHES.items()})
-        asked = {key: yaml.safe_load(value) for key, value in (one.split("=", 1) for one in options.set)}
-        source, settings = "embedded", {key: value for key, value in asked.items() if "." not in key}
-        if size != "embedded":
-            source = str(write_random(options.model, Path(scratch)))
-            further = [role for role in model.checkpoints if f"{name}-{role}" in MAKERS]
-            settings |= {role: str(write_random(f"{name}-{role}", Path(scratch))) for role in further}
-        own = model.settings(source=source, variants=tuple(options.variants), **settings).own()
-
-        def loaded(variant: str, dtype: str = "", **changed: Any) -> Forecaster:
-            chosen = Variant.parse(variant)
-            dtype = dtype or WEIGHT_FORMATS.get(chosen.precision, "float32")
-            prefix = f"{chosen.implementation}."
-            changed |= {key.removeprefix(prefix): value for key, value in asked.items() if key.startswith(prefix)}
-            return load(model, variant, LoadOptions(source, device=options.device, dtype=dtype, settings=own | changed))
-
-        where = processor_name() if options.device == "cpu" else torch.cuda.get_device_name(options.device)
-        print(
-            f"{datetime.date.today()}, {options.model}, {where}, {options.threads} threads, torch {torch.__version__}, "
-            f"{options.repeats} repeats, {', '.join(options.set) or 'settings as they come'}\n"
-        )
+        os.environ |= {variable: str(Path(scratch) / part) for variable, part in CACHES.items()}
         print(f"| {' | '.join(COLUMNS)} |\n{'|---' * len(COLUMNS)}|")
-        for case in cases:
+        for case in options.cases:
             print(*rows_of(case, model, options, loaded), sep="\n", flush=True)
         if options.exact:
             print("\n| case | implementation | format | prefill | later steps |\n|---|---|---|---|---|")
-            for case in cases:
+            for case in options.cases:
                 print(*exactness(case, model, options, loaded), sep="\n", flush=True)
     return 0
 

@@ -31,12 +31,12 @@ import pandas as pd
 import torch
 
 from greenlight.errors import UserError
+from greenlight.plugins import model_of
 from greenlight.provenance import processor_name
 from greenlight.watch.caches import CACHES
 from greenlight_forecasters.deploy import accelerate
 from greenlight_forecasters.kronos.predictor import candles_of
 from greenlight_forecasters.kronos.sampling import Sampling, noise_size
-from tools import random_weights
 
 COLUMNS = ("model", "series", "published, ms", "predictor, ms", "times as fast (range)", "over the bare engine",
            "guard, ms", "warm-up, s", "from a filled cache, s", "calls a second, 8 threads to 1")  # fmt: skip
@@ -80,11 +80,15 @@ def published_kronos(clone: str, size: str, device: str) -> Any:
     sys.path.insert(0, str(Path(clone).resolve()))
     from model import Kronos, KronosPredictor, KronosTokenizer
 
-    (_, network), (_, tokenizer) = random_weights.kronos(size, 0), random_weights.kronos_tokenizer(seed=1)
+    network, tokenizer = _random("kronos", size), _random("kronos", "base", role="tokenizer", seed=1)
     theirs = Kronos(**network.config.model_dump()), KronosTokenizer(**tokenizer.config.model_dump())
     for module, own in zip(theirs, (network, tokenizer), strict=True):
         module.load_state_dict(own.state_dict())
     return KronosPredictor(theirs[0].eval(), theirs[1].eval(), device=device, max_context=512)
+
+
+def _random(model: str, size: str, role: str = "model", seed: int = 0) -> Any:
+    return model_of(model).random_weights[role].build(size, seed)[1]
 
 
 def series_of(count: int, context: int) -> tuple[list[Any], list[Any], list[Any]]:
@@ -110,7 +114,7 @@ def toto(size: str, device: str, mode: str | None, clone: str) -> Subject:
     from greenlight_forecasters.toto.published import MaskedTimeseries, TotoForecaster
 
     context, samples = 512, 64
-    published = TotoForecaster(random_weights.toto(size, 0)[1].to(device).eval().model)
+    published = TotoForecaster(_random("toto", size).to(device).eval().model)
     predictor = accelerate(published, mode=mode)
 
     def calls(count: int) -> Calls:
@@ -131,7 +135,7 @@ def chronos2(size: str, device: str, mode: str | None, clone: str) -> Subject:
     from greenlight_forecasters.chronos2.published import Chronos2Pipeline
 
     context = 512
-    published = Chronos2Pipeline(random_weights.chronos2(size, 0)[1].to(device).eval())
+    published = Chronos2Pipeline(_random("chronos-2", size).to(device).eval())
     predictor = accelerate(published, mode=mode)
 
     def calls(count: int) -> Calls:

@@ -17,6 +17,7 @@ FLOORS = [
     {"process"},
     {"code", "data", "statistics", "trials"},
     {"weights"},
+    {"random_weights"},
     {"api", "schema"},
     {"greenlight_forecasters"},
     {"plugins", "watch", "measures"},

@@ -17,34 +17,18 @@ import torch
 from greenlight.data.windows import FEATURES
 from greenlight_forecasters.chronos2 import LEVELS
 from greenlight_forecasters.chronos2.published import Chronos2Model, build
+from greenlight_forecasters.chronos2.random_weights import PATCH, PUBLISHED
 from tools.train_checkpoint import command_line, fit, save_checkpoint
 from tools.training_data import TrainingSeries, mirrored_blocks
 
-PATCH = 16
 CONFIGURATION: dict[str, Any] = {
-    "architectures": ["Chronos2Model"],
-    "chronos_pipeline_class": "Chronos2Pipeline",
-    "chronos_config": {
-        "context_length": 8192,
-        "input_patch_size": PATCH,
-        "input_patch_stride": PATCH,
-        "max_output_patches": 64,
-        "output_patch_size": PATCH,
-        "quantiles": list(LEVELS),
-        "time_encoding_scale": 8192,
-        "use_arcsinh": True,
-        "use_reg_token": True,
-    },
+    **PUBLISHED,
     "d_model": 64,
     "d_kv": 16,
     "d_ff": 256,
     "num_layers": 4,
     "num_heads": 4,
-    "dropout_rate": 0.0,
-    "feed_forward_proj": "relu",
     "initializer_factor": 0.3,
-    "layer_norm_epsilon": 1e-6,
-    "rope_theta": 10000.0,
 }
 PRICES = ("open", "high", "low", "close")
 BLOCK = (16, 128)

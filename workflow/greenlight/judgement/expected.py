@@ -8,7 +8,7 @@ Judgement walks the rows named here, never the rows that happen to lie on the di
         "deployed": "static-default" | null,  what production runs now
         "levels": [], "random": true,         of quantiles, empty for sample paths; whether forecasts depend on a seed
         "crossing": false,                    whether quantiles may cross
-        "weights_hash": "...",
+        "weights_hash": "...", "random_weights": {},    sources of weights that are random, by role
         "variants": {"static-default": {
             "paired_with": "static-eager" | null,   null: see below
             "coupled_with_reference": true,   false: its random stream cannot be that of the reference
@@ -181,6 +181,7 @@ class ExpectedModel(_Strict):
     random: bool = True
     crossing: bool = False
     weights_hash: str = ""
+    random_weights: dict[str, str] = Field(default_factory=dict)
     settings_hash: str = ""
     variants: dict[str, ExpectedVariant] = Field(min_length=1)
 

@@ -114,6 +114,7 @@ def judge(evidence: Evidence, rules: Rules, baselines: Baselines) -> Verdict:
         calls = min((one.slow_calls for v, one in speeds.items() if one and v != model.reference), default=0)
         amounts = power.amounts_of(evidence.expected, name, calls)
         shows[name] = power.line(amounts, rules, evidence.expected.samples)
+        checks.append(running.weights_check(name, model, rules))
         checks += load.load_checks(name, model, found, own, speeds, decisions[name], rules)
         variants[name] = {
             variant: _figures(entry, own[variant], speeds[variant], summaries[variant])

@@ -54,6 +54,9 @@ _ANY = "compile predict probe call repeat time score replicate"
 _WATCHED = "compile predict time"
 
 CHECKS: tuple[Row, ...] = (
+    *_rows("running", "", "block", "", True,
+        ("trained-weights", "", "Are the weights other than random numbers, which are never deployed?"),
+    ),
     *_rows("running", _ANY, "block", "all", False,
         ("trials", "trials", "Did every trial succeed, in as many fresh processes as were asked for?"),
     ),

@@ -16,8 +16,10 @@ from greenlight.judgement.registry import CHECKS, Severity
 DEFAULT_SEVERITY: dict[str, Severity] = {row.name: row.severity for row in CHECKS}
 """Every check by name, with its default severity, in the order in which checks are reported."""
 
-ALWAYS_BLOCK = frozenset(name for name in DEFAULT_SEVERITY if name == "trials" or name.startswith("evidence-"))
-"""Checks whose severity can't be lowered: a run that did not happen is never a pass."""
+ALWAYS_BLOCK = frozenset(
+    name for name in DEFAULT_SEVERITY if name in ("trained-weights", "trials") or name.startswith("evidence-")
+)
+"""Checks whose severity can't be lowered: a run that did not happen, or with random weights, is never a pass."""
 
 Rate = Annotated[float, Field(gt=0, lt=0.5)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -299,7 +301,7 @@ class Rules(Strict):
             if name not in DEFAULT_SEVERITY:
                 raise ValueError(f"no check is called {name!r}; there are {', '.join(DEFAULT_SEVERITY)}")
             if name in ALWAYS_BLOCK and value != "block":
-                raise ValueError(f"check {name!r} always blocks: a run that did not happen is never a pass")
+                raise ValueError(f"check {name!r} always blocks: what it finds is never a pass")
         return severity
 
     def severity_of(self, name: str) -> Severity:

@@ -21,6 +21,7 @@ from pydantic import BaseModel
 from greenlight import provenance
 from greenlight.code import Code, portable
 from greenlight.plugins import Reference
+from greenlight.random_weights import folder_of
 from greenlight.run.job import Job
 from greenlight.run.modules import code_of
 from greenlight.run.scope import Scope
@@ -173,9 +174,19 @@ class Plan(Scope):
     @once
     def _contents_of_checkpoints(self, model: str) -> dict[str, dict[str, str]]:
         """Hash of each file of each checkpoint of a model, by role."""
-        plugin = self.plugin(model)
-        folders = checkpoint_folders(model, plugin.sources_of(self.model(model)), plugin.checkpoints)
+        plugin, random = self.plugin(model), self._random_weights(model)
+        made = {role: [str(folder_of(name)), None] for role, name in random.items()}
+        folders = checkpoint_folders(model, plugin.sources_of(self.model(model)) | made, plugin.checkpoints)
         return {role: contents_of(folder) for role, folder in folders.items()}
+
+    @once
+    def _random_weights(self, model: str) -> dict[str, str]:
+        """Name of each checkpoint with random weights, by role; it is made if it is not there."""
+        plugin = self.plugin(model)
+        return {
+            role: plugin.random_weights[role].made(source, f"models.{model}.{'source' if role == MODEL else role}")
+            for role, source in plugin.random_sources(self.model(model)).items()
+        }
 
     # What rows call `more`: parts of a description that are not a setting as it stands.
 
@@ -195,6 +206,7 @@ class Plan(Scope):
         return {
             "plugin": self.reference(model),
             "sources": plugin.sources_of(self.model(model)),
+            "random_weights": self._random_weights(model),
             "embedded": {role: path and portable(path, package) for role, path in plugin.checkpoints.items()},
             "checkpoints": self._contents_of_checkpoints(model),
         }
@@ -297,6 +309,7 @@ class Plan(Scope):
                     "random": self.plugin(model).forecast.random,
                     "crossing": self.plugin(model).forecast.crossing,
                     "checkpoints": self._contents_of_checkpoints(model),
+                    "random_weights": self.plugin(model).random_sources(s),
                     "settings": s.own(),
                     "same_as": {v: self._same_as(v, s.variants) for v in s.variants},
                     "draws_as_reference": {v: self.draws_alike(model, v, s.reference) for v in s.variants},

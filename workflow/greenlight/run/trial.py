@@ -18,6 +18,7 @@ from greenlight.files import read_json
 from greenlight.layout import Layout
 from greenlight.provenance import git_commit, processor_name
 from greenlight.run.boundary import check_paths
+from greenlight.run.checkpoints import folders_of_job
 from greenlight.run.job import Job
 from greenlight.run.records import provenance_of, stated_digest
 from greenlight.run.seals import made_by_this_user
@@ -25,7 +26,6 @@ from greenlight.trials.gpu import check_device_name, wait_for_device
 from greenlight.trials.runner import Limits, run_trial_shrinking
 from greenlight.variants import Variant
 from greenlight.watch.caches import cache_digest, cache_environment, clear_cache, copy_cache
-from greenlight.weights import folders_of_job
 
 # How long to wait for a device changes no result, so it is not in the job description.
 DEVICE_RULES = "GREENLIGHT_DEVICE"

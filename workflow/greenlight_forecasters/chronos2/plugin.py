@@ -6,7 +6,7 @@ from typing import Literal, Self
 
 from pydantic import model_validator
 
-from greenlight.api import PRICES, Forecast, Implementation, Model, ModelSettings
+from greenlight.api import PRICES, Forecast, Implementation, Model, ModelSettings, RandomWeights
 from greenlight_forecasters import CHECKPOINTS
 from greenlight_forecasters.chronos2 import LEVELS
 
@@ -43,6 +43,15 @@ MODEL = Model(
     # Each quantile is a row of the head of its own; the published code leaves those that cross as they are.
     forecast=Forecast(levels=LEVELS, random=False, crossing=True),
     checkpoints={"model": CHECKPOINTS / "chronos-2"},
+    random_weights={
+        "model": RandomWeights(
+            "greenlight_forecasters.chronos2.random_weights:network",
+            {  # amazon/chronos-2; `small` is no published size
+                "base": dict(d_model=768, d_kv=64, d_ff=3072, num_layers=12, num_heads=12),
+                "small": dict(d_model=64, d_kv=16, d_ff=256, num_layers=4, num_heads=4),
+            },
+        )
+    },
     distributions=("chronos-forecasting", "transformers", "einops"),
     independent="static",
 )

@@ -7,11 +7,19 @@ from typing import Any
 
 from pydantic import Field
 
-from greenlight.api import PRICES, Implementation, Model, ModelSettings
+from greenlight.api import PRICES, Implementation, Model, ModelSettings, RandomWeights
 from greenlight_forecasters import CHECKPOINTS
 from greenlight_forecasters.copies import package_in
 
 _FILES = ("kronos.py", "module.py")
+# https://github.com/shiyu-coder/Kronos
+_BITS = dict(s1_bits=10, s2_bits=10)
+_NETWORKS = {
+    "mini": dict(n_layers=4, d_model=256, n_heads=4, ff_dim=512, **_BITS),
+    "small": dict(n_layers=8, d_model=512, n_heads=8, ff_dim=1024, **_BITS),
+    "base": dict(n_layers=12, d_model=832, n_heads=16, ff_dim=2048, **_BITS),
+}
+_TOKENIZER = dict(d_in=6, d_model=256, n_heads=4, ff_dim=512, n_enc_layers=4, n_dec_layers=4, group_size=5, **_BITS)
 
 
 class KronosSettings(ModelSettings):
@@ -80,4 +88,8 @@ MODEL = _Kronos(
     },
     longest_context="max_context",
     checkpoints={"model": CHECKPOINTS / "kronos", "tokenizer": CHECKPOINTS / "kronos-tokenizer"},
+    random_weights={
+        "model": RandomWeights("greenlight_forecasters.kronos.random_weights:network", _NETWORKS),
+        "tokenizer": RandomWeights("greenlight_forecasters.kronos.random_weights:tokenizer", {"base": _TOKENIZER}),
+    },
 )

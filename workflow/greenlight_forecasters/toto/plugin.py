@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from pydantic import Field
 
-from greenlight.api import PRICES, Implementation, Model, ModelSettings
+from greenlight.api import PRICES, Implementation, Model, ModelSettings, RandomWeights
 from greenlight_forecasters import CHECKPOINTS
 from greenlight_forecasters.copies import package_in
 
@@ -70,6 +70,15 @@ MODEL = _Toto(
         ),
     },
     checkpoints={"model": CHECKPOINTS / "toto"},
+    random_weights={
+        "model": RandomWeights(
+            "greenlight_forecasters.toto.random_weights:network",
+            {  # Datadog/Toto-Open-Base-1.0; `small` is no published size
+                "base": dict(patch_size=64, embed_dim=768, num_layers=12, num_heads=12, mlp_hidden_dim=3072),
+                "small": dict(patch_size=16, embed_dim=64, num_layers=4, num_heads=4, mlp_hidden_dim=128),
+            },
+        )
+    },
     distributions=("toto-ts", "gluonts", "rotary-embedding-torch", "einops"),
     truth={"kv_cache": False},  # what training saw
     independent="static",

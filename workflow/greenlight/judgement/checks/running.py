@@ -4,9 +4,20 @@ from __future__ import annotations
 
 from collections import Counter
 
-from greenlight.judgement.checks.base import Check, Subject, count
+from greenlight.judgement.checks.base import Check, Subject, count, make_check
+from greenlight.judgement.expected import ExpectedModel
+from greenlight.judgement.rules import Rules
 
 STAGES = ("compile", "predict", "probe", "call", "repeat", "time", "score", "replicate")
+
+
+def weights_check(name: str, model: ExpectedModel, rules: Rules) -> Check:
+    """`trained-weights` of a model: what has random weights is measured, and never deployed."""
+    if not model.random_weights:
+        return make_check(rules, "trained-weights", "pass", "no weights are random", model=name)
+    sources = ", ".join(f"{role} {source}" for role, source in model.random_weights.items())
+    reason = f"the weights are random ({sources}): all is measured, and nothing is to be deployed"
+    return make_check(rules, "trained-weights", "fail", reason, model=name)
 
 
 def running_checks(subject: Subject) -> list[Check]:

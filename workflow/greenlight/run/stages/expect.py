@@ -86,6 +86,7 @@ def _model(layout: Layout, job: Job, model: str) -> dict[str, Any]:
         "random": entry["random"],
         "crossing": entry["crossing"],
         "settings_hash": digest(entry["settings"]),
+        **({"random_weights": entry["random_weights"]} if entry["random_weights"] else {}),
         "weights_hash": digest(read_json(layout.weights(model))["hashes"]),
         "variants": {
             variant: {

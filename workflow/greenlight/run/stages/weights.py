@@ -7,9 +7,10 @@ import argparse
 from greenlight.files import write_json
 from greenlight.layout import Layout
 from greenlight.provenance import digest
+from greenlight.run.checkpoints import folders_of_job
 from greenlight.run.command import run_stage
 from greenlight.run.job import Job
-from greenlight.weights import check_contents, folders_of_job, trained_until, weights_hash
+from greenlight.weights import check_contents, trained_until, weights_hash
 
 
 def find_weights(layout: Layout, job: Job, options: argparse.Namespace) -> None:

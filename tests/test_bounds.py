@@ -79,7 +79,7 @@ def test_words_in_braces_are_values(project, target):
     """They reach rules as they are; `accept` and `diagnose` are planned here, `why` is run."""
     config = SMALL | {"accept": {"reason": "better {word} and {wildcards.model} {0}"}}
     (project.folder / "small.json").write_text(json.dumps(config))
-    done = project.snakemake(target, *([] if target == "why" else ["-n"]))
+    done = project.snakemake(target) if target == "why" else project.look(target)
     assert done.returncode == 0 and "Traceback" not in done.stdout, done.stdout[-2000:]
 
 
@@ -112,5 +112,5 @@ def test_a_ledger_that_is_cut_off_is_made_anew(project):
     entry = project.folder / "results" / "jobs" / "expect.json"
     entry.parent.mkdir(parents=True, exist_ok=True)
     entry.write_text('{"job": [1, 2')
-    done = project.snakemake("-n")
+    done = project.look()
     assert done.returncode == 0 and "expect" in done.stdout, done.stdout[-2000:]

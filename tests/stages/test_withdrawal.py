@@ -153,7 +153,7 @@ def mistakes(project):
 def test_a_plan_that_can_not_be_made_leaves_no_pass(project, layout, mistake):
     (project.folder / "small.json").write_text(json.dumps(mistakes(project)[mistake]))
     before = tree(layout.root)
-    looked = project.snakemake("-n")
+    looked = project.look()
     assert looked.returncode != 0 and tree(layout.root) == before
     asked = project.snakemake("why")
     assert asked.returncode != 0 and tree(layout.root) == before

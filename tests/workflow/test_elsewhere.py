@@ -16,7 +16,9 @@ from greenlight.run.elsewhere import clone_of, commit_of, copies_config, nested_
 from greenlight.run.stages.bisect import answer_of, search
 from greenlight.settings import load_settings
 from greenlight.target_settings import BisectSettings
-from tests.workflow.project import ROOT
+from tests.judgement.effects import Effects
+from tests.judgement.evidence_builder import KRONOS, Run
+from tests.report.conftest import build
 
 
 def git(folder, *arguments):
@@ -174,20 +176,20 @@ def test_ends_that_are_not_as_said_are_named(tmp_path):
         searched(tmp_path / "other", ["inconclusive", "fail"])
 
 
+# Jobs of the shell, which take no second start of Snakemake.
 SNAKEFILE = """
-from pathlib import Path
-from greenlight.files import write_json
-from greenlight.judgement.seal import seal
 configfile: "config/config.yaml"
 rule all:
-    run:
-        status = Path("value").read_text().split()[0]
-        check = {"name": "mae-not-worse", "status": status, "model": "toto", "variant": "static-eager"}
-        verdict = {"format": 1, "gate": status, "reasons": [], "models": {"toto": {"gate": status}}, "checks": [check]}
-        write_json(Path(config["results_folder"]) / "verdict.json", seal(verdict))
-        with open(config["data_folder"] + "/runs", "a") as file:
-            file.write(status + "\\n")
+    params: results=config["results_folder"], told=config["data_folder"] + "/runs"
+    shell: "read status number < value; mkdir -p {params.results}; echo $status >> {params.told}; "
+           "cp verdict-$status.json {params.results}/verdict.json"
 """
+
+
+def verdict_of(status):
+    check = {"name": "mae-not-worse", "status": status, "model": "toto", "variant": "static-eager"}
+    verdict = {"format": 1, "gate": status, "reasons": [], "models": {"toto": {"gate": status}}, "checks": [check]}
+    return json.dumps(seal(verdict))
 
 
 @pytest.mark.slow
@@ -195,10 +197,10 @@ def test_the_target_runs_each_commit_once_and_goes_on_where_it_was(tmp_path):
     """By the command of a user, on a workflow of a few lines that gives the verdict of its commit."""
     own, prices = tmp_path / "own", tmp_path / "prices"
     prices.mkdir()
-    contents = ["pass 0", "pass 1", "fail 2", "fail 3"]
-    hashes = repository(
-        own, contents, {"Snakefile": SNAKEFILE, "config/config.yaml": "{}", ".gitignore": ".snakemake\n"}
-    )
+    contents = ["pass 0\n", "pass 1\n", "fail 2\n", "fail 3\n"]
+    files = {"Snakefile": SNAKEFILE, "config/config.yaml": "{}", ".gitignore": ".snakemake\n"}
+    verdicts = {f"verdict-{status}.json": verdict_of(status) for status in ("pass", "fail")}
+    hashes = repository(own, contents, files | verdicts)
     config = {
         "models": {"toto": {"variants": ["upstream-eager", "static-eager"]}},
         "data_folder": str(prices),
@@ -237,30 +239,27 @@ def test_an_old_verdict_does_not_answer_for_a_commit_that_can_not_be_run(tmp_pat
     assert done.returncode != 0 and "the answer is 'no verdict'" in done.stderr
 
 
+# The evidence of each run lies in the folder of prices, by its number; one that is not there would fail the rule.
 EVIDENCE = """
-import shutil, sys, tempfile
-from pathlib import Path
-sys.path.insert(0, {root!r})
-from tests.judgement.effects import Effects
-from tests.judgement.evidence_builder import KRONOS, Run
-from tests.report.conftest import build
 configfile: "config/config.yaml"
-RESULTS = Path(config["results_folder"])
+TIMED = config["results_folder"] + "/time/model=kronos/variant=upstream-default/pairs.parquet"
 rule all:
-    input: str(RESULTS / "time/model=kronos/variant=upstream-default/pairs.parquet")
+    input: TIMED
 rule time:
-    output: str(RESULTS / "time/model=kronos/variant=upstream-default/pairs.parquet")
-    run:
-        slower = float(Path("value").read_text())
-        effects = {{("kronos", "upstream-default"): Effects(latency=slower)}}
-        with open(config["data_folder"] + "/runs", "a+") as file:
-            file.write(f"{{slower}}\\n")
-            file.seek(0)
-            number = len(file.readlines())
-        own = Run(models={{"kronos": KRONOS}}, effects=effects, speed_seed=number)
-        made = build(Path(tempfile.mkdtemp()), own)
-        shutil.copytree(made.root, RESULTS, dirs_exist_ok=True)
+    params: results=config["results_folder"], prices=config["data_folder"]
+    output: TIMED
+    shell: "cat value >> {params.prices}/runs; number=$(wc -l < {params.prices}/runs); "
+           "cp -r {params.prices}/$number-$(cat value)/. {params.results}"
 """
+IN_TURN = ["0.5", "0.8", *["0.5", "0.8", "0.8", "0.5"] * 2]  # the whole gate of both, then rounds
+
+
+def write_evidence(prices):
+    """Of each run of `IN_TURN`, with a chance of its own."""
+    for number, slower in enumerate(IN_TURN, 1):
+        effects = {("kronos", "upstream-default"): Effects(latency=float(slower))}
+        made = build(prices / f"{number}", Run(models={"kronos": KRONOS}, effects=effects, speed_seed=number))
+        made.root.rename(prices / f"{number}-{slower}")
 
 
 def environment(python):
@@ -276,8 +275,9 @@ def test_two_commits_are_run_and_timed_in_turn(tmp_path):
     environment of its own."""
     own, prices = tmp_path / "own", tmp_path / "prices"
     prices.mkdir()
-    files = {"Snakefile": EVIDENCE.format(root=str(ROOT)), "config/config.yaml": "{}", ".gitignore": ".snakemake\n"}
-    repository(own, ["0.5", "0.8"], files)
+    files = {"Snakefile": EVIDENCE, "config/config.yaml": "{}", ".gitignore": ".snakemake\n"}
+    repository(own, ["0.5\n", "0.8\n"], files)
+    write_evidence(prices)
     config = {
         "models": {"kronos": {"variants": ["upstream-eager", "upstream-default"]}},
         "data_folder": str(prices),
@@ -293,7 +293,7 @@ def test_two_commits_are_run_and_timed_in_turn(tmp_path):
     done = subprocess.run(command, cwd=own, capture_output=True, text=True)
     assert done.returncode == 1, done.stderr
     assert "FAIL: b is worse than a." in done.stderr and "kronos upstream-default" in done.stderr
-    assert (prices / "runs").read_text().split() == ["0.5", "0.8", *["0.5", "0.8", "0.8", "0.5"] * 2]
+    assert (prices / "runs").read_text().split() == IN_TURN
     assert (tmp_path / "its own.log").read_text().count("snakemake --cores 1") == 1 + 4
     found = json.loads((tmp_path / "results/compare.json").read_text())
     assert found["a"].endswith(f" in {sys.executable}") and found["b"].endswith(" in " + str(tmp_path / "its own"))
@@ -318,7 +318,4 @@ def test_an_answer_is_a_pass_only_where_all_that_was_asked_passes(plain_verdict)
 
 @pytest.fixture
 def plain_verdict(tmp_path):
-    from tests.judgement.evidence_builder import KRONOS, Run
-    from tests.report.conftest import build
-
     return build(tmp_path, Run(models={"kronos": KRONOS}))

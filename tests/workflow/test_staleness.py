@@ -273,12 +273,9 @@ def _files(project):
 
 def words(project):
     """What `why` says, by the command that its rule runs."""
-    command = [sys.executable, "-m", "greenlight.run.stages.why", "--config", json.dumps(merged(project))]
-    environment = project.environment() | project.variables
-    done = subprocess.run(
-        [*command, "--files", "small.json"], cwd=project.folder, env=environment, text=True, capture_output=True
-    )
-    assert done.returncode == 0, done.stderr
+    asked = ("--config", json.dumps(merged(project)), "--files", "small.json")
+    done = project.look("greenlight.run.stages.why", *asked, environment=project.variables)
+    assert done.returncode == 0, done.stdout
     return done.stdout
 
 
@@ -288,7 +285,7 @@ def named(text):
 
 def would_run(project):
     """Names of the jobs that `snakemake -n` would run."""
-    done = project.snakemake("-n", "--printshellcmds", environment=getattr(project, "variables", {}))
+    done = project.look("--printshellcmds", environment=getattr(project, "variables", {}))
     assert done.returncode == 0, done.stdout
     return set(re.findall(r"python -m greenlight\.run\.stages\.\w+ --results results --job (\S+)", done.stdout))
 
@@ -352,7 +349,7 @@ def test_looking_while_a_run_is_at_work_disturbs_nothing(undone):
 
 
 def test_what_follows_a_forced_rule_runs_too(table):
-    done = table.snakemake("-n", "--forcerun", "score_kronos")
+    done = table.look("--forcerun", "score_kronos")
     assert done.returncode == 0, done.stdout
     for rule in ("diff", "judge", "report", "archive", "gate"):
         assert re.search(rf"^{rule} +1$", done.stdout, re.MULTILINE), done.stdout

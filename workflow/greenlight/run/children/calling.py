@@ -29,7 +29,7 @@ def run(request: Request) -> dict[str, Any]:
     truths = _truths(request, shapes)
     eager = load(request, request["eager"]) if shapes and request["eager"] else None
     variant = load(request, request["variant"])
-    with MemoryMeter(request["device"]) as meter, HealthRecorder() as recorder:
+    with MemoryMeter(request["device"]) as meter, HealthRecorder(waits=request["mode"] == "eager") as recorder:
         if request["mode"] != "eager":
             variant.compile(request["mode"])
         caller = Caller(request, variant, recorder)

@@ -14,6 +14,7 @@ import pyarrow.parquet
 from scipy import special
 
 from greenlight.files import sha256_of, write_json, write_parquet
+from greenlight.judgement.comparison import errors_of
 from greenlight.judgement.drawn_paths import QUANTITIES
 from greenlight.judgement.drawn_windows import quantities
 from greenlight.judgement.draws import Differences, band_differences
@@ -23,11 +24,13 @@ from greenlight.measures.accuracy import WindowContext, score_windows
 from greenlight.measures.forecasts import QUANTILE_COLUMNS, QUANTILES
 from greenlight.measures.numerics import compare, other_sizes
 from greenlight.measures.points import with_point
+from greenlight.measures.returns import with_returns
 from greenlight.variants import Variant
 from tests.judgement.effects import HEALTH, REPRODUCIBILITY, Effects
 
 SYMBOLS = {f"SYM{number}": 5 for number in range(6)}
 POINT = "median"  # of which forecasts are scored
+INPUT = "prices"  # what models are given
 HORIZON = 8
 SAMPLES = 32
 LOOKS = 5
@@ -185,7 +188,7 @@ class _Writer:
         seeds = [self.run.seed + number for number in range(1, 2 ** (look - 1))]
         other = {
             name: np.array(table.column(name).to_pylist()) * np.exp(0.3 * rng.standard_normal((len(seeds), len(table))))
-            for name in ("mae", "weighted_quantile_loss", "rmse")
+            for name in errors_of(INPUT)
         }
         own = {name: rows * np.exp(shift + scatter * rng.standard_normal(rows.shape)) for name, rows in other.items()}
         arms = {"own": own, "other": other}
@@ -384,7 +387,12 @@ class _Writer:
         return [{**self.effects.calls, "health": self._health()}]
 
     def _score(self, asked: Any, files: dict[str, str]) -> list[Any]:
-        scores, problems = score_windows(with_point(pa.concat_tables(self.tables), POINT), self.contexts, HORIZON)
+        forecasts = with_point(pa.concat_tables(self.tables), POINT)
+        if INPUT != "prices":
+            rows = zip(*forecasts.select(["symbol", "window"]).to_pydict().values(), strict=True)
+            last = np.array([self.contexts[row].last for row in rows])
+            forecasts = with_returns(forecasts, last, INPUT, POINT)
+        scores, problems = score_windows(forecasts, self.contexts, HORIZON)
         assert not problems
         place = record_file("score", self.model, self.variant).replace("record.json", "windows.parquet")
         write_parquet(self.results / place, scores)

@@ -18,6 +18,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from greenlight.code import package_differences
+from greenlight.data.returns import INPUTS, given_returns
 from greenlight.data.windows import CLOSE, FEATURES, PRICES, Window, same_shape, window_seed
 from greenlight.errors import MissingWeights, UserError, nearest
 from greenlight.process import ProcessSettings, Switch, shell_variable, stated_process
@@ -42,6 +43,7 @@ __all__ = [
     "CONFIG",
     "DECILES",
     "FEATURES",
+    "INPUTS",
     "MODES",
     "PRICES",
     "ROUNDOFF",
@@ -60,6 +62,7 @@ __all__ = [
     "UserError",
     "Window",
     "check_keys",
+    "given_returns",
     "load_into",
     "own_cuda_graph_ran",
     "package_differences",
@@ -195,6 +198,8 @@ class Model:
             numerics are then compared beyond it too. It must take any number from the horizon on. Empty for none.
         targets: the prices that its forecasters can be asked for, of open, high, low and close: `Window.column` says
             which is.
+        inputs: what its forecasters can be given in their place: `prices`, `returns`, `log-returns`. Returns may be
+            negative, and only sample paths of them imply prices.
     """
 
     name: str
@@ -208,6 +213,7 @@ class Model:
     independent: str = ""
     longest_context: str = ""
     targets: tuple[str, ...] = ("close",)
+    inputs: tuple[str, ...] = ("prices",)
 
     def implementations_of(self, settings: ModelSettings) -> Mapping[str, Implementation]:
         """The implementations under some settings, which may name copies of code. Overridden where they do."""

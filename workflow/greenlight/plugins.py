@@ -10,13 +10,14 @@ import importlib
 import importlib.util
 import sys
 import tomllib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
 
-from greenlight.api import IMPLEMENTATION_NAME, Forecaster, LoadOptions, Model
+from greenlight.api import IMPLEMENTATION_NAME, INPUTS, Forecaster, LoadOptions, Model, ModelSettings
 from greenlight.errors import UserError, nearest
 
 GROUP = "greenlight.models"
@@ -186,3 +187,21 @@ def load_forecaster(
             raise UserError(f"model {model} has no implementation {implementation!r}; expected one of {expected}")
         target = known[implementation].target
     return _forecaster_class(model, target, plugin).load(options)
+
+
+def check_asked(models: Iterable[tuple[str, ModelSettings]], target: str, given: str) -> None:
+    """ValueError where a model can't forecast a price, or can't be given what stands for its context."""
+    for name, settings in models:
+        model = model_of(name, settings.plugin)
+        if target not in model.targets:
+            raise ValueError(
+                f"evaluation.call.target is {target!r}, and the plug-in of {name} forecasts "
+                f"{', '.join(model.targets)} only"
+            )
+        if given not in model.inputs or (given != INPUTS[0] and model.forecast.levels):
+            raise ValueError(
+                f"evaluation.call.input is {given!r}, which can't be given to {name}: its plug-in takes "
+                f"{', '.join(model.inputs)} only. Returns need a model of one series (a candle is no set of returns) "
+                "that draws sample paths (quantiles of each row's return imply no price). Leave the model out of this "
+                "configuration"
+            )

@@ -25,7 +25,7 @@ from greenlight.errors import UserError, nearest
 from greenlight.files import json_text
 from greenlight.judgement.rules import Rules
 from greenlight.layout import check_apart, checked_folder
-from greenlight.plugins import installed_plugins, model_of
+from greenlight.plugins import check_asked, installed_plugins, model_of
 from greenlight.statistics.looks import confirming_pairs, needed_for_a_bound, rate_at
 from greenlight.target_settings import AcceptSettings, BisectSettings, CompareSettings, Section, SweepSettings
 from greenlight.trials.call_settings import CallSettings, as_called, check_one_precision, check_trim
@@ -231,16 +231,7 @@ class Settings(Section):
     def _calls_that_can_be_judged(self) -> Settings:
         check_one_precision(self.models.items(), self.evaluation.call.process)
         check_trim(self.evaluation.call, self.evaluation.samples)
-        return self
-
-    @model_validator(mode="after")
-    def _targets(self) -> Settings:
-        target = self.evaluation.call.target
-        for name, settings in self.models.items():
-            if target not in (known := model_of(name, settings.plugin).targets):
-                raise ValueError(
-                    f"evaluation.call.target is {target!r}, and the plug-in of {name} forecasts {', '.join(known)} only"
-                )
+        check_asked(self.models.items(), self.evaluation.call.target, self.evaluation.call.input)
         return self
 
     @model_validator(mode="after")

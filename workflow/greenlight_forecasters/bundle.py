@@ -77,8 +77,8 @@ class Entry:
             values, times, forecast = arrays["values"], arrays["timestamps"], arrays["forecast"]
             wall = arrays["wall"].astype("datetime64[ns]") if "wall" in arrays else None
             amount = arrays.get("amount")
-        place, context = self.facts["window"], int(self.facts["window"]["context_length"])
-        times = times.astype("datetime64[ns]")
+        place, times = self.facts["window"], times.astype("datetime64[ns]")
+        context = len(values) - int(place["horizon"])
         rows = (values[:context], values[context:], times, wall, amount, FEATURES.index(place.get("target", "close")))
         return Window(place["symbol"], int(place["index"]), *rows), forecast
 

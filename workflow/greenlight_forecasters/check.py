@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from greenlight.api import ROUNDOFF, UserError
+from greenlight.api import ROUNDOFF, UserError, given_returns
 from greenlight_forecasters.bundle import CACHES, Entry, read_bundle
 
 # Relative to the price. The same code on the same numbers rounds alike, but for kernels that a device chooses anew.
@@ -75,7 +75,7 @@ def _run(entry: Entry, device: str | None, parts: list[str]) -> list[str]:
     call, tf32 = entry.facts["call"], entry.facts["precision"] == "tf32"
     faults = []
     started = time.perf_counter()
-    forecaster = entry.forecaster(device)
+    forecaster = given_returns(entry.forecaster(device), entry.facts["window"].get("input", "prices"))
     parts.append(f"loaded in {time.perf_counter() - started:.1f} s")
     before, started = lookups(), time.perf_counter()
     windows = [window] * call["windows_per_call"]
@@ -111,7 +111,8 @@ def _scope(shapes: dict[str, Any]) -> str:
     """Which calls the verdict speaks of."""
     samples = f", {shapes['samples']} samples" if "samples" in shapes else ""
     calls = " or ".join(map(str, shapes["windows"]))
-    return f"context {shapes['context_length']}, horizon {shapes['horizon']}{samples}, {calls} windows in a call"
+    given = f", given {shapes['input']}" if "input" in shapes else ""
+    return f"context {shapes['context_length']}, horizon {shapes['horizon']}{samples}, {calls} windows in a call{given}"
 
 
 def _tolerance(precision: str) -> float:

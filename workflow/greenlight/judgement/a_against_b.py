@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from greenlight.judgement.comparison import Arms, Judged, Limits, classify, compare
+from greenlight.judgement.comparison import ERRORS, OF_RETURNS, Arms, Judged, Limits, classify, compare
 from greenlight.judgement.rules import Rules
 from greenlight.statistics.intervals import Interval, compare_log_ratios, excess_p_value, holm
 
@@ -108,12 +108,16 @@ def judge_errors(
     """Each variant's errors, of one model.
 
     Args:
-        scores: by variant, ERROR_COLUMNS [windows] of a and of b.
+        scores: by variant, ERROR_COLUMNS [windows] of a and of b, and errors of returns where models are given those.
         windows: number of windows of each symbol, in the order of the scores.
     """
     own = rules.accuracy
-    limits = Limits(own.margin, own.alpha, own.minimum_series, own.minimum_units, power=own.power)
-    arms = {name: Arms.of_scores(b, a) for name, (a, b) in scores.items()}
+    every = [side for pair in scores.values() for side in pair]
+    errors = (*ERRORS, *(name for name in OF_RETURNS if any(name in side for side in every)))
+    if not all(set(errors) <= set(side) for side in every):
+        return {name: Errors(None, "inconclusive", "one of the two has errors of returns") for name in scores}
+    limits = Limits(own.margin, own.alpha, own.minimum_series, own.minimum_units, power=own.power, errors=errors)
+    arms = {name: Arms.of_scores(b, a, errors) for name, (a, b) in scores.items()}
     judged = compare(arms, windows, limits)
     return {
         name: _errors({error: found for (v, error), found in judged.items() if v == name}, limits) for name in scores
@@ -122,7 +126,7 @@ def judge_errors(
 
 def _errors(found: Mapping[str, Judged], limits: Limits) -> Errors:
     outcomes: dict[str, Any] = {error: classify(each, limits) for error, each in found.items()}
-    if "mae" not in found or len(found) < 3:
+    if len(found) < len(limits.errors):
         return Errors(None, "inconclusive", "an error is no number")
     change = found["mae"].comparison.interval.scaled(np.expm1)
     for status, words in (("fail", "larger errors"), ("inconclusive", "not shown to be as accurate")):

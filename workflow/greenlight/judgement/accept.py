@@ -14,7 +14,6 @@ from greenlight.errors import UserError
 from greenlight.files import json_text
 from greenlight.judgement.baseline import (
     ACCURACY_FORMAT,
-    COMPARED,
     AccuracyBaseline,
     Refused,
     SpeedBaseline,
@@ -115,7 +114,7 @@ def _accuracy(evidence: Evidence, model: str) -> Document:
             first = found.problems[0].message if found.problems else "no scores"
             incomplete.append(f"{variant}: {first}")
             continue
-        variants[variant] = {error: _by_symbol(evidence, found.scores, error) for error in COMPARED}
+        variants[variant] = {error: _by_symbol(evidence, found.scores, error) for error in expected.errors}
     return {
         "kind": "accuracy",
         "format": ACCURACY_FORMAT,
@@ -191,7 +190,7 @@ def _accuracy_changes(old: AccuracyBaseline, new: Mapping[str, Any]) -> list[str
     shared = sorted(set(old.symbols) & set(new["symbols"]))
     rounded_only = []
     for variant in sorted(set(old.variants) & set(new["variants"])):
-        for error in COMPARED:
+        for error in set(old.variants[variant]) & set(new["variants"][variant]):
             moves = [
                 _move(symbol, old.variants[variant][error][symbol], new["variants"][variant][error][symbol])
                 for symbol in shared

@@ -13,7 +13,7 @@ The stage that measures replicates goes by these functions too; so they know no 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -23,11 +23,18 @@ from greenlight.statistics.intervals import Comparison, compare_log_ratios, holm
 from greenlight.statistics.looks import look_of, pairs_at, rate_at
 
 ERRORS = {"mae": "MAE", "weighted_quantile_loss": "weighted quantile loss", "rmse": "RMSE of the mean"}
+OF_RETURNS = {"returns_mae": "MAE of returns"}
 IN_PRICES = ("mae", "rmse")
 
 
 # Errors are compared above this share of the price (or of 1 for scale-free losses): below it there is no error.
 NO_ERROR = 1e-9
+
+
+def errors_of(given: str) -> tuple[str, ...]:
+    """The errors that are judged of models that are given `prices`, or returns of them."""
+    return (*ERRORS, *(OF_RETURNS if given != "prices" else ()))
+
 
 Outcome = Literal["pass", "fail", "inconclusive"]
 
@@ -43,6 +50,7 @@ class Limits:
         minimum_units: with fewer units than this, nothing is decided.
         looks: how often the number of seeds may be looked at.
         power: power of the stated needed number of units.
+        errors: the errors that are compared, each of which must hold.
     """
 
     margin: float
@@ -51,6 +59,7 @@ class Limits:
     minimum_units: int
     looks: int = 1
     power: float = 0.9
+    errors: Sequence[str] = tuple(ERRORS)
 
 
 @dataclass(frozen=True)
@@ -58,7 +67,7 @@ class Arms:
     """Errors of a variant (`own`) and of the one that it is compared with (`other`), on the same windows.
 
     Attributes:
-        own, other: by name of ERRORS, [seeds, windows]; a row of both arms has the same seed.
+        own, other: by name of the error, [seeds, windows]; a row of both arms has the same seed.
         price: [windows] mean price, in whose unit the MAE is.
     """
 
@@ -67,9 +76,11 @@ class Arms:
     price: np.ndarray
 
     @classmethod
-    def of_scores(cls, own: Mapping[str, np.ndarray], other: Mapping[str, np.ndarray]) -> Arms:
+    def of_scores(
+        cls, own: Mapping[str, np.ndarray], other: Mapping[str, np.ndarray], errors: Iterable[str] = tuple(ERRORS)
+    ) -> Arms:
         """The one seed of the scores, each metric [windows]."""
-        first, second = ({name: scores[name][None] for name in ERRORS} for scores in (own, other))
+        first, second = ({name: scores[name][None] for name in errors} for scores in (own, other))
         return cls(first, second, other["mean_price"])
 
     @classmethod
@@ -92,7 +103,7 @@ class Arms:
     def with_replicates(self, own: Mapping[str, np.ndarray], other: Mapping[str, np.ndarray]) -> Arms:
         """The same with further seeds."""
         both = ((self.own, own), (self.other, other))
-        first, second = ({name: np.concatenate([a[name], b[name]]) for name in ERRORS} for a, b in both)
+        first, second = ({name: np.concatenate([a[name], b[name]]) for name in a} for a, b in both)
         return Arms(first, second, self.price)
 
 
@@ -144,7 +155,7 @@ def compare(
             corrected by Bonferroni's method, which decides nothing that Holm's would not.
     """
     judged: dict[tuple[str, str], Judged] = {}
-    for error in ERRORS:
+    for error in limits.errors:
         found = {name: each for name, entry in arms.items() if (each := _compare_one(entry, windows, limits, error))}
         for name in ("p_pass", "p_fail", "p_better"):
             p_values = [getattr(each, name) for each in found.values()]
@@ -220,9 +231,9 @@ def undecided(judged: Mapping[tuple[str, str], Judged], limits: Limits) -> list[
     return [
         variant
         for variant in dict.fromkeys(name for name, _ in judged)
-        if all((variant, error) in judged for error in ERRORS)
+        if all((variant, error) in judged for error in limits.errors)
         and judged[variant, "mae"].comparison.interval.n >= limits.minimum_units
-        and "inconclusive" in (outcomes := {classify(judged[variant, error], limits) for error in ERRORS})
+        and "inconclusive" in (outcomes := {classify(judged[variant, error], limits) for error in limits.errors})
         and "fail" not in outcomes
     ]
 

@@ -29,8 +29,9 @@ Judgement walks the rows named here, never the rows that happen to lie on the di
      "process": {"inference_mode": true},  state of torch in which calls are made, where it is not torch's own,
      "precision": "float32",               but for the precision of that process, which its variants have
      "target": "close", "point": "median", what is forecast, and what absolute errors are of (`measures.points`)
-     "settings_hash": "...",   context length, horizon, samples, seed, process, target, point (a model's own are hashed
-                               in its entry, as "settings_hash" beside "weights_hash"); not the lists of
+     "input": "prices",                    what models are given of prices: themselves, or returns (`data.returns`)
+     "settings_hash": "...",   context length, horizon, samples, seed, process, target, point, input (a model's own are
+                               hashed in its entry, as "settings_hash" beside "weights_hash"); not the lists of
                                symbols, variants or models, nor anything that only judgement reads
      "platform": {"id": "cpu-torch2.13.0-2threads", "device": "...", "torch": "...", "threads": 2, ...}}
 
@@ -59,6 +60,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from greenlight.errors import UserError
 from greenlight.files import read_json
+from greenlight.judgement.comparison import errors_of
 from greenlight.measures.points import MEDIAN, point_words
 from greenlight.variants import Variant
 
@@ -248,6 +250,7 @@ class Expected(_Strict):
     precision: str = "float32"
     target: str = "close"
     point: str = MEDIAN
+    input: Literal["prices", "returns", "log-returns"] = "prices"
     settings_hash: str = ""
     platform: dict[str, Any] = Field(default_factory=dict)
 
@@ -273,6 +276,11 @@ class Expected(_Strict):
     def settings_of(self, model: str) -> str:
         """Hash of all settings that shape a model's forecasts: those of the run, and its own."""
         return "-".join(part for part in (self.settings_hash, self.models[model].settings_hash) if part)
+
+    @property
+    def errors(self) -> tuple[str, ...]:
+        """The errors that are judged, as scores name them."""
+        return errors_of(self.input)
 
     @property
     def mae(self) -> str:

@@ -217,10 +217,12 @@ class ReplicateErrors(_Read):
     mae: list[list[NotNegative]]
     weighted_quantile_loss: list[list[NotNegative]]
     rmse: list[list[NotNegative]]
+    returns_mae: list[list[NotNegative]] | None = None
 
     def has_shape(self, seeds: int, windows: int) -> bool:
         """Whether there is an error of each window for each seed."""
-        return all(len(rows) == seeds and all(len(row) == windows for row in rows) for rows in vars(self).values())
+        known = [rows for rows in vars(self).values() if rows is not None]
+        return all(len(rows) == seeds and all(len(row) == windows for row in rows) for rows in known)
 
     def repeated(self) -> bool:
         """Whether two seeds gave the same errors throughout."""

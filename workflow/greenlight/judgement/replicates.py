@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 
-from greenlight.judgement.comparison import ERRORS, look_at
+from greenlight.judgement.comparison import look_at
 from greenlight.judgement.expected import Expected
 from greenlight.judgement.records import ReplicateErrors, ReplicateResult
 
 
 @dataclass(frozen=True)
 class Replicates:
-    """Errors of a variant (`own`) and of its partner (`other`), [further seeds, windows] by name of ERRORS; windows in
-    the order of `Expected.rows()`.
+    """Errors of a variant (`own`) and of its partner (`other`), [further seeds, windows] by name of the error; windows
+    in the order of `Expected.rows()`.
     """
 
     own: dict[str, np.ndarray]
@@ -37,10 +38,13 @@ def read_replicates(
         problems.append(f"{len(result.seeds)} further seeds are not those of look {result.look} of {asked.looks}")
     if expected.seed is not None and result.seeds != [expected.seed + 1 + i for i in range(len(result.seeds))]:
         problems.append(f"the seeds are not those that follow {expected.seed}, each once and in their order")
+    if absent := [name for name in expected.errors if None in (getattr(result.own, name), getattr(result.other, name))]:
+        problems.append(f"the errors {', '.join(absent)} are missing")
     if problems:
         return None, problems
-    return Replicates(*(_arrays(arm, len(result.windows)) for arm in (result.own, result.other))), []
+    arms = (_arrays(arm, expected.errors, len(result.windows)) for arm in (result.own, result.other))
+    return Replicates(*arms), []
 
 
-def _arrays(arm: ReplicateErrors, windows: int) -> dict[str, np.ndarray]:
-    return {name: np.array(getattr(arm, name), dtype=np.float64).reshape(-1, windows) for name in ERRORS}
+def _arrays(arm: ReplicateErrors, errors: Iterable[str], windows: int) -> dict[str, np.ndarray]:
+    return {name: np.array(getattr(arm, name), dtype=np.float64).reshape(-1, windows) for name in errors}

@@ -26,6 +26,7 @@ def scope_of(expected: Expected, model: str, used: Mapping[str, int]) -> dict[st
     samples = {} if expected.models[model].levels else {"samples": expected.samples}
     target = {} if expected.target == "close" else {"target": expected.target}
     point = {} if expected.point == MEDIAN else {"point": expected.point}
+    target |= {} if expected.input == "prices" else {"input": expected.input}
     sizes = {"context_length": expected.context_length, "horizon": expected.horizon, **samples, "windows": calls}
     return sizes | target | point
 
@@ -66,6 +67,7 @@ def scope_words(scope: Mapping[str, Any]) -> str:
         f"contexts of {scope['context_length']} rows, horizon {scope['horizon']}, {samples}{calls} windows in a call"
     )
     words += f"; of the {scope['target']} price" if "target" in scope else ""
+    words += f"; the model is given {str(scope['input']).replace('-', ' ')}, not prices" if "input" in scope else ""
     words += f"; MAE of the {point_words(str(scope['point']))}" if "point" in scope else ""
     if shapes := [shape for shape in scope.get("swept") or () if isinstance(shape, list) and len(shape) == 4]:
         names = ("contexts", "horizons", "windows in a call", "samples")

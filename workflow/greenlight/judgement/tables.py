@@ -12,10 +12,13 @@ import pyarrow.parquet
 
 from greenlight.judgement.expected import ExpectedJob
 from greenlight.measures.accuracy import METRICS
+from greenlight.measures.returns import RETURN_METRICS
 from greenlight.statistics.looks import look_of
 
-UNDEFINED = ("mase",)
-"""Metrics that may be null: not defined for a window (a context that never moves), not the same as NaN."""
+_READ = (*METRICS, *RETURN_METRICS)
+UNDEFINED = ("mase", *RETURN_METRICS)
+"""Metrics that may be null: not defined for a window (a context that never moves), not the same as NaN. Those of
+returns are null where models are given prices."""
 
 _MAX_LISTED = 50
 
@@ -150,7 +153,7 @@ def read_scores(
     Args:
         rows: the (symbol, window) that are expected, such as `Expected.rows()`; steps: their horizon.
     """
-    columns = _columns(path, ("model", "variant", "symbol"), ("window", "horizon", *METRICS))
+    columns = _columns(path, ("model", "variant", "symbol"), ("window", "horizon", *_READ))
     if isinstance(columns, str):
         return None, [("schema" if "column" in columns else "unreadable", columns, None, None)]
     stranger = _strangers(columns, model, variant)
@@ -167,9 +170,9 @@ def read_scores(
     horizon = columns["horizon"].to_numpy(zero_copy_only=False).astype(float)
     if (horizon != steps).any():
         problems.append(("schema", f"rows whose horizon is not {steps}", None, None))
-    metrics = {name: np.full(len(place), np.nan) for name in METRICS}
+    metrics = {name: np.full(len(place), np.nan) for name in _READ}
     bad = counts != 1
-    for name in METRICS:
+    for name in _READ:
         metrics[name][row[row >= 0]] = columns[name].to_numpy(zero_copy_only=False).astype(float)[row >= 0]
         broken = ~np.isfinite(metrics[name])
         if name in UNDEFINED:

@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from greenlight.measures.forecasts import QUANTILE_COLUMNS, QUANTILES
 from greenlight.measures.points import COLUMN
+from greenlight.measures.returns import RETURN_METRICS
 
 METRICS = (
     "mae",
@@ -33,8 +34,9 @@ METRICS = (
 SCORES_SCHEMA = pa.schema(
     [("model", pa.string()), ("variant", pa.string()), ("symbol", pa.string())]
     + [("window", pa.int32()), ("horizon", pa.int32())]
-    + [(metric, pa.float64()) for metric in METRICS]
+    + [(metric, pa.float64()) for metric in (*METRICS, *RETURN_METRICS)]
 )
+"""Metrics of returns are null where no model was given returns."""
 RATIOS = ("mae_over_naive", "mae_over_drift")
 RESAMPLES = 1000
 _MAE, _MASE = METRICS.index("mae"), METRICS.index("mase")
@@ -70,7 +72,8 @@ def score_windows(
     """Score every window of one variant's forecasts.
 
     Args:
-        forecasts: columns model, variant, symbol, window, step, actual, mean, point, q10 ... q90; any order of rows.
+        forecasts: columns model, variant, symbol, window, step, actual, mean, point, q10 ... q90, and of returns those
+            of `measures.returns`; any order of rows.
         contexts: by (symbol, window).
         horizon: steps that each window must have, 1..horizon, each once.
 
@@ -96,9 +99,12 @@ def score_windows(
     lengths = np.diff(np.r_[starts, len(code)])
     keys = [(str(names[code[start]]), int(window[start])) for start in starts]
     whole = _whole(step, starts, lengths, horizon)
-    metrics = {name: np.full(len(keys), np.nan) for name in METRICS}
+    of_returns = [name for name, column in RETURN_METRICS.items() if column in forecasts.column_names]
+    metrics = {name: np.full(len(keys), np.nan) for name in (*METRICS, *of_returns)}
     if whole.any():
         rows = order[starts[whole][:, None] + np.arange(horizon)]
+        for name in of_returns:
+            metrics[name][whole] = forecasts.column(RETURN_METRICS[name]).to_numpy()[rows].mean(axis=1)
         known = [contexts.get(key) for key, good in zip(keys, whole, strict=True) if good]
         for name, values in _score(forecasts, rows, known).items():
             metrics[name][whole] = values
@@ -110,6 +116,8 @@ def score_windows(
     for name in METRICS:
         mask = undefined & np.isfinite(metrics["mae"]) if name == "mase" else None
         columns[name] = pa.array(metrics[name], mask=mask, from_pandas=False)
+    for name in RETURN_METRICS:
+        columns[name] = pa.array(metrics[name]) if name in metrics else pa.nulls(len(keys), pa.float64())
     return pa.table(columns, schema=SCORES_SCHEMA), problems
 
 

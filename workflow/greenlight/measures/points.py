@@ -45,6 +45,15 @@ def trimmed_mean(values: np.ndarray, trim: float, levels: Sequence[float] = ()) 
     return found
 
 
+def point_of(paths: np.ndarray, point: str) -> np.ndarray:
+    """The point forecast of sample paths over the last axis: [..., samples] to [...] float64."""
+    kind, _, trim = point.partition(" ")
+    if kind == TRIMMED:
+        return trimmed_mean(paths, float(trim))
+    found: np.ndarray = np.median(paths, axis=-1) if kind == MEDIAN else paths.mean(axis=-1)
+    return found
+
+
 def with_point(forecasts: pa.Table, point: str, levels: Sequence[float] = ()) -> pa.Table:
     """A table of forecasts with its point forecast in the column `point`."""
     kind, _, trim = point.partition(" ")

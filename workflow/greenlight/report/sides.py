@@ -10,6 +10,7 @@ import numpy as np
 
 from greenlight.files import read_parquet
 from greenlight.judgement.a_against_b import ERROR_COLUMNS, Name
+from greenlight.judgement.comparison import OF_RETURNS
 from greenlight.judgement.registry import OF_TIME
 from greenlight.layout import Layout
 from greenlight.report.reading import Reader, at
@@ -78,13 +79,15 @@ class Side:
                 self.seconds.setdefault((model, shared), []).append(_median(np.concatenate(references[model])))
 
     def scores(self, name: Name) -> tuple[dict[str, np.ndarray], list[tuple[str, int]]] | None:
-        """ERROR_COLUMNS by window and the windows, sorted; None where there are none."""
+        """ERROR_COLUMNS, and errors of returns if there are any, by window; and the windows, sorted. None if none."""
         path = self.layout.window_scores(name[0], self.own[name])
         if not path.is_file():
             return None
         table = read_parquet(path).sort_by([("symbol", "ascending"), ("window", "ascending")])
         places = zip(table.column("symbol").to_pylist(), table.column("window").to_pylist(), strict=True)
-        return {column: table.column(column).to_numpy().astype(float) for column in ERROR_COLUMNS}, list(places)
+        of_returns = [name for name in OF_RETURNS if name in table.column_names]  # an older commit has none
+        columns = [*ERROR_COLUMNS, *(name for name in of_returns if not table.column(name).null_count)]
+        return {name: table.column(name).to_numpy().astype(float) for name in columns}, list(places)
 
     def forecast(self, name: Name, symbol: str) -> Any:
         """The table of forecasts of a symbol; None where there is none."""

@@ -42,7 +42,8 @@ manifest.json:
                                                   beyond which a loaded predictor warns
         "call": {"seed", "samples", "windows_per_call"},         how the stored forecast was made
         "check": {"file"},
-        "window": {"file", "symbol", "index", "context_length", "horizon", "target"},
+        "window": {"file", "symbol", "index", "context_length", "horizon", "target",
+                   "input"},                      what the model is given: prices, or returns of them
         "forecast": {"file"}}}}
 """
 
@@ -61,6 +62,7 @@ import pyarrow.compute as pc
 
 from greenlight import provenance
 from greenlight.code import code_run, contents_of_folder, copy_contents
+from greenlight.data.returns import rows_for
 from greenlight.data.stored import load_series
 from greenlight.errors import UserError
 from greenlight.files import read_json, read_parquet, sha256_of, write_parquet
@@ -158,7 +160,7 @@ def _model(layout: Layout, folder: Path, expected: Expected, model: str, variant
     index = expected.symbols[symbol].windows - 1
     _write_window(layout, folder / model / "window.parquet", symbol, job)
     _write_forecast(layout.forecast(model, measured, symbol), folder / model / "forecast.parquet", index)
-    _write_check(folder / model, job["context_length"] + job["horizon"])
+    _write_check(folder / model, _rows(job))
     sizes = trial.get("sizes", {})
     return {
         "variant": variant,
@@ -181,7 +183,7 @@ def _model(layout: Layout, folder: Path, expected: Expected, model: str, variant
         | {"windows_per_call": int(sizes.get("windows_per_call", job["windows_per_call"]))},
         "check": {"file": f"{model}/check.npz"},
         "window": {"file": f"{model}/window.parquet", "symbol": symbol, "index": index}
-        | {name: job[name] for name in ("context_length", "horizon", "target")},
+        | {name: job[name] for name in ("context_length", "horizon", "target", "input")},
         "forecast": {"file": f"{model}/forecast.parquet"},
     }
 
@@ -248,9 +250,13 @@ def _cache(layout: Layout, model: str, variant: str) -> Path:
 
 def _write_window(layout: Layout, path: Path, symbol: str, job: Job) -> None:
     """The last window of a symbol: the last rows of its series."""
-    rows = job["context_length"] + job["horizon"]
     series = read_parquet(layout.series(symbol))
-    write_parquet(path, series.slice(series.num_rows - rows))
+    write_parquet(path, series.slice(series.num_rows - _rows(job)))
+
+
+def _rows(job: Job) -> int:
+    """Rows of a window."""
+    return int(rows_for(job["context_length"], job["input"]) + job["horizon"])
 
 
 def _write_forecast(source: Path, path: Path, index: int) -> None:

@@ -20,6 +20,8 @@ from pydantic import BaseModel
 
 from greenlight import provenance
 from greenlight.code import Code, portable
+from greenlight.data.returns import rows_for
+from greenlight.judgement.comparison import errors_of
 from greenlight.plugins import Reference
 from greenlight.random_weights import folder_of
 from greenlight.run.job import Job
@@ -165,6 +167,7 @@ class Plan(Scope):
             "context_length": shared.evaluation.context_length,
             "horizon": shared.evaluation.horizon,
             "target": shared.evaluation.call.target,
+            "input": shared.evaluation.call.input,
             "samples": shared.evaluation.samples,
             "memory_gib": shared.trials.memory_gib,
             "environment": dict(shared.trials.environment),
@@ -196,7 +199,7 @@ class Plan(Scope):
         return {
             "symbols": {symbol: self.data_hashes[symbol] for symbol in self.shards[shard]},
             "options": own,
-            "minimum_rows": evaluation.context_length + evaluation.horizon,
+            "minimum_rows": rows_for(evaluation.context_length, evaluation.call.input) + evaluation.horizon,
         }
 
     def _checkpoints(self, model: str) -> Job:
@@ -283,19 +286,18 @@ class Plan(Scope):
     def _scored(self, model: str) -> Job:
         levels = list(self.plugin(model).forecast.levels)
         own = {"variants": self.variants_of(model), "symbols": sorted(self.symbols), "levels": levels}
-        return own | {"target": self.settings.evaluation.call.target, "point": self._point()}
-
-    def _point(self) -> str:
-        return self.settings.evaluation.call.point_forecast
+        call = self.settings.evaluation.call
+        return own | {"target": call.target, "input": call.input, "point": call.point_forecast}
 
     def _partnered(self, model: str) -> Job:
         limits = {name: getattr(self.settings.rules.accuracy, name) for name in LIMITS}
+        errors = errors_of(self.settings.evaluation.call.input)
         return {
             "partners": self.partners[model],
-            "point": self._point(),
+            "point": self.settings.evaluation.call.point_forecast,
             "symbols": sorted(self.symbols),
             "shards": len(self.shards),
-            "limits": limits | {"looks": self.settings.evaluation.looks},
+            "limits": limits | {"looks": self.settings.evaluation.looks, "errors": list(errors)},
         }
 
     def _expected(self) -> Job:

@@ -90,6 +90,9 @@ class CallSettings(BaseModel):
     none."""
     target: Literal["close", "open", "high", "low"] = "close"
     """The price that is forecast."""
+    input: Literal["prices", "returns", "log-returns"] = "prices"
+    """What a model is given of each price: the price, its return over the row before, or the logarithmic one. Paths of
+    returns are made into the prices that they imply from the last one on; errors are judged of these and of returns."""
     point: Literal["median", "mean", "trimmed-mean"] = "median"
     """What production makes of a forecast, whose absolute errors are judged (MAE, MAPE, MASE): the median of the sample
     paths, their mean, or their mean without `trim` at each end. Quantile loss, RMSE and coverage are what they were."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from pydantic import Field
 
-from greenlight.api import PRICES, Implementation, Model, ModelSettings, RandomWeights
+from greenlight.api import INPUTS, PRICES, Implementation, Model, ModelSettings, RandomWeights
 from greenlight_forecasters import CHECKPOINTS
 from greenlight_forecasters.copies import package_in
 
@@ -49,6 +49,7 @@ class _Toto(Model):
 MODEL = _Toto(
     name="toto",
     targets=PRICES,
+    inputs=INPUTS,
     settings=TotoSettings,
     implementations={
         # In bfloat16 the published code rounds the prices themselves, and torch draws no gamma numbers on a CPU.

@@ -10,7 +10,7 @@ leaves open is judged by the mean over the further seeds of `replicate` (`judgem
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,17 +34,20 @@ from greenlight.judgement.registry import made_in
 from greenlight.judgement.rules import Rules
 from greenlight.judgement.tables import Scores
 from greenlight.measures.accuracy import summarise
+from greenlight.measures.returns import RETURN_METRICS
 from greenlight.statistics.intervals import mean_interval
 
 PAIRED_CHECKS = {
     "mae": "mae-not-worse",
     "weighted_quantile_loss": "quantile-loss-not-worse",
     "rmse": "rmse-not-worse",
+    "returns_mae": "returns-not-worse",
 }
 REFERENCE_CHECKS = {
     "mae": "mae-against-reference",
     "weighted_quantile_loss": "quantile-loss-against-reference",
     "rmse": "rmse-against-reference",
+    "returns_mae": "returns-against-reference",
 }
 PAIRED_STAGES = ("score", "replicate")
 TRUTH_CHECKS = made_in("accuracy", stages="score", demand="all")
@@ -66,10 +69,10 @@ class Compared:
     waiting: frozenset[str] = frozenset()
 
 
-def limits_of(rules: Rules, margin: float, looks: int = 1) -> Limits:
-    """The limits of a comparison with this margin."""
+def limits_of(rules: Rules, margin: float, looks: int = 1, errors: Sequence[str] = tuple(ERRORS)) -> Limits:
+    """The limits of a comparison of some errors with this margin."""
     names = ("alpha", "minimum_series", "minimum_units", "power")
-    return Limits(margin, looks=looks, **{name: getattr(rules.accuracy, name) for name in names})
+    return Limits(margin, looks=looks, errors=errors, **{name: getattr(rules.accuracy, name) for name in names})
 
 
 def compare_with_partners(found: Mapping[str, VariantEvidence], expected: Expected, rules: Rules) -> Compared:
@@ -77,8 +80,8 @@ def compare_with_partners(found: Mapping[str, VariantEvidence], expected: Expect
     model, windows = _model_and_windows(found, expected)
     partners = {name: partner for name in found if (partner := model.partner(name)) is not None}
     looks = max((job.looks for name in partners if (job := found[name].expected.jobs.get("replicate"))), default=1)
-    limits = limits_of(rules, rules.accuracy.margin, looks)
-    arms = _arms(found, partners)
+    limits = limits_of(rules, rules.accuracy.margin, looks, expected.errors)
+    arms = _arms(found, partners, expected.errors)
     first = compare(arms, windows, limits)
     replicated = {
         name: entry.with_replicates(again.own, again.other)
@@ -95,8 +98,8 @@ def compare_with_reference(found: Mapping[str, VariantEvidence], expected: Expec
     """Every variant that is held to the reference with other random numbers too, with the wider margin."""
     model, windows = _model_and_windows(found, expected)
     held = {name: model.reference for name in found if model.pairing(name).against_reference}
-    limits = limits_of(rules, rules.accuracy.reference_margin)
-    return Compared(compare(_arms(found, held), windows, limits), limits)
+    limits = limits_of(rules, rules.accuracy.reference_margin, errors=expected.errors)
+    return Compared(compare(_arms(found, held, expected.errors), windows, limits), limits)
 
 
 def _model_and_windows(
@@ -106,12 +109,12 @@ def _model_and_windows(
     return model, {symbol: entry.windows for symbol, entry in expected.symbols.items()}
 
 
-def _arms(found: Mapping[str, VariantEvidence], others: Mapping[str, str]) -> dict[str, Arms]:
+def _arms(found: Mapping[str, VariantEvidence], others: Mapping[str, str], errors: Sequence[str]) -> dict[str, Arms]:
     """Scores of each variant and its other, where both can be trusted."""
     pairs = {
         name: (_trusted_scores(found.get(name)), _trusted_scores(found.get(other))) for name, other in others.items()
     }
-    return {name: Arms.of_scores(own.metrics, of.metrics) for name, (own, of) in pairs.items() if own and of}
+    return {name: Arms.of_scores(own.metrics, of.metrics, errors) for name, (own, of) in pairs.items() if own and of}
 
 
 def _trusted_scores(found: VariantEvidence | None) -> Scores | None:
@@ -142,7 +145,8 @@ def describe(judged: Judged, error: str, other: str, limits: Limits, status: Sta
 
 def paired_checks(subject: Subject, compared: Compared) -> list[Check]:
     """Non-inferiority under common random numbers, its opposite, and the series that differs most."""
-    names = [*PAIRED_CHECKS.values(), "mae-improvement", "series-difference"]
+    errors = subject.expected.errors
+    names = [*(PAIRED_CHECKS[error] for error in errors), "mae-improvement", "series-difference"]
     if subject.is_reference:
         return []
     variant, judged = subject.found.variant, compared.judged
@@ -153,12 +157,12 @@ def paired_checks(subject: Subject, compared: Compared) -> list[Check]:
     if variant in compared.waiting:
         what = f"one seed does not decide between it and {partner}, and those of further seeds are missing or damaged"
         return subject.missing(names, what, *PAIRED_STAGES)
-    if any((variant, error) not in judged for error in ERRORS):
+    if any((variant, error) not in judged for error in errors):
         return subject.missing(names, f"scores of it or of {partner} are missing or damaged", *PAIRED_STAGES)
     checks = []
-    for error, name in PAIRED_CHECKS.items():
+    for error in errors:
         status, figures = _compared(compared.limits, judged[variant, error], subject.error_name(error), partner)
-        checks.append(subject.check(name, status, figures.pop("reason"), *PAIRED_STAGES, **figures))
+        checks.append(subject.check(PAIRED_CHECKS[error], status, figures.pop("reason"), *PAIRED_STAGES, **figures))
     checks.append(_improvement(subject, judged[variant, "mae"], partner))
     checks.append(_series_difference(subject, judged, partner))
     return checks
@@ -186,7 +190,8 @@ def _improvement(subject: Subject, found: Judged, partner: str) -> Check:
 def _series_difference(subject: Subject, judged: Mapping[tuple[str, str], Judged], partner: str) -> Check:
     limit = subject.rules.accuracy.series_margin
     error, (series, value) = max(
-        ((error, judged[subject.found.variant, error].worst) for error in ERRORS), key=lambda item: abs(item[1][1])
+        ((error, judged[subject.found.variant, error].worst) for error in subject.expected.errors),
+        key=lambda item: abs(item[1][1]),
     )
     reason = f"{series} differs most from {partner}: {subject.error_name(error)} {percent(value)}"
     holds = abs(value) <= math.log1p(limit)
@@ -206,7 +211,8 @@ def reference_checks(subject: Subject, compared: Compared, numerics: Check | Non
         return []
     rules, checks = subject.rules, []
     carried = numerics is not None and numerics.status == "pass" and numerics.severity == "block"
-    for error, name in REFERENCE_CHECKS.items():
+    for error in subject.expected.errors:
+        name = REFERENCE_CHECKS[error]
         severity = rules.severity_of(name)
         severity = "block" if severity == "block-on-fail" and not carried else severity
         found = compared.judged.get((subject.found.variant, error))
@@ -244,8 +250,15 @@ def _naive(subject: Subject, summary: Mapping[str, Any]) -> Check:
     naive, drift = summary["overall"]["mae_over_naive"], summary["overall"]["mae_over_drift"]
     reason = f"{subject.expected.mae} is {_between(naive)} times that of repeating the last price, "
     reason += f"{_between(drift)} that of drift"
-    holds = naive["value"] <= limit
-    return subject.holds("naive-ratio", holds, reason, "score", figure=naive["value"], limit=limit)
+    ratios = [naive["value"]]
+    if subject.expected.input != "prices":
+        scores = subject.found.scores
+        assert scores is not None
+        own, still = (float(scores.metrics[name].mean()) for name in RETURN_METRICS)
+        ratios.append(own / still if still > 0 else math.nan)
+        reason += f"; the MAE of returns is {own:.3g}, {ratios[-1]:.3g} times that of no change"
+    worst = max(ratios, key=lambda ratio: (math.isnan(ratio), ratio))
+    return subject.holds("naive-ratio", worst <= limit, reason, "score", figure=worst, limit=limit)
 
 
 def _coverage(subject: Subject) -> Check:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from greenlight.judgement.comparison import ERRORS
+from greenlight.judgement.comparison import ERRORS, OF_RETURNS
 from greenlight.judgement.evidence import VariantEvidence
 from greenlight.judgement.expected import Expected
 from greenlight.judgement.registry import Severity
@@ -104,7 +104,7 @@ class Subject:
 
     def error_name(self, error: str) -> str:
         """What an error of forecasts is called in a sentence."""
-        return self.expected.mae if error == "mae" else ERRORS[error]
+        return self.expected.mae if error == "mae" else {**ERRORS, **OF_RETURNS}[error]
 
     @property
     def is_reference(self) -> bool:

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from greenlight.judgement.baseline import (
-    COMPARED,
     AccuracyBaseline,
     Baselines,
     BaselineSpeed,
@@ -173,7 +172,9 @@ def accuracy_checks(subject: Subject, baselines: Baselines) -> list[Check]:
     scores = subject.found.scores
     if scores is None:
         return subject.missing(names, "there are no scores to compare with the baseline", "score")
-    ratios = {error: _ratios(subject, found, error, accepted) for error in COMPARED}
+    if absent := [error for error in subject.expected.errors if error not in found.variants[accepted]]:
+        return subject.missing(names, f"the baseline has no {' or '.join(absent)}", "score")
+    ratios = {error: _ratios(subject, found, error, accepted) for error in subject.expected.errors}
     if not ratios["mae"].symbols:
         return subject.missing(names, "no accepted window is measured", "score")
     if not all(np.isfinite(found.series).all() for found in ratios.values()):

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from greenlight.api import Forecaster
-from greenlight.data.windows import FEATURES, Window, practice_windows
+from greenlight.data.windows import Window
 from greenlight.measures.forecasts import problem_with
 from greenlight.measures.paths import PathDifferences, compare_paths
-from greenlight.run.children.common import Request
+from greenlight.run.children.common import Request, made_windows
 from greenlight.trials.call_settings import Shape
 from greenlight.trials.kinds import InvalidOutput
 from greenlight.watch.health import HealthRecorder
@@ -62,8 +62,7 @@ class Caller:
 
 def windows_in(shape: Shape, request: Request, group: int = 0) -> list[Window]:
     """The windows of a call: other ones for each group."""
-    column = FEATURES.index(request["target"])
-    return practice_windows(shape.batch, shape.context, shape.horizon, request["seed"] + group, column)
+    return made_windows(request, shape.batch, shape.context, shape.horizon, request["seed"] + group)
 
 
 def differences(output: np.ndarray, expected: np.ndarray, windows: list[Window]) -> PathDifferences:

@@ -12,8 +12,9 @@ import torch
 
 from greenlight.api import Forecaster, LoadOptions
 from greenlight.code import check_code_run
+from greenlight.data.returns import given_returns, rows_for
 from greenlight.data.stored import load_series
-from greenlight.data.windows import FEATURES, Window, cut_windows
+from greenlight.data.windows import FEATURES, Window, cut_windows, practice_windows
 from greenlight.plugins import load_forecaster
 from greenlight.process import any_attention, process_of
 from greenlight.variants import WEIGHT_FORMATS, Variant
@@ -53,7 +54,8 @@ def worked(request: Request) -> float:
 def load(request: Request, variant: str, dtype: str | None = None, **settings: Any) -> Forecaster:
     """A variant of the request's model, not yet compiled, from the folders that the weights stage found.
 
-    Its calls are made as the process of production makes them (`evaluation.call.process`), in its precision.
+    Its calls are made as the process of production makes them (`evaluation.call.process`), in its precision; windows
+    are of prices, whatever the model is given of them (`evaluation.call.input`).
 
     Args:
         dtype: the number format of its weights where it is not that of the variant's precision.
@@ -82,6 +84,7 @@ def load(request: Request, variant: str, dtype: str | None = None, **settings: A
     for role, folder in request["folders"].items():  # nor while they were read
         check_contents(role, Path(folder), request["checkpoints"][role])
     check_code_run(request["code_run"], request["folders_of_code"])
+    forecaster = given_returns(forecaster, request["input"])
     return called_in(forecaster, *_states(request, chosen.precision if dtype is None else "float32", dtype))
 
 
@@ -119,12 +122,18 @@ def windows_of(request: Request, symbol: str) -> list[Window]:
         prices.values,
         wall=prices.wall,
         amount=prices.amount,
-        context_length=request["context_length"],
+        context_length=rows_for(request["context_length"], request["input"]),
         horizon=request["horizon"],
         count=request["windows"],
         not_before=np.datetime64(until) if until else None,
         column=FEATURES.index(request["target"]),
     )
+
+
+def made_windows(request: Request, count: int, context: int, horizon: int, seed: int) -> list[Window]:
+    """`count` windows of seeded random walks of which the model sees `context` rows, for calls without any data."""
+    column = FEATURES.index(request["target"])
+    return practice_windows(count, rows_for(context, request["input"]), horizon, seed, column)
 
 
 def one_window_a_symbol(request: Request, count: int) -> list[Window]:

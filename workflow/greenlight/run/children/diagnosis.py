@@ -17,9 +17,8 @@ import psutil
 import torch
 
 from greenlight.api import Forecaster
-from greenlight.data.windows import FEATURES, practice_windows
 from greenlight.provenance import package_versions
-from greenlight.run.children.common import Request, load, pin_process
+from greenlight.run.children.common import Request, load, made_windows, pin_process
 from greenlight.run.children.outputs import problem_of
 from greenlight.trials.child import serve
 from greenlight.trials.kinds import InvalidOutput
@@ -182,8 +181,7 @@ def _name(entry: Request) -> str:
 
 
 def _windows(entry: Request, seed: int) -> list[Any]:
-    column = FEATURES.index(entry["target"])
-    return practice_windows(entry["windows_per_call"], entry["context_length"], entry["horizon"], seed, column)
+    return made_windows(entry, entry["windows_per_call"], entry["context_length"], entry["horizon"], seed)
 
 
 if __name__ == "__main__":

@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 
 from greenlight.api import Forecaster
+from greenlight.data.returns import AS_PRICES
 from greenlight.data.windows import Window
-from greenlight.judgement.comparison import ERRORS, Arms, Limits, compare, look_at, seeds_at, undecided
+from greenlight.judgement.comparison import Arms, Limits, compare, look_at, seeds_at, undecided
 from greenlight.measures.accuracy import score_windows, window_context
 from greenlight.measures.forecasts import forecast_table
 from greenlight.measures.points import with_point
+from greenlight.measures.returns import with_returns
 from greenlight.run.children.common import Request, calls_of, load, pin_process, windows_of, worked
 from greenlight.run.children.outputs import problem_of
 from greenlight.trials.child import serve
@@ -87,7 +89,9 @@ def replicate(
         found = [measure(seed + arms.seeds + number) for number in range(more)]
         spent = clock() - began
         seconds_each, left = spent / more, left - spent
-        own, other = ({e: np.stack([errors[e] for errors in arm]) for e in ERRORS} for arm in zip(*found, strict=True))
+        own, other = (
+            {e: np.stack([errors[e] for errors in arm]) for e in limits.errors} for arm in zip(*found, strict=True)
+        )
         arms = arms.with_replicates(own, other)
     return arms
 
@@ -121,10 +125,13 @@ def _errors(request: Request, forecaster: Forecaster, windows: list[Window], see
     table = forecast_table(request["model"], request["variant"], windows, paths, {}, request["levels"])
     contexts = {(window.symbol, window.index): window_context(window.context[:, window.column]) for window in windows}
     table = with_point(table, request["point"], request["levels"])
+    if request["input"] != AS_PRICES:
+        last = np.repeat([window.context[-1, window.column] for window in windows], request["horizon"])
+        table = with_returns(table, last, request["input"], request["point"])
     scores, problems = score_windows(table, contexts, request["horizon"])
     if problems:
         raise InvalidOutput(f"seed {seed}: {problems[0]}")
-    return {error: scores.column(error).to_numpy() for error in ERRORS}
+    return {error: scores.column(error).to_numpy() for error in request["limits"]["errors"]}
 
 
 if __name__ == "__main__":

@@ -5,10 +5,9 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from greenlight.data.windows import FEATURES, practice_windows
 from greenlight.measures.latency import timed_call
 from greenlight.measures.memory import MemoryMeter
-from greenlight.run.children.common import Request, load, pin_process
+from greenlight.run.children.common import Request, load, made_windows, pin_process
 from greenlight.run.children.outputs import problem_of
 from greenlight.trials.child import serve
 from greenlight.trials.kinds import InvalidOutput
@@ -18,7 +17,7 @@ def run(request: Request) -> dict[str, Any]:
     """Load, compile, warm up and time. Windows are seeded random walks: any size can be had, whatever the prices."""
     pin_process(request)
     sizes = (request["timed_windows"], request["context_length"], request["horizon"])
-    windows = practice_windows(*sizes, request["seed"], FEATURES.index(request["target"]))
+    windows = made_windows(request, *sizes, request["seed"])
     variant = load(request, request["variant"])
     with MemoryMeter(request["device"]) as meter:
         started = time.perf_counter()

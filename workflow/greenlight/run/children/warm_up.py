@@ -9,8 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from greenlight.data.windows import FEATURES, practice_windows
-from greenlight.run.children.common import Request, load, pin_process
+from greenlight.run.children.common import Request, load, made_windows, pin_process
 from greenlight.run.children.outputs import problem_of
 from greenlight.trials.child import serve
 from greenlight.trials.kinds import InvalidOutput
@@ -29,7 +28,7 @@ def run(request: Request) -> dict[str, Any]:
     load_seconds = time.perf_counter() - started
     sizes = sorted({request["timed_windows"], request["windows_per_call"]})
     shape = (request["context_length"], request["horizon"], request["seed"])
-    batches = [practice_windows(size, *shape, FEATURES.index(request["target"])) for size in sizes]
+    batches = [made_windows(request, size, *shape) for size in sizes]
     first_calls: list[float] = []
     with HealthRecorder() as recorder, ReadinessRecorder() as readiness:
         started = time.perf_counter()

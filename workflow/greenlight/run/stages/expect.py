@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from greenlight.data.returns import rows_for
 from greenlight.data.stored import load_series
 from greenlight.data.windows import cut_windows
 from greenlight.errors import UserError
@@ -32,6 +33,7 @@ def expect(layout: Layout, job: Job, options: argparse.Namespace) -> None:
     if own := call.process.beside_precision():
         shared["process"] = own
     shared |= {} if call.target == usual.target else {"target": call.target}
+    shared |= {} if call.input == usual.input else {"input": call.input}
     shared |= {} if call.point == usual.point else {"point": call.point_forecast}
     manifest = {
         "format": 1,
@@ -60,7 +62,7 @@ def _symbol(layout: Layout, job: Job, symbol: str, trained_until: Mapping[str, M
                 symbol,
                 timestamps,
                 values,
-                context_length=evaluation["context_length"],
+                context_length=rows_for(evaluation["context_length"], evaluation["call"]["input"]),
                 horizon=evaluation["horizon"],
                 count=evaluation["windows"],
                 not_before=np.datetime64(until) if until else None,

@@ -43,8 +43,9 @@ def _arms(layout: Layout, job: Job) -> dict[str, Arms]:
         found, problems = read_scores(file, job["model"], variant, rows, job["horizon"])
         if found is not None and not problems:
             scores[variant] = found.metrics
-    partners = job["partners"].items()
-    return {own: Arms.of_scores(scores[own], scores[other]) for own, other in partners if {own, other} <= set(scores)}
+    errors, partners = job["limits"]["errors"], job["partners"].items()
+    both = [(own, other) for own, other in partners if {own, other} <= set(scores)]
+    return {own: Arms.of_scores(scores[own], scores[other], errors) for own, other in both}
 
 
 def _of_variant(job: Job, variant: str) -> Job:

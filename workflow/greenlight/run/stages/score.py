@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from greenlight.data.returns import AS_PRICES
 from greenlight.data.stored import Prices, load_series
 from greenlight.data.windows import FEATURES
 from greenlight.files import read_parquet, write_parquet
@@ -19,6 +20,7 @@ from greenlight.measures.accuracy import (
     window_context,
 )
 from greenlight.measures.points import with_point
+from greenlight.measures.returns import with_returns
 from greenlight.run.command import run_stage
 from greenlight.run.job import Job
 from greenlight.run.records import write_record
@@ -34,7 +36,7 @@ def score(layout: Layout, job: Job, options: argparse.Namespace) -> None:
 def _score_variant(layout: Layout, job: Job, prices: dict[str, Prices]) -> None:
     model, variant = job["model"], job["variant"]
     files = [layout.forecast(model, variant, symbol) for symbol in job["symbols"]]
-    tables = [_with_point(read_parquet(file), job) for file in files]
+    tables = [_with_errors(read_parquet(file), job, prices) for file in files]
     forecasts = pa.concat_tables([table.replace_schema_metadata() for table in tables])
     column = FEATURES.index(job["target"])
     honest, problems = forecasts, ["there are no forecasts"]
@@ -57,9 +59,28 @@ def _score_variant(layout: Layout, job: Job, prices: dict[str, Prices]) -> None:
     )
 
 
-def _with_point(forecasts: pa.Table, job: Job) -> pa.Table:
-    """Forecasts with their point forecast, and without the samples that it may be made of."""
-    return with_point(forecasts, job["point"], job["levels"]).drop_columns("samples")
+def _with_errors(forecasts: pa.Table, job: Job, prices: dict[str, Prices]) -> pa.Table:
+    """Forecasts with their point forecast, and its errors as returns, without the samples that these are made of."""
+    found = with_point(forecasts, job["point"], job["levels"])
+    if job["input"] != AS_PRICES and len(found):
+        last = _last_prices(found, prices, FEATURES.index(job["target"]))
+        found = with_returns(found, last, job["input"], job["point"])
+    return found.drop_columns("samples")
+
+
+def _last_prices(forecasts: pa.Table, prices: dict[str, Prices], column: int) -> np.ndarray:
+    """[rows] the price before the first step of each row's window; NaN where its series has none."""
+    last = np.full(len(forecasts), np.nan)
+    symbols = np.array(forecasts.column("symbol").to_pylist())
+    times = forecasts.column("timestamp").to_numpy().astype("datetime64[ns]")
+    step = forecasts.column("step").to_numpy()
+    for symbol in np.unique(symbols):
+        if symbol in prices:
+            rows = np.flatnonzero(symbols == symbol)
+            place = np.searchsorted(prices[symbol].timestamps, times[rows]) - step[rows]
+            known = (place >= 0) & (place < len(prices[symbol].timestamps))
+            last[rows[known]] = prices[symbol].values[place[known], column]
+    return last
 
 
 def _that_fit(forecasts: pa.Table, prices: dict[str, Prices], column: int) -> tuple[pa.Table, list[str]]:

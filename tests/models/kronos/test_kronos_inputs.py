@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 from greenlight.api import LoadOptions
 from greenlight.errors import UserError
 from greenlight.measures.forecasts import problem_with
+from greenlight.settings import load_settings
 from greenlight_forecasters.kronos.candles import prepare, stamps, with_amount
 from greenlight_forecasters.kronos.static import KronosStatic
 from greenlight_forecasters.kronos.upstream import KronosUpstream
@@ -30,6 +31,34 @@ def test_a_batch_equals_its_rows_in_any_order(build, walk, kind, max_context):
     alone = np.concatenate([forecaster.forecast([window], samples=3, seed=7) for window in windows])
     np.testing.assert_allclose(together, alone, rtol=1e-6)
     np.testing.assert_allclose(together, turned, rtol=1e-6)
+
+
+@KINDS
+def test_candles_are_cut_off_where_clip_says(build, walk, kind):
+    windows = [walk(symbol) for symbol in "AB"]
+    for clip in (5.0, 0.75):
+        assert np.abs(prepare(windows, clip).values).max() <= clip
+    assert np.abs(prepare(windows).values).max() > 1
+    usual, narrow = (build(kind, {"clip": clip}) for clip in (5.0, 0.75))
+    plain = build(kind)
+    paths = [one.forecast(windows, 3, 7) for one in (plain, usual, narrow)]
+    logits = [one.probe(windows)["s1_logits"] for one in (plain, usual, narrow)]
+    for first, same, other in (paths, logits):
+        np.testing.assert_array_equal(first, same)
+        assert not np.array_equal(first, other)
+    assert (plain.predictor().clip, narrow.predictor().clip) == (5.0, 0.75)
+
+
+def test_clip_moves_both_implementations_alike(build, walk):
+    upstream, static = (build(kind, {"clip": 0.75}) for kind in (KronosUpstream, KronosStatic))
+    windows = [walk(symbol) for symbol in "AB"]
+    np.testing.assert_allclose(static.forecast(windows, 3, 7), upstream.forecast(windows, 3, 7), rtol=1e-5)
+
+
+@pytest.mark.parametrize("clip", [0, -1, float("inf"), float("nan")])
+def test_a_clip_that_cuts_off_nothing_or_everything_is_refused(clip):
+    with pytest.raises(UserError, match=r"models\.kronos\.clip: "):
+        load_settings({"models": {"kronos": {"clip": clip}}}, [])
 
 
 @KINDS

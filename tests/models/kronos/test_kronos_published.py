@@ -139,7 +139,7 @@ CASES = pytest.mark.parametrize(
     ("context", "horizon", "settings"),
     [
         (30, 6, {"top_p": 0.9, "temperature": 0.7}),
-        (60, 9, {"top_p": 1.0}),
+        (60, 9, {"top_p": 1.0, "clip": 0.75}),
         (64, 5, {"top_k": 4}),
         (90, 4, {"top_p": 0.5, "temperature": 1.4}),
     ],

@@ -42,8 +42,10 @@ class Candles:
         return (normalised.astype(np.float32) * (deviation + np.float32(EPSILON)) + mean).astype(np.float64)
 
 
-def prepare(windows: Sequence[Window]) -> Candles:
+def prepare(windows: Sequence[Window], clip: float = CLIP) -> Candles:
     """Normalise windows by mean and standard deviation of their whole context, in float32 as published.
+
+    What is farther than `clip` standard deviations from the mean is cut off there.
 
     The amount of a candle is the window's own or, where that is unknown, its volume times the mean of its four
     prices. A window whose context has an unknown volume anywhere is treated as the published code treats a missing
@@ -58,9 +60,9 @@ def prepare(windows: Sequence[Window]) -> Candles:
         rows = _checked(window)
         context, future = rows[: window.context_length], rows[window.context_length :]
         mean, deviation = context.mean(axis=0), context.std(axis=0)
-        values.append(_normalise(context, mean, deviation))
+        values.append(_normalise(context, mean, deviation, clip))
         # An unknown volume after the context is fed as the context's mean.
-        futures.append(np.nan_to_num(_normalise(future, mean, deviation), nan=0.0))
+        futures.append(np.nan_to_num(_normalise(future, mean, deviation, clip), nan=0.0))
         means.append(mean)
         deviations.append(deviation)
     return Candles(
@@ -111,5 +113,5 @@ def _checked(window: Window) -> np.ndarray:
     return with_amount(np.concatenate((window.context, window.future)), window.context_length, window.amount)
 
 
-def _normalise(rows: np.ndarray, mean: np.ndarray, deviation: np.ndarray) -> np.ndarray:
-    return np.clip((rows - mean) / (deviation + np.float32(EPSILON)), -CLIP, CLIP)
+def _normalise(rows: np.ndarray, mean: np.ndarray, deviation: np.ndarray, clip: float) -> np.ndarray:
+    return np.clip((rows - mean) / (deviation + np.float32(EPSILON)), -clip, clip)

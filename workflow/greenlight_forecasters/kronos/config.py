@@ -90,6 +90,7 @@ class Settings(BaseModel):
         tokenizer: source of the tokenizer: `embedded`, a folder or a Hugging Face id.
         tokenizer_revision: commit of a Hugging Face id.
         max_context: the most tokens that the model sees; older ones are dropped.
+        clip: how many standard deviations from its mean a candle's value is cut off at.
         temperature, top_k, top_p: how a token is drawn; top_k 0 is off, above 0 it wins over top_p.
         windows_per_batch: the most windows that `static` forecasts at once.
         series_per_batch: the most sliding windows that `static` recomputes at once where the context slides; None is 1
@@ -102,6 +103,7 @@ class Settings(BaseModel):
     tokenizer: str = "embedded"
     tokenizer_revision: str | None = None
     max_context: _Size = 512
+    clip: Annotated[float, Field(gt=0, allow_inf_nan=False)] = CLIP
     temperature: Annotated[float, Field(gt=0)] = 1.0
     top_k: Annotated[int, Field(ge=0)] = 0
     top_p: Annotated[float, Field(gt=0, le=1)] = 0.9

@@ -36,6 +36,8 @@ class KronosSettings(ModelSettings):
     the implementation that each becomes: {fork: ../external/kronos} gives fork-eager, fork-default and so on."""
     max_context: int = Field(default=512, ge=1)
     """Tokens that the model attends to; older ones are dropped."""
+    clip: float = Field(default=5.0, gt=0, allow_inf_nan=False)
+    """Where candles are cut off, in standard deviations from the mean of the context; as the published predictor's."""
     temperature: float = Field(default=1.0, gt=0)
     """Divides the logits before sampling."""
     top_k: int = Field(default=0, ge=0)

@@ -21,7 +21,7 @@ from torch.overrides import TorchFunctionMode
 from greenlight.api import WEIGHTS, LoadOptions, UserError, Window, load_into, read_weights
 from greenlight_forecasters.copies import getattr_of_copy
 from greenlight_forecasters.kronos.candles import Candles
-from greenlight_forecasters.kronos.config import CLIP, ModelConfig, Settings, TokenizerConfig, check_pair, parse
+from greenlight_forecasters.kronos.config import ModelConfig, Settings, TokenizerConfig, check_pair, parse
 from greenlight_forecasters.kronos.forecaster import SETTING, TOKENIZER_SETTING, read_model, read_tokenizer
 from greenlight_forecasters.kronos.sampling import Sampling, draw, split_noise
 from greenlight_forecasters.kronos.upstream import KronosUpstream
@@ -172,7 +172,7 @@ class KronosPublished(KronosUpstream):
                 stamps[:, context:],
                 self.settings.max_context,
                 horizon,
-                clip=CLIP,
+                clip=self.settings.clip,
                 T=sampling.temperature,
                 top_k=sampling.top_k,
                 top_p=sampling.top_p,

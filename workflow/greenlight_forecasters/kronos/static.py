@@ -15,7 +15,6 @@ from greenlight_forecasters.engine.calls import CallGuard, guarded, plain_state
 from greenlight_forecasters.engine.options import changes
 from greenlight_forecasters.engine.replay import CallCompiler
 from greenlight_forecasters.kronos.candles import Candles, prepare
-from greenlight_forecasters.kronos.config import CLIP
 from greenlight_forecasters.kronos.decoder import REPLAYED, Shape, StaticDecoder
 from greenlight_forecasters.kronos.forecaster import KronosForecaster, as_array, probed
 from greenlight_forecasters.kronos.joined import JoinedNetwork
@@ -107,7 +106,7 @@ class KronosStatic(KronosForecaster):
         """The published predictor's interface on this engine; settings as `StaticKronosPredictor` takes them."""
         from greenlight_forecasters.kronos.predictor import StaticKronosPredictor
 
-        return StaticKronosPredictor(self, clip=CLIP, **settings)
+        return StaticKronosPredictor(self, clip=self.settings.clip, **settings)
 
     def compile(self, mode: str) -> None:
         """Have prefill and decode steps compiled, each as one graph."""
@@ -131,7 +130,7 @@ class KronosStatic(KronosForecaster):
         for batch in self._batches(windows):
             known, drawn = self.sample(batch, samples, seed)
             column = batch[0].column
-            paths.append(prepare(batch).restore(self._decoded(known, drawn)[..., column], column))
+            paths.append(prepare(batch, self.settings.clip).restore(self._decoded(known, drawn)[..., column], column))
         return np.concatenate(paths)
 
     @guarded
@@ -146,7 +145,7 @@ class KronosStatic(KronosForecaster):
         decoder = self._decoder_for(len(windows), plan, samples)
         decoder.filter.use(self.sampling)
         fill_noise(decoder.noise[: len(windows), :horizon], windows, seed)
-        return self._draw(decoder, plan, prepare(windows))
+        return self._draw(decoder, plan, prepare(windows, self.settings.clip))
 
     @guarded
     def paths(self, candles: Candles, noise: Tensor, samples: int, sampling: Sampling) -> np.ndarray:
@@ -198,7 +197,7 @@ class KronosStatic(KronosForecaster):
         plan = Plan.make(context, horizon, self.settings.max_context)
         logits_s1, logits_s2 = [], []
         for batch in self._batches(windows):
-            candles = prepare(batch)
+            candles = prepare(batch, self.settings.clip)
             truth = self.truth_tokens(candles)
             decoder = self._decoder_for(len(batch), plan, self.samples)
             decoder.begin(torch.ones(len(batch), dtype=torch.bool, device=self.device), forced=True)

@@ -11,7 +11,6 @@ from torch import Tensor
 
 from greenlight.api import Window
 from greenlight_forecasters.kronos.candles import Candles, prepare
-from greenlight_forecasters.kronos.config import CLIP
 from greenlight_forecasters.kronos.forecaster import KronosForecaster, as_array, probed
 from greenlight_forecasters.kronos.sampling import (
     Sampling,
@@ -46,7 +45,7 @@ class KronosUpstream(KronosForecaster):
         """The published predictor's interface, by this loop; settings as `StaticKronosPredictor` takes them."""
         from greenlight_forecasters.kronos.served import ServedKronosPredictor
 
-        return ServedKronosPredictor(self, clip=CLIP, **settings)
+        return ServedKronosPredictor(self, clip=self.settings.clip, **settings)
 
     @torch.no_grad()
     def forecast(self, windows: Sequence[Window], samples: int, seed: int) -> np.ndarray:
@@ -92,7 +91,7 @@ class KronosUpstream(KronosForecaster):
         size = noise_size(samples, self.classes)
         noise = torch.empty(1, horizon, size, dtype=torch.float32, device=self.device)
         fill_noise(noise, [window], seed)
-        return prepare([window]), noise[0]
+        return prepare([window], self.settings.clip), noise[0]
 
     def _run(self, candles: Candles, noise: Tensor, samples: int, sampling: Sampling) -> tuple[Tensor, Tensor, Tensor]:
         """As `sample`, and whether each sample was drawn from finite logits throughout, [samples] bool."""
@@ -119,7 +118,7 @@ class KronosUpstream(KronosForecaster):
         The logits of s2 are given the true s1 of the same step.
         """
         context, horizon = self.check(windows)
-        candles = prepare(windows)
+        candles = prepare(windows, self.settings.clip)
         stamps = torch.from_numpy(candles.stamps).to(self.device)
         s1, s2 = self.truth_tokens(candles)
         logits_s1, logits_s2 = [], []

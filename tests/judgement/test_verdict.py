@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from greenlight.judgement.baseline import Baselines
-from greenlight.judgement.evidence import load_evidence
+from greenlight.judgement.evidence import load_evidence, record_file
 from greenlight.judgement.expected import load_expected
 from greenlight.judgement.judge import judge
 from greenlight.judgement.rules import Rules
-from tests.judgement.evidence_builder import KRONOS, TOTO, Effects, Run
+from tests.judgement.evidence_builder import KRONOS, TOTO, Effects, Run, reseal
 
 SMALL = {"toto": {name: TOTO[name] for name in ("upstream-eager", "static-eager", "static-default")}}
 KRONOS_ONLY = {"kronos": KRONOS}
@@ -357,3 +357,21 @@ def test_recompiles_that_nobody_counted_are_not_none(tmp_path):
 
     check = check_of(verdict, "recompiles-after-warm-up", "upstream-default", "kronos")
     assert check.status in ("inconclusive", "fail") and check.blocking
+
+
+def test_the_verdict_names_other_peoples_code_with_its_git_commit(tmp_path):
+    Run().write(tmp_path)
+    code = {"path": "/their/fork", "hash": "ab12"}
+    ran = [{"code.fork": code, "toto": code}, {"code.fork": code | {"commit": "0123456789"}, "toto": code}]
+    for shard, run in enumerate(ran):
+        record = tmp_path / record_file(f"predict/{shard:04d}", "toto", "static-default")
+        reseal(record, lambda document, run=run: document["trials"][0].update(code_run=run))
+    expected = load_expected(tmp_path / "expected.json")
+    verdict = judge(load_evidence(tmp_path, expected), Rules(), Baselines()).to_dict()
+    figures = verdict["models"]["toto"]["variants"]
+    assert not verdict["problems"] and figures["static-eager"]["code"] == []
+    assert [(one["name"], one["path"], one["hash"], one["commit"]) for one in figures["static-default"]["code"]] == [
+        ("code.fork", "/their/fork", "ab12", None),
+        ("toto", "/their/fork", "ab12", None),
+        ("code.fork", "/their/fork", "ab12", "0123456789"),
+    ]

@@ -226,6 +226,14 @@ def _verdict_of(entry: VariantEvidence, checks: Sequence[Check]) -> str:
     return "pass" if entry.expected.jobs else "not-measured"
 
 
+def _code_of(entry: VariantEvidence) -> list[dict[str, Any]]:
+    """Other people's code that forecasts were made with, each once: {"name", "path", "hash", "commit" or null}."""
+    documents = [entry.records[job].document for job in entry.expected.predict_jobs() if job in entry.records]
+    ran = [item for document in documents for trial in document.trials for item in trial.code_run.items()]
+    found = [{"name": name, **code.model_dump()} for name, code in ran]
+    return [code for number, code in enumerate(found) if code not in found[:number]]
+
+
 def _figures(
     entry: VariantEvidence, checks: Sequence[Check], speed: Speed | None, summary: Mapping[str, Any] | None
 ) -> dict[str, Any]:
@@ -241,6 +249,7 @@ def _figures(
         "blocking": [check.name for check in checks if check.blocking],
         "warnings": [check.name for check in checks if check.status == "warn"],
         "same_as": entry.expected.same_as,
+        "code": _code_of(entry),
         "trials": trials,
         "accuracy": None if summary is None else {"overall": summary["overall"], "counts": summary["counts"]},
         "speed": None if speed is None else speed.to_dict(),

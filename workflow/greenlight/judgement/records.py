@@ -260,11 +260,20 @@ class ReplicateResult(_Read):
         return self
 
 
+class CodeRun(_Read):
+    """Other people's code that a trial ran: where it lies, the hash of its files, its git commit where it has one."""
+
+    path: str
+    hash: str
+    commit: str | None = None
+
+
 class Trial(_Read):
     """A trial record: what a child process did, whatever happened.
 
     reduced: with how many fewer windows in a call than it was asked for, in words; empty where with all.
     sizes: windows in a call, by the name of what was asked for.
+    code_run: packages and folders of other people's code that it ran, by name.
     """
 
     kind: str
@@ -276,6 +285,7 @@ class Trial(_Read):
     attempts: list[dict[str, Any]] = []
     reduced: str = ""
     sizes: dict[str, Count] = {}
+    code_run: dict[str, CodeRun] = {}
     result: Any = None
 
     @property

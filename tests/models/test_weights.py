@@ -181,6 +181,7 @@ def test_a_trial_refuses_weights_that_are_not_the_planned_ones(tmp_path):
         "targets": dict.fromkeys(("upstream", "static")),
         "folders_of_code": {},
         "torch_state": {},
+        "input": "prices",
         "settings": {"samples_per_batch": 8},
     }
     load(request, "static-eager")

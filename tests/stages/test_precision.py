@@ -24,6 +24,7 @@ REQUEST = {
     "targets": dict.fromkeys(("upstream", "static")),
     "folders_of_code": {},
     "torch_state": {},
+    "input": "prices",
     "device": "cpu",
     "settings": {},
     "seed": 3,

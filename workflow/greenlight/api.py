@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from greenlight.errors import MissingWeights, UserError, nearest
 from greenlight.process import ProcessSettings, Switch, shell_variable, stated_process
 from greenlight.provenance import package_versions, processor_name
 from greenlight.random_weights import PREFIX, RandomWeights
-from greenlight.variants import MODES, ROUNDOFF, WEIGHT_FORMATS, Variant
+from greenlight.variants import MODES, ROUNDOFF, WEIGHT_FORMATS, Variant, as_implemented
 from greenlight.weights import (
     CONFIG,
     MODEL,
@@ -262,7 +262,7 @@ class Model:
         """Why settings that are well formed can't be meant: a key, and a sentence; None where they can."""
         known, chosen = self.variants_of(settings), settings.variants
         for name in chosen:
-            if _as_implemented(name) not in known:
+            if as_implemented(name) not in known:
                 return "variants", f"unknown variant {name!r}{nearest(name, known)}; known are {', '.join(known)}"
         if len(set(chosen)) != len(chosen):
             return "variants", f"a variant is named twice in {', '.join(chosen)}"
@@ -301,15 +301,6 @@ class Model:
             if problem := (random.problem_with if named else source_problem)(str(source), revision):
                 return "source" if role == MODEL else role, problem
         return None
-
-
-def _as_implemented(name: str) -> str:
-    """A variant without the precision of the process that calls it; what can't be read as it is."""
-    try:
-        chosen = Variant.parse(name)
-    except ValueError:
-        return name
-    return str(replace(chosen, precision="float32")) if chosen.of_the_process else name
 
 
 @dataclass(frozen=True)

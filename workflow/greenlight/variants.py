@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 MODES = ("eager", "default", "reduce-overhead", "max-autotune")
 """torch.compile's modes from the simplest to the most complex; ties go to the simpler."""
@@ -112,3 +112,12 @@ class Variant:
                 f"followed by -tf32 or -bf16 or -fp16, or by what a process calls it in: -{', -'.join(_OF_A_PROCESS)}"
             )
         return cls(match["implementation"], match["mode"], match["precision"] or "float32")
+
+
+def as_implemented(name: str) -> str:
+    """A variant without the precision of the process that calls it; what can't be read as it is."""
+    try:
+        chosen = Variant.parse(name)
+    except ValueError:
+        return name
+    return str(replace(chosen, precision="float32")) if chosen.of_the_process else name

@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from greenlight.api import LoadOptions
 from greenlight.errors import UserError
+from greenlight.plugins import load_forecaster
 from greenlight.run.jobs import Plan
 from greenlight.settings import load_settings, make_settings
 from greenlight_forecasters.kronos.config import Settings as ModelSettings
@@ -74,3 +76,33 @@ def test_what_is_set_reaches_the_model():
     assert (own.windows_per_batch, own.series_per_batch, own.capacity) == (256, 30, 512)
     unset = parse(ModelSettings, KronosSettings().own(), "test")
     assert (unset.windows_per_batch, unset.series_per_batch, unset.capacity) == (8, None, None)
+
+
+def toto(**own):
+    """Job descriptions of a run of Toto over one file of prices, by name."""
+    models = {"toto": {"variants": ["upstream-eager", "static-eager", "static-default"]} | own}
+    return dict(Plan(make_settings({"models": models}), {"A": Path(__file__)}, "cpu", "cpu").all_jobs())
+
+
+def at_once(job, implementation):
+    """What a job's forecaster computes at once."""
+    sizes = load_forecaster("toto", implementation, LoadOptions("embedded", settings=job["settings"])).sizes()
+    return {name: size for name, size in sizes.items() if name.endswith("_per_batch")}
+
+
+def test_each_implementation_of_toto_has_its_own_sizes():
+    jobs = toto()
+    assert at_once(jobs["predict/toto/upstream-eager/0"], "upstream") == {"samples_per_batch": 32}
+    own = {"windows_per_batch": 16, "samples_per_batch": 256}
+    assert at_once(jobs["compile/toto/static-default"], "static") == own
+    assert at_once(jobs["time/toto/static-default"], "static") == own
+    chosen = toto(samples_per_batch=8, static={"windows_per_batch": 4, "samples_per_batch": 64})
+    assert at_once(chosen["probe/toto/static-eager"], "upstream") == {"samples_per_batch": 8}
+    assert at_once(chosen["probe/toto/static-eager"], "static") == {"windows_per_batch": 4, "samples_per_batch": 64}
+
+
+def test_what_static_computes_at_once_makes_its_own_jobs_stale_only():
+    before, after = toto(), toto(static={"windows_per_batch": 4})
+    changed = {name for name in before if before[name] != after[name] and "model" in before[name]}
+    assert "compile/toto/static-default" in changed and "predict/toto/static-eager/0" in changed
+    assert "predict/toto/upstream-eager/0" not in changed

@@ -45,11 +45,11 @@ class Layout:
 
     def series(self, symbol: str) -> Path:
         """Canonical price series of a symbol."""
-        return self.root / "data" / f"symbol={symbol}" / "series.parquet"
+        return self.root / f"data/symbol={symbol}/series.parquet"
 
     def data_report(self, symbol: str) -> Path:
         """What was found in a symbol's file, and what was done about it."""
-        return self.series(symbol).with_name("report.json")
+        return self.root / f"data/symbol={symbol}/report.json"
 
     def prepared(self, shard: int) -> Path:
         """Record of reading the price files of one shard."""
@@ -61,7 +61,7 @@ class Layout:
 
     def stage(self, stage: str, model: str, variant: str) -> Path:
         """Folder of a stage's output for a variant."""
-        return self.root / stage / f"model={model}" / f"variant={variant}"
+        return self.root / f"{stage}/model={model}/variant={variant}"
 
     def record(self, stage: str, model: str, variant: str) -> Path:
         """Record of a stage for a variant."""
@@ -81,7 +81,7 @@ class Layout:
 
     def forecast(self, model: str, variant: str, symbol: str) -> Path:
         """Forecasts of a symbol."""
-        return self.stage("forecasts", model, variant) / f"symbol={symbol}" / "part-0.parquet"
+        return self.stage("forecasts", model, variant) / f"symbol={symbol}/part-0.parquet"
 
     def pairs(self, model: str, variant: str) -> Path:
         """Raw latency pairs."""

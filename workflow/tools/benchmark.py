@@ -162,7 +162,9 @@ def loader(model: Model, size: str, options: argparse.Namespace) -> Callable[...
         chosen = Variant.parse(variant)
         dtype = dtype or WEIGHT_FORMATS.get(chosen.precision, "float32")
         prefix = f"{chosen.implementation}."
-        changed |= {key.removeprefix(prefix): value for key, value in asked.items() if key.startswith(prefix)}
+        special = {key.removeprefix(prefix): value for key, value in asked.items() if key.startswith(prefix)}
+        nested = own.get(chosen.implementation)  # where the model's settings have a part for each implementation
+        changed |= {chosen.implementation: nested | special} if isinstance(nested, dict) else special
         return load(model, variant, LoadOptions(source, device=options.device, dtype=dtype, settings=own | changed))
 
     return loaded

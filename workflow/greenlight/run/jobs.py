@@ -147,7 +147,7 @@ class Plan(Scope):
     def _forecasting(self, model: str, run: Iterable[str]) -> Job:
         """What forecasts of some variants depend on, whatever they are made for."""
         settings, shared, plugin = self.model(model), self.settings, self.plugin(model)
-        known = self.implementations(model, run)
+        every, known = plugin.implementations_of(settings), self.implementations(model, run)
         return {
             "plugin": self.reference(model),
             "targets": {name: entry.target for name, entry in known.items()},
@@ -158,7 +158,7 @@ class Plan(Scope):
             "random": plugin.forecast.random,
             "crossing": plugin.forecast.crossing,
             "checkpoints": self._contents_of_checkpoints(model),
-            "settings": settings.own(),
+            "settings": {name: own for name, own in settings.own().items() if name not in every or name in known},
             "seed": shared.seed,
             "threads": shared.threads,
             "torch_state": shared.evaluation.call.process.beside_precision(),
@@ -194,8 +194,13 @@ class Plan(Scope):
     # What rows call `more`: parts of a description that are not a setting as it stands.
 
     def _prices(self, shard: int) -> Job:
-        evaluation, options = self.settings.evaluation, self.settings.data.options_for
-        own = {symbol: options(symbol).model_dump(mode="json", exclude_defaults=True) for symbol in self.shards[shard]}
+        evaluation, data = self.settings.evaluation, self.settings.data
+
+        def options(symbol: str) -> Job:
+            return data.options_for(symbol).model_dump(mode="json", exclude_defaults=True)
+
+        shared = options("")  # of all that have none of their own, which may be thousands
+        own = {symbol: options(symbol) if symbol in data.symbols else shared for symbol in self.shards[shard]}
         return {
             "symbols": {symbol: self.data_hashes[symbol] for symbol in self.shards[shard]},
             "options": own,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from pydantic import Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from greenlight.api import INPUTS, PRICES, Implementation, Model, ModelSettings, RandomWeights
 from greenlight_forecasters import CHECKPOINTS
@@ -15,13 +15,27 @@ _PACKAGES = ("toto", "gluonts.torch", "rotary_embedding_torch", "einops")
 _FILES = ("model/toto.py", "model/backbone.py", "inference/forecaster.py")
 
 
+class StaticSettings(BaseModel):
+    """Toto's `static`. What is not set is as the engine has it; nothing of it changes a forecast."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    samples_per_batch: int = Field(default=256, ge=1)
+    """The most sample paths of a window that are decoded at once."""
+    windows_per_batch: int = Field(default=16, ge=1)
+    """The most windows that are prefilled at once."""
+
+
 class TotoSettings(ModelSettings):
     """Datadog's Toto."""
 
     variants: tuple[str, ...] = ("upstream-eager", "upstream-default", "static-eager", "static-default")
     """Variants to examine, each <implementation>-<mode>."""
     samples_per_batch: int = Field(default=32, ge=1)
-    """Samples that the published code decodes at once, lowered to a divisor of evaluation.samples."""
+    """Samples that the published code, and what is made of it, decodes at once, lowered to a divisor of
+    evaluation.samples."""
+    static: StaticSettings = StaticSettings()
+    """What `static` has of its own: windows and sample paths that it computes at once."""
     code: dict[str, str] = Field(default_factory=dict)
     """Folders with copies of the published package (the folder `toto`, or one that holds it), by the name of the
     implementation that each becomes: {vendored: ../their} gives vendored-eager, vendored-default and so on."""

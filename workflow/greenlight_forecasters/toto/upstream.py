@@ -111,8 +111,8 @@ class TotoUpstream(Forecaster):
         return {name: np.stack([one[name] for one in found]) for name in found[0]}
 
     def sizes(self) -> dict[str, int]:
-        """Number of parameters and rows in a patch."""
-        return {"parameters": self._parameters, "patch": self._patch}
+        """Number of parameters, rows in a patch, and the most samples that are decoded at once."""
+        return {"parameters": self._parameters, "patch": self._patch, "samples_per_batch": self.samples_per_batch}
 
     @property
     def _patch(self) -> int:

@@ -41,7 +41,7 @@ class TotoEngine:
 
     Attributes:
         admit: asked, with the shape in words, whether code for a new shape is compiled; eager code runs otherwise.
-
+        windows_per_batch, samples_per_batch: as it was made with.
 
     Results of a window depend on its series, its seed and the weights, not on the batch that it runs in (but for
     the rounding of matrix products of another size).
@@ -70,8 +70,8 @@ class TotoEngine:
         self.dimensions = network.dimensions
         self._dtype = dtype
         self._device = network.device
-        self._windows_per_batch = windows_per_batch
-        self._samples_per_batch = samples_per_batch
+        self.windows_per_batch = windows_per_batch
+        self.samples_per_batch = samples_per_batch
         self.admit: Callable[[str], bool] = lambda shape: True
         self._mode: str | None = None
         self._compiler: CallCompiler | None = None
@@ -222,7 +222,7 @@ class TotoEngine:
     def _last_samples(self) -> int:
         """A sample count that runs what forecasts ran on, where there were some."""
         sampled = [shape.paths for _, shape in self._decodes if shape.sampled]
-        return sampled[-1] if sampled else self._samples_per_batch
+        return sampled[-1] if sampled else self.samples_per_batch
 
     def _prefilled(
         self, series: Tensor, horizon: int, observed: Tensor | None, groups: Tensor | None
@@ -230,7 +230,7 @@ class TotoEngine:
         """Prefill batch by batch; yields what is to be decoded from, and the rows that it holds."""
         series, observed, groups = self._checked(series, horizon, observed, groups)
         count, variates, length = series.shape
-        windows = min(1 << (count - 1).bit_length(), self._windows_per_batch)
+        windows = min(1 << (count - 1).bit_length(), self.windows_per_batch)
         shape = self._context_shape(windows, variates, length // self.dimensions.patch_size)
         if shape not in self._prefills:
             self._prefills[shape] = self._wrapped(Prefill(self.network, shape, self._dtype), ("run",))
@@ -301,7 +301,7 @@ class TotoEngine:
         bytes_per_token = 2 * layers * self.dimensions.embed_dim * self.network.dtype.itemsize
         bytes_per_path = rows * steps * bytes_per_token
         fitting = _SUFFIX_BYTES.get(self._device.type, _SUFFIX_BYTES["cpu"]) // bytes_per_path
-        wanted = min(1 << (samples - 1).bit_length(), self._samples_per_batch)
+        wanted = min(1 << (samples - 1).bit_length(), self.samples_per_batch)
         return max(1, min(wanted, 1 << max(0, fitting.bit_length() - 1)))
 
     def _uniforms(self, seeds: Sequence[int], variates: int, horizon: int, samples: int) -> Tensor:

@@ -20,10 +20,11 @@ if TYPE_CHECKING:
 class TotoStatic(Forecaster):
     """Toto on our own engine, many windows at once.
 
-    Settings:
+    Settings, under `static` where the model's settings have that key, for `samples_per_batch` beside it is the
+    published code's:
         windows_per_batch: windows that are prefilled at once (default 16).
         samples_per_batch: most sample paths of a window that are decoded at once (default 256). The probe takes it
-            for its shape where nothing was forecast before, so set it to the sample count or a divisor of it.
+            for its shape where nothing was forecast before.
     """
 
     def __init__(self, engine: TotoEngine) -> None:
@@ -33,11 +34,8 @@ class TotoStatic(Forecaster):
     def load(cls, options: LoadOptions) -> TotoStatic:
         """Load a checkpoint into the engine; UserError where files are missing or do not fit."""
         folder = find(options.source, options.revision)
-        sizes = {
-            name: int(options.settings[name])
-            for name in ("windows_per_batch", "samples_per_batch")
-            if name in options.settings
-        }
+        own = options.settings.get("static", options.settings)
+        sizes = {name: int(own[name]) for name in ("windows_per_batch", "samples_per_batch") if name in own}
         dtype = getattr(torch, options.dtype)
         return cls(TotoEngine.from_checkpoint(folder, device=options.device, dtype=dtype, **sizes))
 
@@ -76,5 +74,11 @@ class TotoStatic(Forecaster):
         return self._engine.changes()
 
     def sizes(self) -> dict[str, int]:
-        """Number of parameters, with the two output layers folded into one, and rows in a patch."""
-        return {"parameters": self._engine.parameters, "patch": self._engine.dimensions.patch_size}
+        """Parameters, with the two output layers folded into one; rows in a patch; what is computed at once."""
+        engine = self._engine
+        return {
+            "parameters": engine.parameters,
+            "patch": engine.dimensions.patch_size,
+            "windows_per_batch": engine.windows_per_batch,
+            "samples_per_batch": engine.samples_per_batch,
+        }

@@ -93,7 +93,7 @@ DYNAMIC_IMPORTS = (
     "greenlight_forecasters.copies",
     "greenlight_forecasters.bundle",  # in production only: no stage imports it
     "greenlight.random_weights",  # what makes a checkpoint, which is then known by its content
-    "greenlight.process",  # torch's two modules of options by name, and where torch lies
+    "greenlight.torch_options",  # where torch lies, whose text says which options there are
     "greenlight.watch.hooks",  # looks on while others import, and imports nothing itself
 )
 LOADERS = ("importlib", "runpy", "imp", "pkgutil", "zipimport", "__import__", "exec", "eval")

@@ -12,9 +12,8 @@ from pathlib import Path
 import pytest
 
 from greenlight.plugins import model_of
-from greenlight.process import shell_name
 from greenlight.run.deployment import Deployment, deploy_text, loader_prefixes, switches_in
-from greenlight.variants import Variant
+from greenlight.variants import Variant, shell_name
 
 LOADER = Path(__file__).parent / "children" / "loader.py"
 MADE = {"made": "2026-01-01T00:00:00Z", "commit": "abc"}

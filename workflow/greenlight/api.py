@@ -21,10 +21,10 @@ from greenlight.code import package_differences
 from greenlight.data.returns import INPUTS, given_returns
 from greenlight.data.windows import CLOSE, FEATURES, PRICES, Window, same_shape, window_seed
 from greenlight.errors import MissingWeights, UserError, nearest
-from greenlight.process import ProcessSettings, Switch, shell_variable, stated_process
+from greenlight.process import ProcessSettings, Switch, stated_process
 from greenlight.provenance import package_versions, processor_name
 from greenlight.random_weights import PREFIX, RandomWeights
-from greenlight.variants import MODES, ROUNDOFF, WEIGHT_FORMATS, Variant, as_implemented
+from greenlight.variants import MODES, ROUNDOFF, WEIGHT_FORMATS, Variant, as_implemented, shell_variable
 from greenlight.weights import (
     CONFIG,
     MODEL,

@@ -7,26 +7,17 @@ around each, by `calling`. Imports torch in functions only, for the workflow pla
 
 from __future__ import annotations
 
-import ast
 import contextlib
-import importlib.util
-import operator
-import re
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from functools import cache
-from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from greenlight.errors import nearest
+from greenlight.torch_options import OPTIONS_OF, Option, found_option, problem_with, set_option
 from greenlight.variants import autocast_of, matmul_of, precision_of
 
-Option = bool | int | float | str | None
 _SDPA = {"flash": "flash_sdp", "efficient": "mem_efficient_sdp", "math": "math_sdp", "cudnn": "cudnn_sdp"}
-_CONFIGS = {"dynamo": "_dynamo", "inductor": "_inductor"}
-_TYPES = {"bool": bool, "int": int, "float": float, "str": str}
 
 
 class ProcessSettings(BaseModel):
@@ -60,7 +51,7 @@ class ProcessSettings(BaseModel):
     @classmethod
     def _can_be_set(cls, value: dict[str, Option], info: Any) -> dict[str, Option]:
         for name, option in value.items():
-            if problem := _problem_with(info.field_name, name, option):
+            if problem := problem_with(info.field_name, name, option):
                 raise ValueError(problem)
         return value
 
@@ -87,18 +78,15 @@ class ProcessSettings(BaseModel):
         parts += [f"autocast {self.autocast}"] if self.autocast else []
         parts += [f"float32 products at {self.matmul_precision!r}"] if self.matmul_precision != "highest" else []
         parts += [f"attention by {' or '.join(self.sdpa)}"] if self.sdpa else []
-        for part, module in _CONFIGS.items():
-            own = sorted(getattr(self, part).items())
-            parts += [f"torch.{module}.config.{name} {option!r}" for name, option in own]
+        for part, config in OPTIONS_OF.items():
+            parts += [f"{config}.{name} {option!r}" for name, option in sorted(getattr(self, part).items())]
         return ", ".join(parts)
 
     def set_up(self) -> None:
         """Set what belongs to the whole process; before anything compiles."""
-        for part, module in _CONFIGS.items():
+        for part in OPTIONS_OF:
             for name, option in getattr(self, part).items():
-                place, _, own = name.rpartition(".")
-                config = _config(module)
-                setattr(operator.attrgetter(place)(config) if place else config, own, option)
+                set_option(part, name, option)
         if self.sdpa is not None:
             _allow(self.sdpa)
 
@@ -127,14 +115,10 @@ class ProcessSettings(BaseModel):
 
         if (found := torch.get_float32_matmul_precision()) != self.matmul_precision:
             yield f"float32 products are at {found!r} here, and were at {self.matmul_precision!r} when it was judged"
-        for part, module in _CONFIGS.items():
+        for part, config in OPTIONS_OF.items():
             for name, option in getattr(self, part).items():
-                try:
-                    found = repr(operator.attrgetter(name)(_config(module)))
-                except AttributeError:
-                    found = "unknown"
-                if found != repr(option):
-                    yield f"torch.{module}.config.{name} is {found} here, and was {option!r} when it was judged"
+                if (found := found_option(part, name)) != repr(option):
+                    yield f"{config}.{name} is {found} here, and was {option!r} when it was judged"
         if self.sdpa is not None and (allowed := _allowed()) != set(self.sdpa):
             here, judged = (" or ".join(sorted(kernels)) for kernels in (allowed, self.sdpa))
             yield f"attention may be by {here} here, and by {judged} when it was judged"
@@ -163,16 +147,6 @@ def stated_process(stated: Mapping[str, Any]) -> ProcessSettings:
     return ProcessSettings.model_construct(**{key: value for key, value in stated.items() if key in known})
 
 
-def shell_variable(model: str, part: str) -> str:
-    """Name of the variable in which deploy.env says something of a model, such as GREENLIGHT_CHRONOS_2_PROCESS."""
-    return f"GREENLIGHT_{shell_name(model)}_{part}"
-
-
-def shell_name(model: str) -> str:
-    """A model's name as part of a shell variable: CHRONOS_2 for chronos-2."""
-    return re.sub(r"[^A-Z0-9]", "_", model.upper())
-
-
 @contextlib.contextmanager
 def any_attention() -> Iterator[None]:
     """Attention by any kernel, for a number format that the process' own choice may lack."""
@@ -186,10 +160,6 @@ def any_attention() -> Iterator[None]:
 
 def _under(autocast: str | None) -> str:
     return f"under autocast {autocast}" if autocast else "without autocast"
-
-
-def _config(module: str) -> Any:
-    return importlib.import_module(f"torch.{module}").config
 
 
 def _allow(kernels: Any) -> None:
@@ -257,45 +227,3 @@ def _set_level(level: str) -> None:
 
 
 _PRODUCTS = Switch(_level, _set_level)
-
-
-def _problem_with(part: str, name: str, option: Option) -> str:
-    """Why an option can't be set, in words; empty where it can, or where torch is not installed here."""
-    known = _known(_CONFIGS[part])
-    if known and name not in known:
-        return f"torch.{_CONFIGS[part]}.config of the installed torch has no {name!r}{nearest(name, list(known))}"
-    kind = known.get(name)
-    if option is None or kind is None or type(option) is kind or (kind is float and type(option) is int):
-        return ""
-    return f"{name} is {option!r}; expected {'true or false' if kind is bool else kind.__name__}"
-
-
-@cache
-def _known(module: str) -> dict[str, type | None]:
-    """Options of a config module of the installed torch, from its text, with their types where these are plain."""
-    found = importlib.util.find_spec("torch")
-    for place in (found.submodule_search_locations or ()) if found else ():
-        file = Path(place) / module / "config.py"
-        if file.is_file():
-            return dict(_options(ast.parse(file.read_text(encoding="utf-8")).body, ""))
-    return {}
-
-
-def _options(body: list[ast.stmt], prefix: str) -> Iterator[tuple[str, type | None]]:
-    for node in body:
-        if isinstance(node, ast.ClassDef):
-            yield from _options(node.body, f"{prefix}{node.name}.")
-        elif isinstance(node, (ast.Assign, ast.AnnAssign)):
-            target = node.target if isinstance(node, ast.AnnAssign) else node.targets[0]
-            if isinstance(target, ast.Name) and not target.id.startswith("_"):
-                yield f"{prefix}{target.id}", _type_of(node)
-        elif isinstance(node, ast.If):
-            yield from _options([*node.body, *node.orelse], prefix)
-
-
-def _type_of(node: ast.Assign | ast.AnnAssign) -> type | None:
-    if isinstance(node, ast.AnnAssign) and isinstance(node.annotation, ast.Name):
-        return _TYPES.get(node.annotation.id)
-    if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant):
-        return kind if (kind := type(node.value.value)) in _TYPES.values() else None
-    return None

@@ -1,4 +1,4 @@
-"""What a variant is called: an implementation, a mode of torch.compile, and the precision that it computes in."""
+"""What a variant is called: an implementation, a mode of torch.compile, and a precision; a model, in a shell."""
 
 from __future__ import annotations
 
@@ -121,3 +121,13 @@ def as_implemented(name: str) -> str:
     except ValueError:
         return name
     return str(replace(chosen, precision="float32")) if chosen.of_the_process else name
+
+
+def shell_variable(model: str, part: str) -> str:
+    """Name of the variable in which deploy.env says something of a model, such as GREENLIGHT_CHRONOS_2_PROCESS."""
+    return f"GREENLIGHT_{shell_name(model)}_{part}"
+
+
+def shell_name(model: str) -> str:
+    """A model's name as part of a shell variable: CHRONOS_2 for chronos-2."""
+    return re.sub(r"[^A-Z0-9]", "_", model.upper())

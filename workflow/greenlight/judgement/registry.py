@@ -15,6 +15,9 @@ Severity = Literal["block", "block-on-fail", "warn", "off"]
 that looks worse; any other inconclusive one is reported and does not. warn: reported only. off: not judged, and listed
 as such."""
 
+Other = Literal["", "chance", "machine"]
+"""What can decide a check beside the variant: chance, as of threads or the allocator, or the machine's other work."""
+
 Demand = Literal["all", "variants", "reference", "compiled", "cuda-graphs", "autotuning", ""]
 """Who must have a check, so that a missing one is a failure: every variant; all but the reference; it alone;
 compiled ones; those whose mode asks for CUDA graphs, or for autotuning. Empty: who has it depends on the run."""
@@ -30,6 +33,7 @@ class Row:
         unit: of its figure and of its limit.
         asks: a question in one sentence; a pass says yes.
         own: whether it says nothing about forecasts, so that its failure stops no variant that is compared with this.
+        other: what else can decide it.
     """
 
     name: str
@@ -40,12 +44,15 @@ class Row:
     asks: str
     demand: Demand = ""
     own: bool = False
+    other: Other = ""
 
 
-def _rows(room: str, stages: str, severity: Severity, demand: Demand, own: bool, *rows: tuple[str, ...]) -> list[Row]:
+def _rows(
+    room: str, stages: str, severity: Severity, demand: Demand, own: bool, *rows: tuple[str, ...], other: Other = ""
+) -> list[Row]:
     """Rows that share all but name, unit and question; a fourth item is another severity."""
     return [
-        Row(name, room, tuple(stages.split()), more[0] if more else severity, unit, asks, demand, own)  # type: ignore[arg-type]
+        Row(name, room, tuple(stages.split()), more[0] if more else severity, unit, asks, demand, own, other)  # type: ignore[arg-type]
         for name, unit, asks, *more in rows
     ]
 
@@ -93,6 +100,7 @@ CHECKS: tuple[Row, ...] = (
     ),
     *_rows("health", _WATCHED, "warn", "compiled", True,
         ("warm-cache", "cache misses", "Did later processes start from the filled cache, and faster?"),
+        other="machine",
     ),
     *_rows("numerics", "probe", "block", "all", False,
         ("numerics", "share of the quantity's RMS value",
@@ -122,7 +130,11 @@ CHECKS: tuple[Row, ...] = (
     *_rows("call", "call predict", "block", "all", True,
         ("concurrent-calls", "share of paths", "Do threads that call one object get what they get one by one?"),
         ("soak", "bytes a call", "Do results and memory stay over hundreds of calls?", "block-on-fail"),
-        ("soak-drift", "share of the median", "Does a call take no longer at the end than at the beginning?", "warn"),
+        other="chance",
+    ),
+    *_rows("call", "call predict", "warn", "all", True,
+        ("soak-drift", "share of the median", "Does a call take no longer at the end than at the beginning?"),
+        other="machine",
     ),
     *_rows("accuracy", "score replicate", "block", "variants", False,
         ("mae-not-worse", "share of the MAE", "Is the MAE no worse than the partner's, by the margin?"),
@@ -169,24 +181,30 @@ CHECKS: tuple[Row, ...] = (
         ("slow-calls", "share of calls", "Are less than the allowed share of calls slow?", "block-on-fail"),
         ("p99", "seconds or medians", "Is the 99th percentile within the limit that was set?"),
         ("noise", "share of the latency", "Does the reference, timed against itself, differ little?", "warn"),
+        other="machine",
     ),
     *_rows("load", "time", "block", "", True,
         ("quiet-machine", "share of the processors", "Did others leave the machine alone while pairs were timed?"),
         ("noise-of-choice", "share of the latency", "Is the machine's noise below what the choice needs?"),
+        other="machine",
     ),
     *_rows("speed", "time", "warn", "variants", True,
         ("processes-agree", "share of the latency", "Do fresh processes give the same ratio?"),
         ("latency-drift", "share of the latency", "Does latency not drift within a process?"),
         ("latency-spread", "share of the median", "Do a variant's seconds scatter little?"),
+        other="machine",
     ),
     *_rows("speed", "compile predict", "block", "all", True,
         ("start-time", "seconds", "Are cold and warm start within the limits that were set?"),
+        other="machine",
     ),
     *_rows("speed", "time", "block-on-fail", "variants", True,
         ("memory-growth", "bytes a call", "Does memory not grow from call to call?"),
+        other="chance",
     ),
     *_rows("speed", "predict time", "block", "all", True,
         ("memory-peak", "bytes", "Is the peak of memory within the limit that was set?"),
+        other="chance",
     ),
     *_rows("baseline", "score", "block", "", False,
         ("baseline-file", "", "Can the accepted baseline be read, and was it left as it was written?"),
@@ -200,19 +218,12 @@ CHECKS: tuple[Row, ...] = (
         ("baseline-speed", "share of the speedup", "Is the speedup no smaller than was accepted?"),
         ("baseline-speed-absolute", "ratio", "Are the seconds of a call about what was accepted?", "warn"),
         ("baseline-speed-gain", "share of the speedup", "Is the speedup no larger than was accepted, unexplained?"),
+        other="machine",
     ),
 )  # fmt: skip
 """In the order in which checks are reported."""
 
 NAMES = {row.name: row for row in CHECKS}
-
-BY_CHANCE = {"concurrent-calls": "call", "soak": "call", "memory-growth": "time", "memory-peak": "time"}
-"""Checks that threads or the allocator may answer otherwise next time, with the stage whose evidence it is."""
-
-OF_TIME = frozenset(row.name for row in CHECKS if row.room in ("speed", "load") and row.name not in BY_CHANCE) | {
-    "soak-drift", "warm-cache", "baseline-speed", "baseline-speed-absolute", "baseline-speed-gain",
-}  # fmt: skip
-"""Checks that the machine's other work can decide."""
 
 
 def demanded(*demands: Demand) -> list[str]:

@@ -26,8 +26,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from greenlight.process import shell_name, shell_variable
-from greenlight.variants import Variant
+from greenlight.variants import Variant, shell_name, shell_variable
 from greenlight.watch.caches import CACHES
 
 UNDECIDED = "not decided"

@@ -17,7 +17,7 @@ import numpy as np
 from greenlight.errors import UserError
 from greenlight.files import write_json, write_text
 from greenlight.judgement.a_against_b import Errors, judge_asked, judge_errors, judge_latency
-from greenlight.judgement.registry import BY_CHANCE
+from greenlight.judgement.registry import NAMES
 from greenlight.judgement.rules import Rules
 from greenlight.layout import Layout
 from greenlight.provenance import utc_now
@@ -180,8 +180,9 @@ def ask_again(settings: Settings, sides: list[Side], runs: Sequence[tuple[Side |
         runs: with the side that each holds; None: it holds both.
     """
     a, b = sides
-    checks = [(name, check) for name in a.own for check in newly_stopping(a, b, name)["fail"] if check in BY_CHANCE]
-    stages = sorted({BY_CHANCE[check] for _, check in checks})
+    failing = [(name, check) for name in a.own for check in newly_stopping(a, b, name)["fail"]]
+    checks = [(name, check) for name, check in failing if check in NAMES and NAMES[check].other == "chance"]
+    stages = sorted({"call" if "call" in NAMES[check].stages else "time" for _, check in checks})
     times = max(_AGAIN, settings.compare.rounds) if checks else 0
     for number in range(times):
         for side, run in runs if number % 2 == 0 else runs[::-1]:

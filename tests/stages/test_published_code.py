@@ -96,6 +96,7 @@ def test_each_implementation_of_toto_has_its_own_sizes():
     own = {"windows_per_batch": 16, "samples_per_batch": 256}
     assert at_once(jobs["compile/toto/static-default"], "static") == own
     assert at_once(jobs["time/toto/static-default"], "static") == own
+    assert jobs["compile/toto/static-default"]["settings"] == {"samples_per_batch": 32}, "baselines were made with this"
     chosen = toto(samples_per_batch=8, static={"windows_per_batch": 4, "samples_per_batch": 64})
     assert at_once(chosen["probe/toto/static-eager"], "upstream") == {"samples_per_batch": 8}
     assert at_once(chosen["probe/toto/static-eager"], "static") == {"windows_per_batch": 4, "samples_per_batch": 64}

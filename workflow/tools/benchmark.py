@@ -163,8 +163,8 @@ def loader(model: Model, size: str, options: argparse.Namespace) -> Callable[...
         dtype = dtype or WEIGHT_FORMATS.get(chosen.precision, "float32")
         prefix = f"{chosen.implementation}."
         special = {key.removeprefix(prefix): value for key, value in asked.items() if key.startswith(prefix)}
-        nested = own.get(chosen.implementation)  # where the model's settings have a part for each implementation
-        changed |= {chosen.implementation: nested | special} if isinstance(nested, dict) else special
+        own_part = chosen.implementation in model.settings.model_fields  # as models.toto.static is
+        changed |= {chosen.implementation: own.get(chosen.implementation, {}) | special} if own_part else special
         return load(model, variant, LoadOptions(source, device=options.device, dtype=dtype, settings=own | changed))
 
     return loaded

@@ -73,7 +73,7 @@ def test_the_shipped_checkpoint_forecasts_sanely(windows, implementation):
 
 @pytest.mark.parametrize("implementation", ALL)
 def test_a_window_is_forecast_alike_in_any_company(some, implementation):
-    forecaster = load(implementation, dtype="float64", windows_per_batch=4)
+    forecaster = load(implementation, dtype="float64", static={"windows_per_batch": 4})
     together = forecaster.forecast(some, samples=6, seed=3)
     alone = np.concatenate([forecaster.forecast([window], samples=6, seed=3) for window in some[::-1]])[::-1]
     np.testing.assert_allclose(alone, together, rtol=1e-9)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -16,14 +17,14 @@ _FILES = ("model/toto.py", "model/backbone.py", "inference/forecaster.py")
 
 
 class StaticSettings(BaseModel):
-    """Toto's `static`. What is not set is as the engine has it; nothing of it changes a forecast."""
+    """What `static` computes at once; it changes no forecast."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
-    samples_per_batch: int = Field(default=256, ge=1)
-    """The most sample paths of a window that are decoded at once."""
-    windows_per_batch: int = Field(default=16, ge=1)
-    """The most windows that are prefilled at once."""
+    samples_per_batch: int | None = Field(default=None, ge=1)
+    """The most sample paths of a window that are decoded at once; 256 where it is not set."""
+    windows_per_batch: int | None = Field(default=None, ge=1)
+    """The most windows that are prefilled at once; 16 where it is not set."""
 
 
 class TotoSettings(ModelSettings):
@@ -39,6 +40,12 @@ class TotoSettings(ModelSettings):
     code: dict[str, str] = Field(default_factory=dict)
     """Folders with copies of the published package (the folder `toto`, or one that holds it), by the name of the
     implementation that each becomes: {vendored: ../their} gives vendored-eager, vendored-default and so on."""
+
+    def own(self) -> dict[str, Any]:
+        """As for every model; of `static` only what is set."""
+        own = super().own()
+        chosen = {name: size for name, size in own.pop("static").items() if size is not None}
+        return own | ({"static": chosen} if chosen else {})
 
 
 class _Toto(Model):

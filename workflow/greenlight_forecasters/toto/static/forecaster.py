@@ -20,8 +20,7 @@ if TYPE_CHECKING:
 class TotoStatic(Forecaster):
     """Toto on our own engine, many windows at once.
 
-    Settings, under `static` where the model's settings have that key, for `samples_per_batch` beside it is the
-    published code's:
+    Settings, under `static`, for `samples_per_batch` beside it is the published code's:
         windows_per_batch: windows that are prefilled at once (default 16).
         samples_per_batch: most sample paths of a window that are decoded at once (default 256). The probe takes it
             for its shape where nothing was forecast before.
@@ -34,8 +33,7 @@ class TotoStatic(Forecaster):
     def load(cls, options: LoadOptions) -> TotoStatic:
         """Load a checkpoint into the engine; UserError where files are missing or do not fit."""
         folder = find(options.source, options.revision)
-        own = options.settings.get("static", options.settings)
-        sizes = {name: int(own[name]) for name in ("windows_per_batch", "samples_per_batch") if name in own}
+        sizes = {name: int(size) for name, size in options.settings.get("static", {}).items()}
         dtype = getattr(torch, options.dtype)
         return cls(TotoEngine.from_checkpoint(folder, device=options.device, dtype=dtype, **sizes))
 

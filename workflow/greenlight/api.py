@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,9 +20,9 @@ from pydantic import BaseModel, ConfigDict
 
 from greenlight.code import package_differences
 from greenlight.data.returns import INPUTS, given_returns
-from greenlight.data.windows import CLOSE, FEATURES, PRICES, Window, same_shape, window_seed
+from greenlight.data.windows import CLOSE, FEATURES, PRICES, Window, called_by_settings, same_shape, window_seed
 from greenlight.errors import MissingWeights, UserError, nearest
-from greenlight.process import ProcessSettings, Switch, stated_process
+from greenlight.process import OWN_CUDA_GRAPHS, ProcessSettings, Switch, own_cuda_graph_ran, stated_process
 from greenlight.provenance import package_versions, processor_name
 from greenlight.random_weights import PREFIX, RandomWeights
 from greenlight.variants import MODES, ROUNDOFF, WEIGHT_FORMATS, Variant, as_implemented, shell_variable
@@ -45,6 +46,7 @@ __all__ = [
     "FEATURES",
     "INPUTS",
     "MODES",
+    "OWN_CUDA_GRAPHS",
     "PRICES",
     "ROUNDOFF",
     "WEIGHTS",
@@ -61,6 +63,7 @@ __all__ = [
     "Switch",
     "UserError",
     "Window",
+    "called_by_settings",
     "check_keys",
     "given_returns",
     "load_into",
@@ -101,6 +104,8 @@ class ModelSettings(BaseModel):
     that calls it: autocast-fp16, autocast-bf16, matmul-high, matmul-medium (`evaluation.call.process`)."""
     reference: str = "upstream-eager"
     """The variant that the others are compared with."""
+    by_symbol: str | dict[str, dict[str, Any]] | None = None
+    """Settings that differ by symbol, where the plug-in has such: a CSV or YAML file, or {GOOG: {temperature: 0.8}}."""
     deployed: str | None = None
     """What production runs now: if it no longer passes, the gate fails even where another variant would."""
 
@@ -198,6 +203,7 @@ class Model:
             numerics are then compared beyond it too. It must take any number from the horizon on. Empty for none.
         targets: the prices that its forecasters can be asked for, of open, high, low and close: `Window.column` says
             which is.
+        by_symbol: names of settings that may differ by symbol; see `Forecaster.with_settings`.
         inputs: what its forecasters can be given in their place: `prices`, `returns`, `log-returns`. Returns may be
             negative, and only sample paths of them imply prices.
     """
@@ -213,6 +219,7 @@ class Model:
     independent: str = ""
     longest_context: str = ""
     targets: tuple[str, ...] = ("close",)
+    by_symbol: tuple[str, ...] = ()
     inputs: tuple[str, ...] = ("prices",)
 
     def implementations_of(self, settings: ModelSettings) -> Mapping[str, Implementation]:
@@ -368,6 +375,10 @@ class Forecaster(ABC):
         step that was fed the truth (`future`). All implementations of a model return the same names and shapes.
         """
 
+    def with_settings(self, settings: Mapping[str, Any]) -> AbstractContextManager[None]:
+        """Forecasts within are made with other values of some of `Model.by_symbol`; nothing may compile anew for it."""
+        raise NotImplementedError(f"{type(self).__name__} has no settings that differ by symbol")
+
     @abstractmethod
     def sizes(self) -> dict[str, int]:
         """Facts about the loaded model, such as {"parameters": 151000000}."""
@@ -379,19 +390,3 @@ class Forecaster(ABC):
         stands in the record, the report and what is deployed.
         """
         return {}
-
-
-OWN_CUDA_GRAPHS: list[Callable[[bool], None]] = []
-"""Who is told that a CUDA graph of an engine's own ran; the gate's observer adds itself while it observes."""
-
-
-def own_cuda_graph_ran(recorded: bool) -> None:
-    """For engines that record CUDA graphs themselves: call it after each run of such a call.
-
-    torch.compile's own graphs are seen without it. Without it a replay looks as if nothing compiled had run.
-
-    Args:
-        recorded: whether this run ran the call itself and recorded it; False for a replay.
-    """
-    for listener in OWN_CUDA_GRAPHS:
-        listener(recorded)

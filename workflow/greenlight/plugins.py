@@ -10,14 +10,18 @@ import importlib
 import importlib.util
 import sys
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
+from typing import Any
+
+from pydantic import ValidationError
 
 from greenlight.api import IMPLEMENTATION_NAME, INPUTS, Forecaster, LoadOptions, Model, ModelSettings
+from greenlight.data.by_symbol import read_by_symbol
 from greenlight.errors import UserError, nearest
 
 GROUP = "greenlight.models"
@@ -205,3 +209,27 @@ def check_asked(models: Iterable[tuple[str, ModelSettings]], target: str, given:
                 "that draws sample paths (quantiles of each row's return imply no price). Leave the model out of this "
                 "configuration"
             )
+
+
+def own_by_symbol(model: Model, settings: ModelSettings, symbols: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """By symbol, the settings in which it differs from the model's; UserError as `read_by_symbol`, and for values.
+
+    Args:
+        symbols: those that there are prices of.
+    """
+    key = f"models.{model.name}.by_symbol"
+    if not model.by_symbol:
+        raise UserError(f"{key}: the plug-in of {model.name} has no settings that may differ by symbol; remove the key")
+    usual = settings.model_dump()
+    found = {}
+    for symbol, (where, own) in read_by_symbol(settings.by_symbol or {}, key, model.by_symbol, symbols).items():
+        try:
+            checked = type(settings).model_validate(usual | own).model_dump(mode="json")
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            name = ".".join(map(str, first["loc"]))
+            message = f"{first['msg']} (found {first.get('input')!r})"
+            raise UserError(f"{where}: {symbol}, {name}: {message}") from None
+        if differing := {name: checked[name] for name in model.by_symbol if checked[name] != usual[name]}:
+            found[symbol] = differing
+    return found

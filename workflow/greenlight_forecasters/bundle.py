@@ -80,7 +80,8 @@ class Entry:
         place, times = self.facts["window"], times.astype("datetime64[ns]")
         context = len(values) - int(place["horizon"])
         rows = (values[:context], values[context:], times, wall, amount, FEATURES.index(place.get("target", "close")))
-        return Window(place["symbol"], int(place["index"]), *rows), forecast
+        own = self.facts["shapes"].get("by_symbol", {}).get(place["symbol"], {})
+        return Window(place["symbol"], int(place["index"]), *rows, tuple(sorted(own.items()))), forecast
 
     def model(self) -> Model:
         """The model's plug-in; UserError for one that is no installed package's."""

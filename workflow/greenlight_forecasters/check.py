@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from greenlight.api import ROUNDOFF, UserError, given_returns
+from greenlight.api import ROUNDOFF, UserError, called_by_settings, given_returns
 from greenlight_forecasters.bundle import CACHES, Entry, read_bundle
 
 # Relative to the price. The same code on the same numbers rounds alike, but for kernels that a device chooses anew.
@@ -75,7 +75,8 @@ def _run(entry: Entry, device: str | None, parts: list[str]) -> list[str]:
     call, tf32 = entry.facts["call"], entry.facts["precision"] == "tf32"
     faults = []
     started = time.perf_counter()
-    forecaster = given_returns(entry.forecaster(device), entry.facts["window"].get("input", "prices"))
+    given = given_returns(entry.forecaster(device), entry.facts["window"].get("input", "prices"))
+    forecaster = called_by_settings(given)
     parts.append(f"loaded in {time.perf_counter() - started:.1f} s")
     before, started = lookups(), time.perf_counter()
     windows = [window] * call["windows_per_call"]

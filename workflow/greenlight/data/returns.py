@@ -39,7 +39,7 @@ def window_of_returns(window: Window, kind: str) -> Window:
     length = window.context_length - 1
     wall, amount = (None if each is None else each[1:].copy() for each in (window.wall, window.amount))
     parts = (values[:length], values[length:], window.timestamps[1:].copy(), wall, amount)
-    return Window(window.symbol, window.index, *parts, window.column)
+    return Window(window.symbol, window.index, *parts, window.column, window.settings)
 
 
 def implied_prices(paths: np.ndarray, last: np.ndarray, kind: str) -> np.ndarray:

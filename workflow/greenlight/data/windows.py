@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -27,6 +28,7 @@ class Window:
             where it is the timestamps'.
         amount: [context length + horizon] float64, money that was turned over, NaN where unknown; None: unknown.
         column: which of FEATURES is forecast, the closing price by default.
+        settings: of the model, where the symbol has some of its own: (name, value) pairs, ascending.
     """
 
     symbol: str
@@ -37,6 +39,7 @@ class Window:
     wall: np.ndarray | None = None
     amount: np.ndarray | None = None
     column: int = CLOSE
+    settings: tuple[tuple[str, Any], ...] = ()
 
     @property
     def calendar(self) -> np.ndarray:
@@ -81,13 +84,14 @@ def cut_windows(
     wall: np.ndarray | None = None,
     amount: np.ndarray | None = None,
     column: int = CLOSE,
+    settings: tuple[tuple[str, Any], ...] = (),
 ) -> list[Window]:
     """The last `count` windows of a series whose targets do not overlap, oldest first.
 
     Args:
         timestamps: [rows] datetime64[ns], ascending.
         values: [rows, 5] float64 in the order of FEATURES.
-        wall, amount: [rows] as in Window; column: as there.
+        wall, amount: [rows] as in Window; column, settings: as there.
         not_before: targets must begin after this time (rows up to it were trained on).
 
     Returns:
@@ -101,7 +105,7 @@ def cut_windows(
             continue
         first, last = start - context_length, start + horizon
         clock, turned = (None if each is None else each[first:last] for each in (wall, amount))
-        parts = (values[first:start], values[start:last], timestamps[first:last], clock, turned, column)
+        parts = (values[first:start], values[start:last], timestamps[first:last], clock, turned, column, settings)
         windows.append(Window(symbol, len(windows), *parts))
     return windows
 
@@ -121,6 +125,31 @@ def practice_windows(count: int, context_length: int, horizon: int, seed: int, c
         parts = (values[:context_length], values[context_length:], times)
         windows.append(Window(f"PRACTICE{number}", 0, *parts, column=column))
     return windows
+
+
+def called_by_settings(forecaster: Any) -> Any:
+    """The same forecaster, which forecasts windows that have settings of their own with these (`with_settings`).
+
+    Windows of one call that differ in them are forecast in a call for each settings, filled up to the same size.
+    """
+    forecast = forecaster.forecast
+
+    def by_settings(windows: Sequence[Window], samples: int, seed: int) -> np.ndarray:
+        groups = [window.settings for window in windows]
+        if not any(groups):
+            return forecast(windows, samples, seed)
+        found: list[Any] = [None] * len(windows)
+        for own in dict.fromkeys(groups):
+            rows = [row for row, settings in enumerate(groups) if settings == own]
+            filled = [windows[rows[number % len(rows)]] for number in range(len(windows))]
+            with forecaster.with_settings(dict(own)):
+                paths = np.array(forecast(filled, samples, seed))  # the next call may overwrite it
+            for row, path in zip(rows, paths, strict=False):
+                found[row] = path
+        return np.stack(found)
+
+    forecaster.forecast = by_settings
+    return forecaster
 
 
 def window_seed(seed: int, window: Window, replicate: int = 0) -> int:

@@ -8,6 +8,7 @@ Judgement walks the rows named here, never the rows that happen to lie on the di
         "deployed": "static-default" | null,  what production runs now
         "levels": [], "random": true,         of quantiles, empty for sample paths; whether forecasts depend on a seed
         "crossing": false,                    whether quantiles may cross
+        "by_symbol": {"GOOG": {"temperature": 0.8}},   settings in which a symbol differs from the model's
         "weights_hash": "...", "random_weights": {},    sources of weights that are random, by role
         "variants": {"static-default": {
             "paired_with": "static-eager" | null,   null: see below
@@ -185,6 +186,7 @@ class ExpectedModel(_Strict):
     weights_hash: str = ""
     random_weights: dict[str, str] = Field(default_factory=dict)
     settings_hash: str = ""
+    by_symbol: dict[str, dict[str, Any]] = Field(default_factory=dict)
     variants: dict[str, ExpectedVariant] = Field(min_length=1)
 
     @model_validator(mode="after")

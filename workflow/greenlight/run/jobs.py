@@ -88,7 +88,7 @@ class Plan(Scope):
         self.codes[(fingerprint := self._fingerprint(known))] = known
         job: Job = {"stage": stage, **names, "code": fingerprint}
         job |= self._variant(*own[:2]) if row.child and row.of_a_variant else {}
-        job |= self._forecasting(names["model"], run) if row.child else {}
+        job |= self._forecasting(names["model"], run) | self._of_symbols(row, names) if row.child else {}
         job |= {key: self._setting(place) for key, place in row.settings.items()}
         job |= {"seconds": getattr(self.settings.trials, f"{stage}_seconds")} if row.child else {}
         job |= {"versions": provenance.package_versions(row.packages)} if row.packages else {}
@@ -137,6 +137,13 @@ class Plan(Scope):
         """The contents of a job's code."""
         contents: dict[str, str] = self.contents(self.codes[job["code"]])
         return contents
+
+    def _of_symbols(self, row: Stage, names: dict[str, Any]) -> Job:
+        """Settings that the symbols have of their own whose prices a job reads."""
+        shard = names.get("shard", row.shard)
+        read = self.shards[shard] if shard is not None else () if row.of_a_variant else self.symbols
+        own = self.by_symbol.get(names["model"], {})
+        return {"by_symbol": {symbol: own[symbol] for symbol in sorted(read) if symbol in own}}
 
     def _variant(self, model: str, variant: str) -> Job:
         chosen = Variant.parse(variant)
@@ -318,6 +325,7 @@ class Plan(Scope):
                     "checkpoints": self._contents_of_checkpoints(model),
                     "random_weights": self.plugin(model).random_sources(s),
                     "settings": s.own(),
+                    "by_symbol": self.by_symbol.get(model, {}),
                     "same_as": {v: self._same_as(v, s.variants) for v in s.variants},
                     "draws_as_reference": {v: self.draws_alike(model, v, s.reference) for v in s.variants},
                     "alone": {v: self.plugin(model).draws_alone(s, v) for v in s.variants},

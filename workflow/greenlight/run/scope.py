@@ -6,11 +6,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from greenlight.api import Implementation, Model, ModelSettings
+from greenlight.data.symbols import symbols_in
 from greenlight.files import sha256_of
 from greenlight.judgement.expected import ExpectedVariant, pairing
-from greenlight.plugins import model_of, reference_of
+from greenlight.plugins import model_of, own_by_symbol, reference_of
 from greenlight.settings import Settings
 from greenlight.variants import Variant
 from greenlight.watch.modes import precision_on, same_as
@@ -43,6 +45,19 @@ class Scope:
     def data_hashes(self) -> dict[str, str]:
         """Content hash of each symbol's file."""
         return {symbol: sha256_of(path)[:16] for symbol, path in sorted(self.symbols.items())}
+
+    @cached_property
+    def by_symbol(self) -> dict[str, dict[str, dict[str, Any]]]:
+        """By model and symbol of the run, the settings in which the symbol differs from the model's; UserError where a
+        symbol, a setting or a value is not known.
+        """
+        models = {model: settings for model, settings in self.settings.models.items() if settings.by_symbol is not None}
+        if not models:
+            return {}
+        data = self.settings.data
+        known = list(symbols_in(Path(self.settings.data_folder), "all", data.names, data.largest_file_mib))
+        found = {model: own_by_symbol(self.plugin(model), settings, known) for model, settings in models.items()}
+        return {model: {s: own[s] for s in sorted(self.symbols) if s in own} for model, own in found.items()}
 
     @cached_property
     def variants(self) -> list[tuple[str, str]]:

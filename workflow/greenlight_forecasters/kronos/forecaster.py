@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -80,6 +82,16 @@ class KronosForecaster(Forecaster):
         tokenizer = load_tokenizer(settings.tokenizer, settings.tokenizer_revision)
         check_pair(network.config, tokenizer.config, f"{TOKENIZER_SETTING} ({settings.tokenizer})")
         return cls(network, tokenizer, settings, options.device, getattr(torch, options.dtype))
+
+    @contextlib.contextmanager
+    def with_settings(self, settings: Mapping[str, Any]) -> Iterator[None]:
+        """See `Forecaster.with_settings`; how tokens are drawn is data to what is compiled."""
+        usual = self.sampling
+        self.sampling = replace(usual, **settings)
+        try:
+            yield
+        finally:
+            self.sampling = usual
 
     @property
     def classes(self) -> tuple[int, int]:

@@ -78,6 +78,7 @@ class _Kronos(Model):
 MODEL = _Kronos(
     name="kronos",
     targets=PRICES,
+    by_symbol=("temperature", "top_k", "top_p"),
     settings=KronosSettings,
     implementations={
         "upstream": Implementation(

@@ -14,7 +14,7 @@ from greenlight.api import Forecaster, LoadOptions
 from greenlight.code import check_code_run
 from greenlight.data.returns import given_returns, rows_for
 from greenlight.data.stored import load_series
-from greenlight.data.windows import FEATURES, Window, cut_windows, practice_windows
+from greenlight.data.windows import FEATURES, Window, called_by_settings, cut_windows, practice_windows
 from greenlight.plugins import load_forecaster
 from greenlight.process import any_attention, process_of
 from greenlight.variants import WEIGHT_FORMATS, Variant
@@ -84,7 +84,7 @@ def load(request: Request, variant: str, dtype: str | None = None, **settings: A
     for role, folder in request["folders"].items():  # nor while they were read
         check_contents(role, Path(folder), request["checkpoints"][role])
     check_code_run(request["code_run"], request["folders_of_code"])
-    forecaster = given_returns(forecaster, request["input"])
+    forecaster = called_by_settings(given_returns(forecaster, request["input"]))
     return called_in(forecaster, *_states(request, chosen.precision if dtype is None else "float32", dtype))
 
 
@@ -127,6 +127,7 @@ def windows_of(request: Request, symbol: str) -> list[Window]:
         count=request["windows"],
         not_before=np.datetime64(until) if until else None,
         column=FEATURES.index(request["target"]),
+        settings=tuple(sorted(request["by_symbol"].get(symbol, {}).items())),
     )
 
 

@@ -87,7 +87,8 @@ def _model(layout: Layout, job: Job, model: str) -> dict[str, Any]:
         "levels": entry["levels"],
         "random": entry["random"],
         "crossing": entry["crossing"],
-        "settings_hash": digest(entry["settings"]),
+        "settings_hash": digest(entry["settings"] | ({"by_symbol": own} if (own := entry["by_symbol"]) else {})),
+        "by_symbol": entry["by_symbol"],
         **({"random_weights": entry["random_weights"]} if entry["random_weights"] else {}),
         "weights_hash": digest(read_json(layout.weights(model))["hashes"]),
         "variants": {

@@ -10,6 +10,7 @@ from pydantic import Field
 from greenlight.api import PRICES, Implementation, Model, ModelSettings, RandomWeights
 from greenlight_forecasters import CHECKPOINTS
 from greenlight_forecasters.copies import package_in
+from greenlight_forecasters.kronos.config import CLIP
 
 _FILES = ("kronos.py", "module.py")
 # https://github.com/shiyu-coder/Kronos
@@ -36,7 +37,7 @@ class KronosSettings(ModelSettings):
     the implementation that each becomes: {fork: ../external/kronos} gives fork-eager, fork-default and so on."""
     max_context: int = Field(default=512, ge=1)
     """Tokens that the model attends to; older ones are dropped."""
-    clip: float = Field(default=5.0, gt=0, allow_inf_nan=False)
+    clip: float = Field(default=CLIP, gt=0, allow_inf_nan=False)
     """Where candles are cut off, in standard deviations from the mean of the context; as the published predictor's."""
     temperature: float = Field(default=1.0, gt=0)
     """Divides the logits before sampling."""
@@ -53,9 +54,9 @@ class KronosSettings(ModelSettings):
     """Context rows that `static` reserves its cache for; as many as the first call needs where it is not set."""
 
     def own(self) -> dict[str, Any]:
-        """As for every model; without what is not set and then has no effect on a forecast."""
-        unset = {"windows_per_batch", "series_per_batch", "capacity"}
-        return {key: value for key, value in super().own().items() if key not in unset or value is not None}
+        """As for every model; without what has no effect on a forecast where it is left as it is: baselines stay so."""
+        usual = {"windows_per_batch": None, "series_per_batch": None, "capacity": None, "clip": CLIP}
+        return {key: value for key, value in super().own().items() if key not in usual or value != usual[key]}
 
 
 class _Kronos(Model):

@@ -94,6 +94,7 @@ DYNAMIC_IMPORTS = (
     "greenlight_forecasters.bundle",  # in production only: no stage imports it
     "greenlight.random_weights",  # what makes a checkpoint, which is then known by its content
     "greenlight.torch_options",  # where torch lies, whose text says which options there are
+    "greenlight.trials.begin",  # of a trial, whose module the stage's row names
     "greenlight.watch.hooks",  # looks on while others import, and imports nothing itself
 )
 LOADERS = ("importlib", "runpy", "imp", "pkgutil", "zipimport", "__import__", "exec", "eval")

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy import stats
 
 # Threads change places this often, in seconds; Python's own interval hides races that take less.
 _SWITCH = 1e-5
@@ -93,5 +92,7 @@ def chance_of_ends(outside: np.ndarray, others: int) -> float:
     """
     if others < 2:
         return 1.0
+    from scipy import stats  # here: few trials ask, and the import takes most of a second
+
     each = stats.betabinom.sf(outside.sum(axis=1) - 1, outside.shape[1], 2, others - 1)
     return float(stats.chi2.sf(-2 * np.log(np.maximum(each, 1e-300)).sum(), 2 * len(each)))

@@ -22,7 +22,7 @@ from greenlight.settings import Settings
 from greenlight.variants import Variant
 
 Names = tuple[Any, ...]
-_SUPERVISOR = "greenlight.trials.supervisor"
+_AROUND = ("greenlight.trials.supervisor", "greenlight.trials.begin")  # of each trial
 
 
 def _nothing(layout: Layout, job: Job) -> list[Path]:
@@ -81,7 +81,7 @@ class Stage:
     @property
     def modules(self) -> tuple[str, ...]:
         """The modules that it runs, what it starts by name included; their imports are followed."""
-        return (self.command, f"greenlight.run.children.{self.child}", _SUPERVISOR) if self.child else (self.command,)
+        return (self.command, f"greenlight.run.children.{self.child}", *_AROUND) if self.child else (self.command,)
 
     @property
     def of_a_variant(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import faulthandler
+import gc
 import os
 import signal
 import sys
@@ -25,6 +26,7 @@ def serve(function: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
     result must be a dict that JSON can hold; NaN and infinities arrive as strings (see
     `greenlight.files.write_json`). NotAsPlanned where what Python runs at its start has set what steers torch.
     """
+    gc.enable()
     faulthandler.enable()
     # The runner sends SIGUSR1 before it ends a trial that is out of time: the log then shows where it hung.
     faulthandler.register(signal.SIGUSR1, all_threads=True)

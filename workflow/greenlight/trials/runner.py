@@ -92,7 +92,8 @@ def _run_once(
     identity = uuid.uuid4().hex
     write_json(folder / "request.json", {"id": identity, "request": request, "environment": dict(environment)})
     started = moment()
-    command = [sys.executable, "-m", module, str(folder / "request.json"), str(folder / "result.json")]
+    begin = [sys.executable, "-m", "greenlight.trials.begin", module]
+    command = [*begin, str(folder / "request.json"), str(folder / "result.json")]
     end = supervise(command, folder / "output.log", limits, environment, progress)
     log = tail(folder / "output.log")
     record: dict[str, Any] = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import gc
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from importlib.abc import MetaPathFinder
@@ -30,6 +31,18 @@ def wrapped(owner: Any, name: str, around: Callable[..., Any]) -> Iterator[None]
             setattr(owner, name, original)
         else:
             delattr(owner, name)
+
+
+@contextlib.contextmanager
+def uncollected() -> Iterator[None]:
+    """Import within the block: without the collector of garbage, which takes a sixth of a large import's time."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 @contextlib.contextmanager

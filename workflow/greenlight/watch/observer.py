@@ -19,7 +19,7 @@ from typing import Any, ClassVar
 import torch
 
 from greenlight.api import OWN_CUDA_GRAPHS
-from greenlight.watch.hooks import after_import, wrapped
+from greenlight.watch.hooks import after_import, uncollected, wrapped
 
 _TORCH_FOLDER = str(Path(torch.__file__).parent)
 # Without the one no frame is compiled, without the other no graph.
@@ -156,7 +156,8 @@ class Observer:
             if self.waits and module not in sys.modules:
                 stack.enter_context(after_import(module, self._later(install)))
             else:
-                install(stack)
+                with uncollected():
+                    install(stack)
 
     def _later(self, install: Callable[[contextlib.ExitStack], None]) -> Callable[[], None]:
         def installed() -> None:

@@ -37,9 +37,10 @@ def check_overwrites(call: Callable[[Any], Any], inputs: Sequence[Any]) -> dict[
     if len(inputs) < 2:
         raise ValueError(f"two different inputs are needed, {len(inputs)} given")
     differences: list[str] = []
-    others = [inputs[1 + index % (len(inputs) - 1)] for index in range(_LATER_CALLS)]
     conclusive = False
-    for _ in range(_ROUNDS):
+    for turn in range(_ROUNDS):
+        places = range(turn * _LATER_CALLS, (turn + 1) * _LATER_CALLS)
+        others = [inputs[1 + place % (len(inputs) - 1)] for place in places]
         kept = call(inputs[0])
         before = _copies(kept)
         for other in others:

@@ -135,9 +135,10 @@ class TotoUpstream(Forecaster):
     def _teacher_forced(self, series: np.ndarray, truth: np.ndarray) -> dict[str, np.ndarray]:
         """The steps of one window: the series grows by a patch of truth before each decode step.
 
-        The window stands in a batch as large as the latest forecast's, so that compiled code is the same.
+        The window stands in a batch as large as the latest forecast's, laid out as there, so that compiled code is the
+        same: torch.compile takes an expanded tensor for another shape.
         """
-        inputs = torch.as_tensor(series, dtype=self._dtype, device=self._device).expand(self._batch, 1, -1)
+        inputs = torch.as_tensor(series, dtype=self._dtype, device=self._device).repeat(self._batch, 1, 1)
         patches = torch.as_tensor(truth, dtype=self._dtype, device=self._device)
         prefix, cache = inputs.shape[-1], None
         if self.kv_cache:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,9 @@ from greenlight.watch.overwrites import check_overwrites
 # Of the paths at a step, the share that is held to the tolerance. In a reduced precision a path that is drawn near a
 # tie takes another course (up to 3 of 16 were seen to in bfloat16, on a CPU and on an H200).
 HELD = 0.75
+
+# a of f(ax + b) against a f(x) + b: a power of two, which rounds nothing.
+_UNIT = 4.0
 
 # Bytes of forecasts that are kept to be made again.
 ROOM = 256 << 20
@@ -201,11 +204,26 @@ def reproducibility(forecaster: Forecaster, windows: list[Window], request: Requ
     price: rounding moves a path by millionths of its spread, a wrong row or stale buffer by about all of it.
     """
     count, seed, precision = request["samples"], request["seed"], request["precision"]
+    shifts = _shifts(forecaster, windows)
+    # The calls that follow while an output is kept are those whose results are looked at.
+    asked = {
+        "same": (windows, seed),
+        "others": (practice_windows(len(windows), *same_shape(windows), seed, windows[0].column), seed),
+        "other seed": (windows, seed + 1),
+        "other symbol": ([replace(window, symbol=f"{window.symbol}+") for window in windows], seed),
+        "order": (windows[::-1], seed),
+        "unit": ([_in_unit(window, _UNIT, shift) for window, shift in zip(windows, shifts, strict=True)], seed),
+    }
+    gave: dict[str, list[np.ndarray]] = {name: [] for name in asked}
 
-    def forecast(chosen: Sequence[Window], with_seed: int = seed) -> np.ndarray:
-        return forecaster.forecast(chosen, count, with_seed)
+    def call(name: str) -> np.ndarray:
+        chosen, with_seed = asked[name]
+        output = forecaster.forecast(chosen, count, with_seed)
+        gave[name].append(np.array(output))
+        return output
 
-    first = forecast(windows)
+    overwritten = check_overwrites(call, list(asked))
+    first, latest = gave["same"][0], gave["same"][-1]
 
     def difference(one: np.ndarray, other: np.ndarray) -> dict[str, float]:
         """Of two forecasts of the same windows, at the worst step of the worst window."""
@@ -213,19 +231,24 @@ def reproducibility(forecaster: Forecaster, windows: list[Window], request: Requ
 
     # Each window alone; a compiled variant has the shapes that it was compiled for, so the call is filled with it.
     size, fill = request["timed_windows"], request["mode"] != "eager"
-    rows = np.concatenate([forecast(next(calls_of([window], size, fill=fill))[0])[:1] for window in windows])
-    others = practice_windows(len(windows), *same_shape(windows), seed, windows[0].column)
-    overwritten = check_overwrites(forecast, [windows, others])
+    alone = (next(calls_of([window], size, fill=fill))[0] for window in windows)
+    rows = np.concatenate([forecaster.forecast(filled, count, seed)[:1] for filled in alone])
+    unit = difference(first, (gave["unit"][0] - shifts[:, None, None]) / _UNIT)
     return {
-        "same_seed_differing": int((first != forecast(windows)).sum()),
-        "other_seed_changed": _changed_paths(first, forecast(windows, seed + 1)),
-        "other_symbol_changed": _changed_paths(first, forecast([replace(w, symbol=f"{w.symbol}+") for w in windows])),
+        "same_seed_differing": int((first != latest).sum()),
+        "other_seed_changed": _changed_paths(first, gave["other seed"][0]),
+        "other_symbol_changed": _changed_paths(first, gave["other symbol"][0]),
         "batch_equals_rows": difference(first, rows),
-        "order_irrelevant": difference(first, forecast(windows[::-1])[::-1]),
+        "order_irrelevant": difference(first, gave["order"][0][::-1]),
         "a_b_a": overwritten["same_input_same_output"],
         "output_overwritten": not overwritten["kept_output_unchanged"],
         "overwrites": overwritten,
-        "affine": _affine(forecaster, forecast, windows, first, difference),
+        "affine": {
+            "applies": forecaster.scales_with_prices,
+            "shifted": forecaster.shifts_with_prices,
+            "max_relative_difference": unit["max_abs_difference"],
+            "tolerance": unit["tolerance"],
+        },
     }
 
 
@@ -234,26 +257,11 @@ def _changed_paths(first: np.ndarray, second: np.ndarray) -> float:
     return float((first != second).any(axis=-1).mean(axis=-1).min())
 
 
-def _affine(
-    forecaster: Forecaster,
-    forecast: Callable[[Sequence[Window]], np.ndarray],
-    windows: Sequence[Window],
-    first: np.ndarray,
-    difference: Callable[[np.ndarray, np.ndarray], dict[str, float]],
-) -> dict[str, Any]:
-    """f(ax + b) against a f(x) + b: a is a power of two, which rounds nothing; b is each context's own spread."""
-    unit = 4.0
-    shifts = np.zeros(len(windows))
-    if forecaster.shifts_with_prices:
-        shifts = np.array([unit * float(window.context[:, window.column].std()) for window in windows])
-    moved = forecast([_in_unit(window, unit, shift) for window, shift in zip(windows, shifts, strict=True)])
-    found = difference(first, (moved - shifts[:, None, None]) / unit)
-    return {
-        "applies": forecaster.scales_with_prices,
-        "shifted": forecaster.shifts_with_prices,
-        "max_relative_difference": found["max_abs_difference"],
-        "tolerance": found["tolerance"],
-    }
+def _shifts(forecaster: Forecaster, windows: Sequence[Window]) -> np.ndarray:
+    """[windows] b of f(ax + b) = a f(x) + b: each context's own spread, and none where the model has no such rule."""
+    if not forecaster.shifts_with_prices:
+        return np.zeros(len(windows))
+    return np.array([_UNIT * float(window.context[:, window.column].std()) for window in windows])
 
 
 def _in_unit(window: Window, factor: float, shift: float) -> Window:

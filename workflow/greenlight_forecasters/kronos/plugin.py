@@ -88,7 +88,9 @@ MODEL = _Kronos(
             tokens=True,
             published=True,
         ),
-        "static": Implementation("greenlight_forecasters.kronos.static:KronosStatic", tokens=True),
+        "static": Implementation(
+            "greenlight_forecasters.kronos.static:KronosStatic", precisions=("bf16", "fp16"), tokens=True
+        ),
     },
     longest_context="max_context",
     checkpoints={"model": CHECKPOINTS / "kronos", "tokenizer": CHECKPOINTS / "kronos-tokenizer"},

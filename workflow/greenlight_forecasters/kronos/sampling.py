@@ -146,6 +146,7 @@ class Filter(nn.Module):
 
     def __init__(self, sampling: Sampling, device: torch.device, dtype: torch.dtype) -> None:
         super().__init__()
+        dtype = torch.promote_types(dtype, torch.float32)  # sums of probabilities to 3 digits would move the limit
         for name in ("temperature", "limit"):
             self.register_buffer(name, torch.zeros((), device=device, dtype=dtype))
         self.register_buffer("by_count", torch.zeros((), device=device, dtype=torch.bool))
@@ -183,7 +184,7 @@ def _filter_and_draw(logits: Tensor, noise: Tensor, *settings: Any) -> Tensor:
 
 def _filtered(logits: Tensor, temperature: Tensor, limit: Tensor, by_count: Tensor, digit_bits: int) -> Tensor:
     """See `Filter`."""
-    logits = logits / temperature
+    logits = logits.to(temperature.dtype) / temperature
     weight = torch.where(by_count, 1.0, logits.softmax(-1)).unsqueeze(-2)
     order = _ordered_bits(logits)
 

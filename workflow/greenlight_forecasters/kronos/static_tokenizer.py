@@ -72,7 +72,8 @@ def attend_in_pieces(query: Tensor, cached: tuple[Tensor, Tensor, Tensor, Tensor
     own, own_sum = attention_with_sums(*by_path, is_causal=True)
     own = own.transpose(1, 2).unflatten(0, (windows, samples))
     own_sum = own_sum.transpose(1, 2).unflatten(0, (windows, samples))
-    return own.lerp(known, torch.sigmoid(known_sum - own_sum).unsqueeze(-1)).flatten(3)
+    share = torch.sigmoid(known_sum - own_sum).to(own.dtype)  # the sums are float32 in reduced precisions, too
+    return own.lerp(known, share.unsqueeze(-1)).flatten(3)
 
 
 def _rotated(parts: Tensor, cosine: Tensor, sine: Tensor) -> tuple[Tensor, Tensor, Tensor]:

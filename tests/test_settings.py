@@ -104,7 +104,7 @@ def test_production_is_refused_until_revisions_are_pinned():
             ["'static-default-bf16' draws other random numbers", "add 'static-eager' to"],
         ),
         (
-            {"models": {"kronos": {"variants": ["static-default-bf16"]}}},
+            {"models": {"kronos": {"variants": ["static-default-tf32"]}}},
             ["unknown variant", "known are upstream"],
         ),
         ({"models": {"toto": {"dtype": "bfloat16"}}}, ["models.toto.dtype", "such as static-default-bf16"]),

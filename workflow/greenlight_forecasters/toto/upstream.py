@@ -135,12 +135,15 @@ class TotoUpstream(Forecaster):
     def _teacher_forced(self, series: np.ndarray, truth: np.ndarray) -> dict[str, np.ndarray]:
         """The steps of one window: the series grows by a patch of truth before each decode step.
 
-        The window stands in a batch as large as the latest forecast's, laid out as there, so that compiled code is the
-        same: torch.compile takes an expanded tensor for another shape.
+        The window stands in a batch as large as the latest forecast's, and is handed over as there, so that compiled
+        code is the same: to torch.compile an expanded tensor is another shape, and a number no tensor.
         """
         inputs = torch.as_tensor(series, dtype=self._dtype, device=self._device).repeat(self._batch, 1, 1)
         patches = torch.as_tensor(truth, dtype=self._dtype, device=self._device)
         prefix, cache = inputs.shape[-1], None
+        # Where the published code has such a number, it collates it with the series.
+        exogenous = getattr(self.masked(series), "num_exogenous_variables", None)
+        beside = {} if exogenous is None else {"num_exogenous_variables": torch.tensor([exogenous])}
         if self.kv_cache:
             cache = self._backbone.allocate_kv_cache(
                 self._batch, 1, prefix + (len(patches) + 1) * self._patch, self._device, self._dtype
@@ -155,6 +158,7 @@ class TotoUpstream(Forecaster):
                 torch.zeros_like(inputs, dtype=torch.int),
                 cache,
                 prefix,
+                **beside,
             )
             steps.append(_parameters(output.distribution, output.loc, output.scale, self._patch))
         return {name: np.stack([step[name] for step in steps]) for name in steps[0]}

@@ -86,7 +86,7 @@ def mark_stale(plan: Plan, layout: Layout, stale: Collection[str]) -> None:
     now = time.time_ns()
     newest = 0
     for name, job in plan.all_jobs():
-        for path in outputs_of(layout, job):
+        for path in ROWS[job["stage"]].writes(layout, job):  # what Snakemake looks at
             with contextlib.suppress(OSError):
                 if (modified := path.stat().st_mtime_ns) > now - STEP:
                     os.utime(path, ns=(now - STEP, now - STEP))

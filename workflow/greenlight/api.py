@@ -203,6 +203,7 @@ class Model:
             numerics are then compared beyond it too. It must take any number from the horizon on. Empty for none.
         targets: the prices that its forecasters can be asked for, of open, high, low and close: `Window.column` says
             which is.
+        missing: whether a context may have missing values, NaN in any of its columns.
         by_symbol: names of settings that may differ by symbol; see `Forecaster.with_settings`.
         inputs: what its forecasters can be given in their place: `prices`, `returns`, `log-returns`. Returns may be
             negative, and only sample paths of them imply prices.
@@ -219,6 +220,7 @@ class Model:
     independent: str = ""
     longest_context: str = ""
     targets: tuple[str, ...] = ("close",)
+    missing: bool = False
     by_symbol: tuple[str, ...] = ()
     inputs: tuple[str, ...] = ("prices",)
 

@@ -22,7 +22,9 @@ from pydantic import ValidationError
 
 from greenlight.api import IMPLEMENTATION_NAME, INPUTS, Forecaster, LoadOptions, Model, ModelSettings
 from greenlight.data.by_symbol import read_by_symbol
+from greenlight.data.windows import rows_missing
 from greenlight.errors import UserError, nearest
+from greenlight.trials.call_settings import CallSettings
 
 GROUP = "greenlight.models"
 _CHECKOUT = Path(__file__).parents[2]
@@ -193,10 +195,22 @@ def load_forecaster(
     return _forecaster_class(model, target, plugin).load(options)
 
 
-def check_asked(models: Iterable[tuple[str, ModelSettings]], target: str, given: str) -> None:
+def check_asked(models: Iterable[tuple[str, ModelSettings]], call: CallSettings, context_length: int) -> None:
     """ValueError where a model can't forecast a price, or can't be given what stands for its context."""
-    for name, settings in models:
-        model = model_of(name, settings.plugin)
+    target, given, asked = call.target, call.input, {name: model_of(name, own.plugin) for name, own in models}
+    if call.missing and not any(model.missing for model in asked.values()):
+        raise ValueError(
+            f"evaluation.call.missing is {call.missing:g}, and none of {', '.join(asked)} takes missing values "
+            "(Model.missing); leave it out, or name a model that does, such as chronos-2"
+        )
+    if call.missing and given != INPUTS[0]:
+        raise ValueError(f"evaluation.call.missing with input {given!r}: no return follows from a missing price")
+    if call.missing and not rows_missing(call.missing, context_length):
+        raise ValueError(
+            f"evaluation.call.missing {call.missing:g} of evaluation.context_length {context_length} is no row; raise "
+            "one of them, or leave it out"
+        )
+    for name, model in asked.items():
         if target not in model.targets:
             raise ValueError(
                 f"evaluation.call.target is {target!r}, and the plug-in of {name} forecasts "

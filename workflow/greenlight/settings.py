@@ -231,7 +231,7 @@ class Settings(Section):
     def _calls_that_can_be_judged(self) -> Settings:
         check_one_precision(self.models.items(), self.evaluation.call.process)
         check_trim(self.evaluation.call, self.evaluation.samples)
-        check_asked(self.models.items(), self.evaluation.call.target, self.evaluation.call.input)
+        check_asked(self.models.items(), self.evaluation.call, self.evaluation.context_length)
         return self
 
     @model_validator(mode="after")

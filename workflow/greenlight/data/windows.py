@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -60,6 +60,12 @@ class Window:
     def context_length(self) -> int:
         """Number of rows that the model sees."""
         return len(self.context)
+
+    @property
+    def known(self) -> np.ndarray:
+        """The prices of the context in `column` that are not missing, float64."""
+        prices = self.context[:, self.column]
+        return prices[~np.isnan(prices)]
 
     @property
     def target(self) -> np.ndarray:
@@ -150,6 +156,21 @@ def called_by_settings(forecaster: Any) -> Any:
 
     forecaster.forecast = by_settings
     return forecaster
+
+
+def with_missing(window: Window, share: float, seed: int) -> Window:
+    """The window, in whose context a share of the rows is missing (NaN in every column), at seeded places."""
+    if not share:
+        return window
+    context = window.context.copy()
+    random = np.random.default_rng(window_seed(seed, window))
+    context[random.choice(len(context), rows_missing(share, len(context)), replace=False)] = np.nan
+    return replace(window, context=context)
+
+
+def rows_missing(share: float, context_length: int) -> int:
+    """How many rows of a context are missing."""
+    return round(share * context_length)
 
 
 def window_seed(seed: int, window: Window, replicate: int = 0) -> int:

@@ -9,6 +9,7 @@ Judgement walks the rows named here, never the rows that happen to lie on the di
         "levels": [], "random": true,         of quantiles, empty for sample paths; whether forecasts depend on a seed
         "crossing": false,                    whether quantiles may cross
         "by_symbol": {"GOOG": {"temperature": 0.8}},   settings in which a symbol differs from the model's
+        "missing": 0.0,                       share of the rows of each context that are missing
         "weights_hash": "...", "random_weights": {},    sources of weights that are random, by role
         "variants": {"static-default": {
             "paired_with": "static-eager" | null,   null: see below
@@ -187,6 +188,7 @@ class ExpectedModel(_Strict):
     random_weights: dict[str, str] = Field(default_factory=dict)
     settings_hash: str = ""
     by_symbol: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    missing: float = Field(0, ge=0, le=1)
     variants: dict[str, ExpectedVariant] = Field(min_length=1)
 
     @model_validator(mode="after")

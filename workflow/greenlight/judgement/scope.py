@@ -29,7 +29,8 @@ def scope_of(expected: Expected, model: str, used: Mapping[str, int]) -> dict[st
     target |= {} if expected.input == "prices" else {"input": expected.input}
     sizes = {"context_length": expected.context_length, "horizon": expected.horizon, **samples, "windows": calls}
     own = expected.models[model].by_symbol
-    return sizes | target | point | ({"by_symbol": own} if own else {})
+    missing = {"missing": share} if (share := expected.models[model].missing) else {}
+    return sizes | target | point | missing | ({"by_symbol": own} if own else {})
 
 
 def sizes_of(found: Mapping[str, VariantEvidence], variant: str) -> dict[str, int]:
@@ -70,6 +71,7 @@ def scope_words(scope: Mapping[str, Any]) -> str:
     words += f"; of the {scope['target']} price" if "target" in scope else ""
     words += f"; the model is given {str(scope['input']).replace('-', ' ')}, not prices" if "input" in scope else ""
     words += f"; MAE of the {point_words(str(scope['point']))}" if "point" in scope else ""
+    words += f"; {100 * float(scope['missing']):g}% of the rows of a context missing" if "missing" in scope else ""
     if isinstance(own := scope.get("by_symbol"), Mapping):
         what = sorted({str(name) for settings in own.values() if isinstance(settings, Mapping) for name in settings})
         words += f"; {' and '.join(what)} of their own for {', '.join(map(str, list(own)[:5]))}"

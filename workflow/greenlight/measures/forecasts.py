@@ -131,7 +131,7 @@ def problem_with(
             f"{int((~finite).sum())} of {finite.size} forecast values are NaN or infinite, "
             f"first at window {windows[window].key}, step {step + 1}"
         )
-    varied = [i for i, window in enumerate(windows) if np.ptp(window.context[:, window.column]) > 0]
+    varied = [i for i, window in enumerate(windows) if len(window.known) and np.ptp(window.known) > 0]
     if varied and np.ptp(samples[varied]) == 0:
         return f"every forecast value is {samples[varied[0], 0, 0]:g}"
     same = [windows[i].key for i in varied if count > 1 and np.ptp(samples[i], axis=0).max() == 0]

@@ -64,6 +64,7 @@ from greenlight import provenance
 from greenlight.code import code_run, contents_of_folder, copy_contents
 from greenlight.data.returns import rows_for
 from greenlight.data.stored import load_series
+from greenlight.data.windows import Window, with_missing
 from greenlight.errors import UserError
 from greenlight.files import read_json, read_parquet, sha256_of, write_parquet
 from greenlight.judgement.checks.base import count
@@ -160,7 +161,7 @@ def _model(layout: Layout, folder: Path, expected: Expected, model: str, variant
     index = expected.symbols[symbol].windows - 1
     _write_window(layout, folder / model / "window.parquet", symbol, job)
     _write_forecast(layout.forecast(model, measured, symbol), folder / model / "forecast.parquet", index)
-    _write_check(folder / model, _rows(job))
+    _write_check(folder / model, symbol, job)
     sizes = trial.get("sizes", {})
     return {
         "variant": variant,
@@ -264,14 +265,17 @@ def _write_forecast(source: Path, path: Path, index: int) -> None:
     write_parquet(path, forecasts.filter(pc.equal(forecasts.column("window"), index)))
 
 
-def _write_check(folder: Path, rows: int) -> None:
-    """The stored window and its forecast as plain arrays."""
+def _write_check(folder: Path, symbol: str, job: Job) -> None:
+    """The stored window, as the model was given it, and its forecast as plain arrays."""
     prices = load_series(folder / "window.parquet")
     forecast = read_parquet(folder / "forecast.parquet").sort_by("step")
     columns = np.stack([forecast.column(name).to_numpy() for name in ("mean", *QUANTILE_COLUMNS)])
-    assert len(prices.timestamps) == rows and columns.shape[1] < rows
+    length = _rows(job) - columns.shape[1]
+    assert len(prices.timestamps) == _rows(job) and length > 0
+    window = Window(symbol, 0, prices.values[:length], prices.values[length:], prices.timestamps)
+    values = np.concatenate((with_missing(window, job["missing"], job["seed"]).context, window.future))
     times = {name: getattr(prices, name).astype(np.int64) for name in ("timestamps", "wall")}
-    np.savez(folder / "check.npz", values=prices.values, amount=prices.amount, forecast=columns, **times)
+    np.savez(folder / "check.npz", values=values, amount=prices.amount, forecast=columns, **times)
 
 
 def process_notes(layout: Layout) -> list[str]:

@@ -151,6 +151,10 @@ class Scope:
         own = self.implementations(model)[Variant.parse(variant).implementation]
         return f"{name}-eager" if name and variant == settings.reference and own.packages else None
 
+    def missing(self, model: str) -> float:
+        """Share of the rows of each context that are missing: 0 for a model that does not take such."""
+        return self.settings.evaluation.call.missing if self.plugin(model).missing else 0.0
+
     def draws_alike(self, model: str, first: str, second: str) -> bool:
         """Whether two variants of a model draw the same random numbers for the same window and seed."""
         return self.plugin(model).draws_alike(self.model(model), first, second)

@@ -31,6 +31,7 @@ class Chronos2Settings(ModelSettings):
 MODEL = Model(
     name="chronos-2",
     targets=PRICES,
+    missing=True,
     settings=Chronos2Settings,
     implementations={
         "upstream": Implementation(

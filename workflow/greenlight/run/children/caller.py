@@ -68,5 +68,5 @@ def windows_in(shape: Shape, request: Request, group: int = 0) -> list[Window]:
 def differences(output: np.ndarray, expected: np.ndarray, windows: list[Window]) -> PathDifferences:
     """Of the paths of a call from those that were expected of it."""
     low, high = np.quantile(expected, [0.1, 0.9], axis=1)
-    price = np.array([abs(float(window.context[-1, window.column])) for window in windows])
+    price = np.array([abs(float(window.known[-1])) for window in windows])
     return compare_paths(output, expected, (high - low).mean(axis=1), price)

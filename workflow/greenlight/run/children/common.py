@@ -14,7 +14,7 @@ from greenlight.api import Forecaster, LoadOptions
 from greenlight.code import check_code_run
 from greenlight.data.returns import given_returns, rows_for
 from greenlight.data.stored import load_series
-from greenlight.data.windows import FEATURES, Window, called_by_settings, cut_windows, practice_windows
+from greenlight.data.windows import FEATURES, Window, called_by_settings, cut_windows, practice_windows, with_missing
 from greenlight.plugins import load_forecaster
 from greenlight.process import any_attention, process_of
 from greenlight.variants import WEIGHT_FORMATS, Variant
@@ -116,7 +116,7 @@ def windows_of(request: Request, symbol: str) -> list[Window]:
     """The evaluation windows of a symbol."""
     prices = load_series(Path(request["series"][symbol]))
     until = request["not_before"].get(symbol)
-    return cut_windows(
+    windows = cut_windows(
         symbol,
         prices.timestamps,
         prices.values,
@@ -129,12 +129,14 @@ def windows_of(request: Request, symbol: str) -> list[Window]:
         column=FEATURES.index(request["target"]),
         settings=tuple(sorted(request["by_symbol"].get(symbol, {}).items())),
     )
+    return [with_missing(window, request["missing"], request["seed"]) for window in windows]
 
 
 def made_windows(request: Request, count: int, context: int, horizon: int, seed: int) -> list[Window]:
     """`count` windows of seeded random walks of which the model sees `context` rows, for calls without any data."""
     column = FEATURES.index(request["target"])
-    return practice_windows(count, rows_for(context, request["input"]), horizon, seed, column)
+    windows = practice_windows(count, rows_for(context, request["input"]), horizon, seed, column)
+    return [with_missing(window, request["missing"], seed) for window in windows]
 
 
 def one_window_a_symbol(request: Request, count: int) -> list[Window]:

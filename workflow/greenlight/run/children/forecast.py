@@ -261,7 +261,7 @@ def _shifts(forecaster: Forecaster, windows: Sequence[Window]) -> np.ndarray:
     """[windows] b of f(ax + b) = a f(x) + b: each context's own spread, and none where the model has no such rule."""
     if not forecaster.shifts_with_prices:
         return np.zeros(len(windows))
-    return np.array([_UNIT * float(window.context[:, window.column].std()) for window in windows])
+    return np.array([_UNIT * float(window.known.std()) for window in windows])
 
 
 def _in_unit(window: Window, factor: float, shift: float) -> Window:

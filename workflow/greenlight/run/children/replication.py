@@ -123,7 +123,7 @@ def _errors(request: Request, forecaster: Forecaster, windows: list[Window], see
             raise InvalidOutput(f"seed {seed}: {problem}")
         paths += list(samples[:count])
     table = forecast_table(request["model"], request["variant"], windows, paths, {}, request["levels"])
-    contexts = {(window.symbol, window.index): window_context(window.context[:, window.column]) for window in windows}
+    contexts = {(window.symbol, window.index): window_context(window.known) for window in windows}
     table = with_point(table, request["point"], request["levels"])
     if request["input"] != AS_PRICES:
         last = np.repeat([window.context[-1, window.column] for window in windows], request["horizon"])

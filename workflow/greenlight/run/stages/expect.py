@@ -81,14 +81,15 @@ def _symbol(layout: Layout, job: Job, symbol: str, trained_until: Mapping[str, M
 
 def _model(layout: Layout, job: Job, model: str) -> dict[str, Any]:
     entry = job["models"][model]
+    asked = {name: entry[name] for name in ("by_symbol", "missing") if entry[name]}
     return {
         "reference": entry["reference"],
         "deployed": entry["deployed"],
         "levels": entry["levels"],
         "random": entry["random"],
         "crossing": entry["crossing"],
-        "settings_hash": digest(entry["settings"] | ({"by_symbol": own} if (own := entry["by_symbol"]) else {})),
-        "by_symbol": entry["by_symbol"],
+        "settings_hash": digest(entry["settings"] | asked),
+        **asked,
         **({"random_weights": entry["random_weights"]} if entry["random_weights"] else {}),
         "weights_hash": digest(read_json(layout.weights(model))["hashes"]),
         "variants": {

@@ -1,5 +1,6 @@
 # `make` lists the targets. `make verify` and `make test` work from a bare checkout. See README.md.
-PYTHON ?= python3.11
+# The newest Python that is here and can make environments.
+PYTHON ?= $(shell for v in 3.13 3.12 3.11; do python$$v -c 'import ensurepip, venv' 2>/dev/null && echo python$$v && break; done)
 VENV := .venv
 BIN := $(VENV)/bin
 REQUIREMENTS := envs/requirements-torch-cpu.txt envs/requirements-cpu.txt
@@ -9,8 +10,9 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-dep
 CORES ?= 1
 TEST_WORKERS ?= 2
 RUNS ?= 8
+UV := uv==0.13.9
 
-.PHONY: help verify test test-long campaign alarms env checkpoints data benchmarks lint defects schema clean
+.PHONY: help verify test test-long campaign alarms env lock checkpoints data benchmarks lint defects schema clean
 
 # The first target: a comment after `##` says what a target does.
 help:
@@ -29,13 +31,20 @@ env: $(STAMP)  ## set up the environment in .venv
 
 # The stamp is renamed into place last, so an interrupted install is started again.
 $(STAMP): $(REQUIREMENTS) pyproject.toml
-	$(PYTHON) -c 'import sys; assert sys.version_info[:2] == (3, 11), f"Python 3.11 is needed, found {sys.version.split()[0]}: set PYTHON=/path/to/python3.11"'
+	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 with its venv is needed, found none: set PYTHON=/path/to/python"; exit 2; }
+	$(PYTHON) -c 'import sys; assert (3, 11) <= sys.version_info[:2] <= (3, 13), f"Python 3.11, 3.12 or 3.13 is needed, found {sys.version.split()[0]}: set PYTHON=/path/to/python"'
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) --retries 1 --timeout 30 --index-url $(TORCH_INDEX) -r envs/requirements-torch-cpu.txt \
 	  || $(PIP) -r envs/requirements-torch-cpu.txt
 	$(PIP) -r envs/requirements-cpu.txt
 	$(PIP) --no-build-isolation --editable .
 	@touch $(STAMP).partial && mv $(STAMP).partial $(STAMP)
+
+lock: env  ## solve envs/requirements.in for all Pythons; versions stay, unless LOCK="--upgrade-package NAME" or --upgrade
+	$(PIP) $(UV)
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-python-downloads --annotation-style line \
+	  --custom-compile-command "make lock" --override envs/overrides.txt --excludes envs/excluded.txt $(LOCK) \
+	  envs/requirements.in -o envs/requirements-cpu.txt
 
 checkpoints: env  ## train the embedded checkpoints again, on the shipped data only
 	$(BIN)/python -m tools.train_toto

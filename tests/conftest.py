@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import compileall
 import os
 import tempfile
 from pathlib import Path
@@ -17,6 +18,12 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("GREENLIGHT_STATE", str(Path(tempfile.gettempdir()) / f"greenlight-tests-{os.getuid()}"))
 
 
+def pytest_configure(config):
+    """Projects of tests are copies of the package, whose modules need not be compiled in each of them."""
+    if not hasattr(config, "workerinput"):
+        compileall.compile_dir(Path(__file__).parents[1] / "workflow", quiet=1)
+
+
 def pytest_itemcollected(item):
     """Here, because pytest-xdist reads the groups before pytest_collection_modifyitems comes to this file."""
     item.add_marker(pytest.mark.xdist_group(_group(item)))
@@ -27,17 +34,17 @@ def pytest_collection_modifyitems(items):
     items.sort(key=_rank)
 
 
-# Slow groups of some minutes, the longest first; all others follow as they are collected.
+# Slow groups of a minute and more, the longest first; all others follow as they are collected.
 LONGEST = (
-    "finished",
     "test_defects.py",
-    "test_staleness.py",
+    "finished",
     "test_slurm.py",
-    "test_replicates.py",
+    "test_kronos_predictor.py",
     "test_in_a_process.py",
-    "test_a_compiler_that_fails_and_one_that_hangs",
-    "test_whole_gate.py",
     "test_alone.py",
+    "test_whole_gate.py",
+    "test_staleness.py",
+    "test_toto_predictor.py",
 )
 # Their tests share nothing that is costly, so each may run in another process.
 APART = ("test_faults.py", "test_diagnose.py")

@@ -16,7 +16,14 @@ from tools.simulate import write_universe
 
 CONFIG = {
     "trials": {"repeats": 1},
-    "evaluation": {"context_length": 48, "horizon": 12, "windows": 2, "samples": 4, "probe_windows": 2},
+    "evaluation": {
+        "context_length": 48,
+        "horizon": 12,
+        "windows": 2,
+        "samples": 4,
+        "probe_windows": 2,
+        "extra_seconds": 0,
+    },
 }
 ITEM = "int(self._layer_cache_map[layer_idx].item())"
 

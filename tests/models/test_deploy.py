@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import subprocess
 import sys
 import warnings
@@ -333,14 +334,15 @@ def test_reading_a_bundle_imports_no_torch_nor_what_the_gate_needs():
 
 @pytest.mark.slow
 def test_compiled_code_is_found_in_the_bundles_cache_and_missed_where_the_process_is_another(tmp_path):
-    entry = entry_of("toto", tmp_path) | {"variant": "static-default", "mode": "default"}
+    # Of the models, the one that compiles the fewest graphs.
+    entry = entry_of("chronos-2", tmp_path) | {"variant": "static-default", "mode": "default"}
     for part in CACHES.values():
         (tmp_path / "cache" / part).mkdir(parents=True)
-    write(tmp_path, {"toto": entry})
+    write(tmp_path, {"chronos-2": entry})
     environment = {variable: str(tmp_path / "cache" / part) for variable, part in CACHES.items()}
     fill = (
         "import sys, pathlib; from greenlight_forecasters.bundle import read_bundle\n"
-        "entry = read_bundle(pathlib.Path(sys.argv[1]))['toto']\n"
+        "entry = read_bundle(pathlib.Path(sys.argv[1]))['chronos-2']\n"
         "entry.forecaster().forecast([entry.window()[0]], 8, 7)\n"
     )
     own = os.environ | {"OMP_NUM_THREADS": "1"}
@@ -350,5 +352,5 @@ def test_compiled_code_is_found_in_the_bundles_cache_and_missed_where_the_proces
         command = [sys.executable, "-m", "greenlight_forecasters.check", str(tmp_path)]
         done = subprocess.run(command, env=own | {"OMP_NUM_THREADS": threads}, capture_output=True, text=True)
         found[threads] = (done.returncode, done.stdout)
-    assert found["1"][0] == 0 and "cache 2 of 2 graphs" in found["1"][1], found
+    assert found["1"][0] == 0 and re.search(r"cache ([1-9]\d*) of \1 graphs", found["1"][1]), found
     assert found["2"][0] == 1 and "this process has 2 threads" in found["2"][1], found

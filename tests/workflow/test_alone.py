@@ -58,7 +58,7 @@ def test_no_other_job_runs_beside_a_timed_one(measured, cores):
     shutil.rmtree(measured.folder / "results", ignore_errors=True)
     layout = Layout(Path("results"))
     targets = [layout.record("time", model, "static-eager") for model in MODELS]
-    targets += [layout.predict_record(model, "upstream-eager", 0) for model in MODELS]
+    targets += [layout.predict_record("kronos", variant, 0) for variant in VARIANTS]
     limits = ["--resources", "mem_mb=100000"]  # a small machine would keep them apart, and nothing be seen
     done = measured.snakemake(*map(str, targets), "--cores", str(cores), *limits)
     assert done.returncode == 0, done.stdout
@@ -67,7 +67,7 @@ def test_no_other_job_runs_beside_a_timed_one(measured, cores):
     beside = [pair for pair in itertools.combinations(found, 2) if overlap(*(found[name] for name in pair))]
     assert [pair for pair in beside if TIMED.intersection(pair)] == []
     assert bool(beside) is (cores > 1), found
-    files = [measured.folder / layout.forecast(model, "upstream-eager", "SIM_00000") for model in MODELS]
+    files = [measured.folder / layout.forecast("kronos", variant, "SIM_00000") for variant in VARIANTS]
     tables = [pq.ParquetFile(file).read().to_pydict() for file in files]
     assert tables == measured.__dict__.setdefault("tables", tables)
 
@@ -77,7 +77,7 @@ def test_a_limit_on_threads_lets_nothing_in(fresh):
     listed = fresh.folder / "jobs.jsonl"
     plugins = str(Path(__file__).parent / "plugins")
     environment = {"JOB_LIST": str(listed), "PYTHONPATH": f"{fresh.environment()['PYTHONPATH']}{os.pathsep}{plugins}"}
-    done = fresh.snakemake("--cores", "8", "--max-threads", "1", "-n", "--logger", "joblist", environment=environment)
+    done = fresh.look("--cores", "8", "--max-threads", "1", "--logger", "joblist", environment=environment)
     assert done.returncode == 0, done.stdout
     jobs = [json.loads(line) for line in listed.read_text().splitlines()]
     slots = {(job["rule"] == "time", job["resources"]["slots"]) for job in jobs if job["rule"] != "all"}

@@ -16,10 +16,10 @@ from tests.workflow.project import SMALL
 TINY = {"context_length": 32, "horizon": 4, "windows": 1, "samples": 2, "windows_per_call": 1, "probe_windows": 1}
 
 
-def diagnose(project, *variants, environment=None, **more):
+def diagnose(project, *variants, model="toto", environment=None, **more):
     config = deepcopy(SMALL) | more
     config["evaluation"] = TINY
-    config["models"] = {"toto": {"variants": list(variants)}, "kronos": None}
+    config["models"] = {"toto": None, "kronos": None, model: {"variants": list(variants)}}
     project.configure(config)
     done = project.snakemake("diagnose", environment=environment)
     assert done.returncode == 0, done.stdout
@@ -30,19 +30,19 @@ def diagnose(project, *variants, environment=None, **more):
 
 @pytest.mark.slow
 def test_a_healthy_set_up(fresh):
-    record, page, _ = diagnose(fresh, "upstream-eager", "static-eager")
+    record, page, _ = diagnose(fresh, "upstream-eager", "static-eager", model="kronos")
     kinds = {step["name"]: step["kind"] for step in record["steps"]}
     assert kinds == {
         "a tiny tensor operation on cpu": "ok",
-        "toto upstream-eager alone": "ok",
-        "toto static-eager alone": "ok",
+        "kronos upstream-eager alone": "ok",
+        "kronos static-eager alone": "ok",
         "one after the other, with unloading between": "ok",
     }, record
     assert "Nothing failed: all 4 cases passed." in page
     in_turn = record["steps"][-1]
     assert [outcome["released"] for outcome in in_turn["outcomes"]] == [True, True]
     steps = [reading["what"] for reading in in_turn["readings"] if reading["done"]]
-    assert steps[0] == "toto upstream-eager: load" and steps[-1] == "toto static-eager: unload"
+    assert steps[0] == "kronos upstream-eager: load" and steps[-1] == "kronos static-eager: unload"
     assert all(reading["host_bytes"] > 2**20 for step in record["steps"] for reading in step["readings"])
     assert record["not_run"] == [["one variant of each model together", "there is one model to load"]]
     assert not list((fresh.folder / "results/trials/diagnose").rglob("cache"))
@@ -81,7 +81,7 @@ def test_a_device_that_is_not_there_ends_with_a_page(fresh):
     for text in (page, said):
         assert "There is no NVIDIA driver on this machine" in text
     assert "set device.device to cpu and diagnose again" in page and "## Memory" not in page
-    assert fresh.snakemake("-n").returncode == 2
+    assert fresh.look().returncode == 2
 
 
 def test_a_mistake_in_the_configuration_is_one_message(tmp_path):

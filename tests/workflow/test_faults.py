@@ -81,6 +81,7 @@ def test_weights_that_give_nan_are_an_invalid_output(fresh):
     save_file(tensors, broken / "model.safetensors")
     config = only("kronos")
     config["models"]["kronos"]["tokenizer"] = str(broken)
+    config["evaluation"] |= {"extra_seconds": 0, "call": {"concurrency": 1}}
     fresh.configure(config)
     done = fresh.snakemake()
     assert done.returncode == 1, done.stdout

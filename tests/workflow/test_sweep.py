@@ -17,19 +17,19 @@ SWEEP = {"windows": [1, 3], "contexts": [], "horizons": [], "samples": [], "proc
 
 def config_of(project, **sweep):
     own = {"data_folder": str(project.folder / "prices"), "results_folder": str(project.folder / "results")}
-    models = {"toto": {"variants": ["upstream-eager"]}}
+    models = {"kronos": {"variants": ["upstream-eager"]}, "toto": None}
     return SMALL | own | {"models": models, "sweep": SWEEP | sweep}
 
 
 @pytest.mark.slow
 def test_each_size_is_measured_once_and_again_only_where_the_job_is_another(fresh):
-    done = fresh.snakemake("results/weights/model=toto/record.json")
+    done = fresh.snakemake("results/weights/model=kronos/record.json")
     assert done.returncode == 0, done.stdout
 
     def points(**sweep):
         plan, layout = make_plan(config_of(fresh, **sweep), [])
-        found = list(measure(plan, layout, [("toto", "upstream-eager")]))
-        kept = sorted(layout.stage("sweep", "toto", "upstream-eager").glob("*.json"))
+        found = list(measure(plan, layout, [("kronos", "upstream-eager")]))
+        kept = sorted(layout.stage("sweep", "kronos", "upstream-eager").glob("*.json"))
         return found, {path.name: path.read_bytes() for path in kept}
 
     found, kept = points()
@@ -39,7 +39,7 @@ def test_each_size_is_measured_once_and_again_only_where_the_job_is_another(fres
     assert list(kept) == ["windows-1-0.json", "windows-3-0.json"]
     again, same = points()
     assert again == found and same == kept
-    (fresh.folder / "results/sweep/model=toto/variant=upstream-eager/windows-1-0.json").write_text("{}")
+    (fresh.folder / "results/sweep/model=kronos/variant=upstream-eager/windows-1-0.json").write_text("{}")
     _, changed = points()
     assert {name for name in kept if changed[name] != kept[name]} == {"windows-1-0.json"}
 

@@ -19,7 +19,7 @@ from greenlight.layout import Layout
 from greenlight.measures.forecasts import forecast_table
 from greenlight.run.job import Job
 from greenlight.run.trial import trial_environment
-from tools.quick_run import QuickRun, sizes_of
+from tools.quick_run import QuickRun, trial_of
 from tools.simulate import write_universe
 
 WORKFLOW = Path(__file__).parents[2] / "workflow"
@@ -61,10 +61,10 @@ class Server:
         task = {"package": str(package), "module": module, "request": request, "environment": dict(environment)}
         print(json.dumps(task), file=self.process.stdin, flush=True)
         answer = json.loads(self.process.stdout.readline())
-        record = {"message": answer.get("error", ""), "attempts": [], "result": answer.get("result")}
         if "error" not in answer:
-            return {"kind": "ok", **record}
-        return {"kind": "invalid-output" if "InvalidOutput" in answer["error"] else "other", **record}
+            return trial_of(request, answer["result"])
+        kind = "invalid-output" if "InvalidOutput" in answer["error"] else "other"
+        return trial_of(request, answer.get("result"), kind, answer["error"])
 
     def close(self) -> None:
         self.process.stdin.close()
@@ -102,8 +102,7 @@ class Gate(QuickRun):
     ) -> dict[str, Any]:
         """Run a child in a fork of the server; a compiled variant works in its own cache, not in a copy."""
         own = cache or layout.cache(job["model"], job["variant"])
-        record = self.server.run(self.package, module, request, trial_environment(own, 1, {}))
-        return record | {"sizes": sizes_of(request), "reduced": ""}
+        return self.server.run(self.package, module, request, trial_environment(own, 1, {}))
 
     def judge(self) -> Verdict:
         """Judge; a variant that was not measured has forecasts of no rows, as after a failed trial."""

@@ -30,7 +30,7 @@ REPRODUCIBILITY = {
     "order_irrelevant": {"max_abs_difference": 1e-6, "tolerance": 0.01},
     "a_b_a": True,
     "output_overwritten": False,
-    "affine": {"applies": True, "max_relative_difference": 1e-6, "tolerance": 0.01},
+    "affine": {"applies": True, "shifted": True, "max_relative_difference": 1e-6, "tolerance": 0.01},
 }
 
 

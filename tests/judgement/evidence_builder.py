@@ -207,8 +207,8 @@ class _Writer:
 
     def _record(self, job: str, key: str, results: list[Any], outputs: dict[str, str], inputs: dict[str, str]) -> None:
         stage = job.split("/")[0]
-        trials = [{"kind": "ok", "message": "", "attempts": [], "result": result} for result in results]
-        trials = [self.effects.failed.get(stage, trial) for trial in trials]
+        trials = [self.effects.failed.get(stage, {"kind": "ok", "message": "", "result": one}) for one in results]
+        trials = [{"attempts": [], "sizes": {}, "reduced": "", "code_run": {}} | trial for trial in trials]
         record = {
             "format": 1,
             "stage": stage,
@@ -337,7 +337,7 @@ class _Writer:
         arrays += ({"logits": exact, "token": tokens},)
         sizes = sorted({*CALLS.values(), *other_sizes(CALLS.values())})
         found = [entry for size in sizes for entry in compare(*arrays, windows=names, batch_size=size)]
-        result = {"quantities": found}
+        result = {"quantities": found, "published": [], "health": self._health()}
         worst = {"window": "SYM0/0", "step": 3, "value": 101.0, "expected": 100.0}
         golden = {"paths": 48, "agreeing": self.effects.golden, "tolerance": 1e-3, "problem": "", "worst": worst}
         golden |= {"sample": self.effects.golden_sample, "numerics": self.effects.golden_numerics()}
@@ -371,12 +371,18 @@ class _Writer:
         memory = (300 << 20) + jitter + self.effects.leak * np.arange(calls)
         result = {"load_seconds": 0.2, "first_call_seconds": 0.5, "warm_up_calls": 3, "recompiles_after_warm_up": 0}
         result |= {"memory_readings": memory.tolist(), "peak_memory_bytes": int(memory.max())}
+        result |= {"device_memory_readings": [], "device_peak_bytes": None, "alone": {}}
         if self.effects.device_leak is not None:
             on_device = (40 << 20) + self.effects.device_leak * np.arange(calls)
             result |= {"device_memory_readings": on_device.tolist(), "device_peak_bytes": int(on_device.max())}
         result["recompiles_after_warm_up"] = self._health()["recompiles_after_warm_up"]
         quiet = {"seconds": 2.0, "processors": 2, "foreign": self.effects.foreign, "waited": 0.0, "device": None}
-        result["load"] = {"before": quiet, "during": [quiet | {"pairs": calls, "kept": True}], "after": quiet}
+        result["load"] = {
+            "idle": None,
+            "before": quiet,
+            "during": [quiet | {"pairs": calls, "kept": True}],
+            "after": quiet,
+        }
         return [result | {"health": self._health()} for _ in range(asked["trials"])]
 
     def _repeat(self, asked: Any, files: dict[str, str]) -> list[Any]:

@@ -49,6 +49,8 @@ def good():
         "together": {
             "threads": 2,
             "calls": 16,
+            "shares_generator": False,
+            "numerics_apart": None,
             "differing": 0,
             "paths": 0,
             "parted": 0,
@@ -66,6 +68,7 @@ def good():
             "calls_a_reading": 1,
             "seconds": [0.01] * 60,
             "memory_readings": [300 << 20] * 60,
+            "device_memory_readings": [],
         },
     }
 

@@ -9,16 +9,13 @@ from greenlight.judgement.evidence import load_evidence, record_file
 from greenlight.judgement.expected import load_expected
 from greenlight.judgement.judge import judge
 from greenlight.judgement.rules import Rules
+from tests.judgement.effects import HEALTH
 from tests.judgement.evidence_builder import TOTO, Run, reseal
 from tests.judgement.test_verdict import check_of
 
 VARIANT = "static-default"
 MODELS = {"toto": {name: TOTO[name] for name in ("upstream-eager", "static-eager", VARIANT)}}
 WHOLE = {"fx_hits": 2, "fx_misses": 0, "aot_hits": 1, "aot_misses": 0}
-HEALTH = {
-    "engaged": True, "graphs": 3, "graph_breaks": [], "eager_frames": [], "recompiles_after_warm_up": 0,
-    "recompile_limit_hits": [],
-}  # fmt: skip
 
 
 def check_after(folder, stage, **result):

@@ -11,7 +11,7 @@ import pytest
 from greenlight.code import places_of
 from greenlight.files import json_text
 from tests.models.kronos.test_kronos_published import KRONOS, MODULE
-from tools.quick_run import QuickRun, sizes_of
+from tools.quick_run import QuickRun, trial_of
 from tools.simulate import write_universe
 
 CONFIG = {
@@ -31,7 +31,7 @@ ITEM = "int(self._layer_cache_map[layer_idx].item())"
 def in_this_process(layout, job, module, request, **options):
     """Runs a child of a stage; its record says how it ended."""
     result = json.loads(json_text(importlib.import_module(module).run(request)))
-    return {"kind": "ok", "message": "", "attempts": [], "result": result, "sizes": sizes_of(request), "reduced": ""}
+    return trial_of(request, result)
 
 
 @pytest.fixture

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import json
 import shutil
 import warnings
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +14,7 @@ import torch
 from greenlight.api import LoadOptions
 from greenlight.code import places_of
 from greenlight.errors import UserError
-from greenlight.files import json_text, write_json
+from greenlight.files import write_json
 from greenlight.judgement.expected import load_expected
 from greenlight.run.bundle import write_bundle
 from greenlight.run.ledger import enter
@@ -33,8 +31,9 @@ from greenlight_forecasters.toto.published import MaskedTimeseries
 from greenlight_forecasters.toto.served import ServedTotoForecaster
 from greenlight_forecasters.toto.upstream import TotoUpstream
 from tests.models.kronos.test_kronos_published import write_code
+from tests.models.test_copies_judged import in_this_process
 from tests.models.test_deploy import CONTEXT, HORIZON, SAMPLES, entry_of, write
-from tools.quick_run import QuickRun, sizes_of
+from tools.quick_run import QuickRun
 from tools.simulate import write_universe
 
 KINDS = {"toto": TotoUpstream, "chronos-2": Chronos2Upstream, "kronos": KronosUpstream}
@@ -266,19 +265,6 @@ def fork_in_a_bundle(folder):
         return run.layout.bundle
 
     return write_again, code
-
-
-def in_this_process(layout, job, module, request, **options):
-    """Runs a child of a stage; its record says how it ended."""
-    result = json.loads(json_text(importlib.import_module(module).run(request)))
-    return {
-        "kind": "ok",
-        "environment": {},
-        "attempts": [],
-        "result": result,
-        "sizes": sizes_of(request),
-        "message": "",
-    }
 
 
 def test_the_gate_puts_a_copy_into_the_bundle_and_it_is_what_runs(tmp_path):

@@ -39,7 +39,7 @@ from greenlight.run.job import Job
 from greenlight.run.trial import trial_environment
 from greenlight.statistics.intervals import share_bounds
 from greenlight_forecasters.toto import upstream as _forks_have_imported_it  # noqa: F401
-from tools.quick_run import QuickRun, sizes_of
+from tools.quick_run import QuickRun, trial_of
 
 # What the stages start by name; imported once, before the first fork.
 CHILDREN = {child.__name__: child for child in (calling, forecast, latency, numerics, replication, warm_up)}
@@ -77,17 +77,15 @@ def forked(
         cache or layout.cache(job["model"], job["variant"]), job["threads"], job.get("environment", {})
     )
     with multiprocessing.get_context("fork").Pool(1, maxtasksperchild=1) as pool:
-        return pool.apply(_child, (module, request, environment)) | {"sizes": sizes_of(request), "reduced": ""}
+        return pool.apply(_child, (module, request, environment))
 
 
 def _child(module: str, request: dict[str, Any], environment: dict[str, str]) -> dict[str, Any]:
     os.environ.update(environment)
-    record: dict[str, Any] = {"kind": "ok", "message": "", "attempts": [], "result": None}
     try:
-        record["result"] = json.loads(json_text(CHILDREN[module].run(request)))
+        return trial_of(request, json.loads(json_text(CHILDREN[module].run(request))))
     except Exception as error:
-        record |= {"kind": "other", "message": f"{type(error).__name__}: {error}"}
-    return record
+        return trial_of(request, None, "other", f"{type(error).__name__}: {error}")
 
 
 def with_compiled(config: Mapping[str, Any]) -> dict[str, Any]:

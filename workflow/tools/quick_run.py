@@ -32,9 +32,11 @@ from greenlight.variants import Variant
 STAGES = ("compile", "predict", "probe", "call", "time")
 
 
-def sizes_of(request: Mapping[str, Any]) -> dict[str, int]:
-    """The windows in a call that a request asks for, as a trial's record names them."""
-    return {name: request[name] for name in BATCH_SIZES if name in request}
+def trial_of(request: Mapping[str, Any], result: Any, kind: str = "ok", message: str = "") -> dict[str, Any]:
+    """The record of a trial that did what a request asks for in the sizes that it asks for, or ended by an error."""
+    sizes = {name: request[name] for name in BATCH_SIZES if name in request}
+    how = {"attempts": [], "sizes": sizes, "reduced": "", "code_run": {}, "environment": {}}
+    return {"kind": kind, "message": message, **how, "result": result}
 
 
 class QuickRun:

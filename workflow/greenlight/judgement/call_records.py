@@ -30,7 +30,7 @@ class Seen(_Read):
     seconds: Seconds
     compiled: Count
     graphs_run: Count
-    guard: str = ""
+    guard: str
 
 
 class Agreement(_Read):
@@ -86,8 +86,8 @@ class TogetherResult(_Read):
     paths: Count
     parted: Count
     farthest: FiniteFloat
-    shares_generator: bool = False
-    numerics_apart: Annotated[float, Field(strict=False)] | None = None
+    shares_generator: bool
+    numerics_apart: Annotated[float, Field(strict=False)] | None
     errors: list[str]
     compiled: Count
     seconds_alone: list[Seconds] = Field(min_length=1)
@@ -107,7 +107,7 @@ class SoakResult(_Read):
     calls_a_reading: Annotated[int, Field(ge=1)]
     seconds: list[Seconds] = Field(min_length=1)
     memory_readings: list[Count] = Field(min_length=1)
-    device_memory_readings: list[Count] = Field(default_factory=list)
+    device_memory_readings: list[Count]
 
 
 class CallResult(_Read):

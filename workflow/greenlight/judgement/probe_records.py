@@ -35,7 +35,7 @@ class ProbeQuantity(_Read):
     max_abs_reference: Figure
     mismatches: Count
     worst: Worst | None
-    batch_size: int | None = None
+    batch_size: int | None
 
 
 class Ranks(_Read):
@@ -119,7 +119,7 @@ class ProbeResult(_Read):
     """`probe`: {"quantities": [...]}, the reference's own too; `published`: that against independent code."""
 
     quantities: list[ProbeQuantity] = Field(min_length=1)
-    published: list[ProbeQuantity] = Field(default=[])
-    draws: Draws | None = None
-    golden: GoldenResult | None = None
-    health: Health | None = None
+    published: list[ProbeQuantity]
+    draws: Draws | None
+    golden: GoldenResult | None
+    health: Health

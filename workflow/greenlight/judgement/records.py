@@ -1,4 +1,5 @@
-"""The parts of job records that judgement reads, typed; unknown keys are ignored.
+"""The parts of job records that judgement reads, typed, and required: what a child writes under another name, or leaves
+out, is a problem with the record and never a default. Further keys are for the report, and ignored here.
 
 Every record is a JSON object, sealed (`judgement.seal.seal`) before it is written:
 
@@ -38,17 +39,26 @@ class _Read(BaseModel):
 class CudaGraphs(_Read):
     """CUDA graphs: whether the device has them, and positive evidence that they ran (null: unknown)."""
 
-    available: bool = False
-    engaged: bool | None = None
-    recordings: Count = 0
-    skips: list[dict[str, Any]] = []
+    available: bool
+    engaged: bool | None
+    recordings: Count
+    skips: list[dict[str, Any]]
 
 
 class Autotuning(_Read):
     """Whether max-autotune tuned anything (null: the graphs came from a cache, so nothing was seen)."""
 
-    engaged: bool | None = None
-    operations: Count = 0
+    engaged: bool | None
+    operations: Count
+
+
+class Cache(_Read):
+    """Lookups of compiled graphs in Inductor's and AOTAutograd's caches."""
+
+    fx_hits: Count
+    fx_misses: Count
+    aot_hits: Count
+    aot_misses: Count
 
 
 class Forecasts(_Read):
@@ -73,14 +83,12 @@ class Health(_Read):
     eager_frames: list[dict[str, Any]]
     recompiles_after_warm_up: Count | None
     recompile_limit_hits: list[dict[str, Any]]
-    compilations_after_warm_up: Count | None = None
-    recompiles: list[dict[str, Any]] = []
-    forecasts: Forecasts | None = None
-    cache: dict[str, Any] = {}
-    cuda_graphs: CudaGraphs = CudaGraphs()
-    autotuning: Autotuning = Autotuning()
-    notes: list[str] = []
-    """Sentences about the process, such as by which switch torch.compile could do nothing in it."""
+    compilations_after_warm_up: Count | None
+    recompiles: list[dict[str, Any]]
+    forecasts: Forecasts | None
+    cache: Cache
+    cuda_graphs: CudaGraphs
+    autotuning: Autotuning
 
 
 class CompileResult(_Read):
@@ -93,21 +101,26 @@ class CompileResult(_Read):
 
 
 class Difference(_Read):
-    """A difference that should be none, with what rounding may do, in the same unit; of how many windows, and which."""
+    """A difference that should be none, with what rounding may do, in the same unit."""
 
     max_abs_difference: FiniteFloat
     tolerance: Annotated[FiniteFloat, Field(ge=0)]
-    windows: Count = 0
-    window: str = ""
+
+
+class OtherCalls(Difference):
+    """That of windows in other calls: of how many, and which differs most."""
+
+    windows: Count
+    window: str
 
 
 class Affine(_Read):
     """f(ax+b) against a f(x)+b, where the model normalises its input (`applies`); `shifted`: b is not 0."""
 
     applies: bool
-    shifted: bool = False
-    max_relative_difference: FiniteFloat | None = None
-    tolerance: FiniteFloat | None = None
+    shifted: bool
+    max_relative_difference: FiniteFloat
+    tolerance: FiniteFloat
 
 
 class Reproducibility(_Read):
@@ -149,11 +162,11 @@ class PredictResult(_Read):
     load_seconds: Seconds
     forecast_hash: str
     distinct_paths: Share
-    peak_memory_bytes: Bytes | None = None
-    device_peak_bytes: Bytes | None = None
-    memory_readings: list[Bytes] = []
-    reproducibility: Reproducibility | None = None
-    in_other_calls: Difference | None = None
+    peak_memory_bytes: Bytes | None
+    device_peak_bytes: Bytes | None
+    memory_readings: list[Bytes]
+    reproducibility: Reproducibility | None
+    in_other_calls: OtherCalls | None
 
 
 class RepeatResult(_Read):
@@ -162,22 +175,24 @@ class RepeatResult(_Read):
     load_seconds: Seconds
     first_call_seconds: Seconds
     compared: bool
-    health: Health | None = None
+    health: Health
 
 
 class Load(_Read):
-    """What happened on the machine for a while; see `greenlight.trials.load`. None: the system does not say.
-
-    pairs: how many pairs were timed meanwhile; kept: whether they count, for pairs beside others are timed again.
-    """
+    """What happened on the machine for a while; see `greenlight.trials.load`. None: the system does not say."""
 
     seconds: Seconds
     processors: Count
     foreign: Annotated[float, Field(ge=0, le=1)] | None
-    waited: NotNegative | None = None
-    device: dict[str, Any] | None = None
-    pairs: Count = 0
-    kept: bool = True
+    waited: NotNegative | None
+    device: dict[str, Any] | None
+
+
+class TimedLoad(Load):
+    """While `pairs` were timed; kept: whether they count, for pairs beside others are timed again."""
+
+    pairs: Count
+    kept: bool
 
 
 class Loads(_Read):
@@ -186,9 +201,9 @@ class Loads(_Read):
     idle: the GPU before the process touched it; None on a CPU.
     """
 
-    idle: dict[str, Any] | None = None
+    idle: dict[str, Any] | None
     before: Load
-    during: list[Load] = Field(min_length=1)
+    during: list[TimedLoad] = Field(min_length=1)
     after: Load
 
 
@@ -203,12 +218,12 @@ class TimeResult(_Read):
     warm_up_calls: Count
     recompiles_after_warm_up: Count
     load: Loads
-    alone: dict[Literal["variant_seconds", "yardstick_seconds"], list[Seconds]] = {}
+    alone: dict[Literal["variant_seconds", "yardstick_seconds"], list[Seconds]]
     memory_readings: list[Bytes]
-    device_memory_readings: list[Bytes] = []
-    peak_memory_bytes: Bytes | None = None
-    device_peak_bytes: Bytes | None = None
-    health: Health | None = None
+    device_memory_readings: list[Bytes]
+    peak_memory_bytes: Bytes | None
+    device_peak_bytes: Bytes | None
+    health: Health
 
 
 class ReplicateErrors(_Read):
@@ -248,7 +263,7 @@ class ReplicateResult(_Read):
     looks: Annotated[int, Field(ge=1)]
     own: ReplicateErrors
     other: ReplicateErrors
-    health: Health | None = None
+    health: Health | None
 
     @model_validator(mode="after")
     def _every_window_with_every_seed(self) -> ReplicateResult:
@@ -277,16 +292,12 @@ class Trial(_Read):
     """
 
     kind: str
-    message: str = ""
-    advice: str = ""
-    exit_code: int | None = None
-    seconds: float | None = None
-    peak_memory_bytes: int | None = None
-    attempts: list[dict[str, Any]] = []
-    reduced: str = ""
-    sizes: dict[str, Count] = {}
-    code_run: dict[str, CodeRun] = {}
-    result: Any = None
+    message: str
+    attempts: list[dict[str, Any]]
+    reduced: str
+    sizes: dict[str, Count]
+    code_run: dict[str, CodeRun]
+    result: Any
 
     @property
     def ok(self) -> bool:
@@ -305,4 +316,3 @@ class RecordDocument(_Read):
     inputs: dict[str, str] = {}
     outputs: dict[str, str] = {}
     problems: list[str] = []
-    provenance: dict[str, Any] = {}

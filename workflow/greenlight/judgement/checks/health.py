@@ -157,11 +157,10 @@ def _warm_cache(subject: Subject, compiled: list[Any], predicted: list[Any]) -> 
     """
     budget = subject.rules.health.warm_start_share
     started = [*predicted, *subject.found.results("time")]
-    looked = [result.health for result in started if result.health is not None]
-    hits = sum(_lookups(health, "hits") for health in looked)
-    misses = sum(_lookups(health, "misses") for health in looked)
-    needed = min(_lookups(result.health, "hits") for result in predicted)
-    probed = [_lookups(probe.health, "hits") for probe in subject.found.results("probe") if probe.health is not None]
+    hits = sum(_hits(result.health) for result in started)
+    misses = sum(result.health.cache.fx_misses + result.health.cache.aot_misses for result in started)
+    needed = min(_hits(result.health) for result in predicted)
+    probed = [_hits(probe.health) for probe in subject.found.results("probe")]
     cold = max(result.cold_seconds for result in compiled)
     share = max(result.first_call_seconds for result in started) / cold if cold > 0 else float("inf")
     reason = f"{count(hits, 'cache hit')} and {misses} missed"
@@ -179,8 +178,8 @@ def _warm_cache(subject: Subject, compiled: list[Any], predicted: list[Any]) -> 
     return subject.holds("warm-cache", holds, reason, "compile", "predict", "time", figure=misses, limit=0)
 
 
-def _lookups(health: Health, end: str) -> int:
-    return sum(int(health.cache.get(f"{cache}_{end}") or 0) for cache in ("fx", "aot"))
+def _hits(health: Health) -> int:
+    return health.cache.fx_hits + health.cache.aot_hits
 
 
 def _cuda_graphs(subject: Subject, health: list[Health]) -> Check:

@@ -39,13 +39,13 @@ def threads(caller: Caller) -> dict[str, Any]:
     beside = call_together(forecast, count, rounds)
     compiled = caller.recorder.record()["compilations_after_warm_up"]
     found = _held(caller, alone, beside, groups)
-    if request["shares_generator"]:
-        found |= _numerics_held(caller, groups)
+    apart = _numerics_apart(caller, groups) if request["shares_generator"] else None
     return {
         "threads": count,
         "calls": len(beside.outputs),
         "shares_generator": request["shares_generator"],
         **found,
+        "numerics_apart": apart,
         "errors": [*_told(alone), *_told(beside)],
         "compiled": compiled,
         "seconds_alone": list(alone.seconds.values()),
@@ -82,7 +82,7 @@ def _held(caller: Caller, alone: Together, beside: Together, groups: list[list[W
     return {"differing": differing, "paths": paths, "parted": parted, "farthest": farthest}
 
 
-def _numerics_held(caller: Caller, groups: list[list[Window]]) -> dict[str, Any]:
+def _numerics_apart(caller: Caller, groups: list[list[Window]]) -> float:
     """Teacher-forced numerics, which no random number is part of, of threads against those one by one."""
 
     def probe(thread: int, number: int) -> dict[str, np.ndarray]:
@@ -99,4 +99,4 @@ def _numerics_held(caller: Caller, groups: list[list[Window]]) -> dict[str, Any]
             scale = float(np.sqrt(np.mean(np.square(values.astype(np.float64))))) or 1.0
             difference = np.abs(found[name].astype(np.float64) - values).max()
             apart = max(apart, float(difference) / scale if np.isfinite(difference) else float("inf"))
-    return {"numerics_apart": apart}
+    return apart

@@ -309,6 +309,7 @@ class _Writer:
 
     def _health(self) -> dict[str, Any]:
         health = copy.deepcopy(HEALTH) | dict(self.effects.health)
+        health["cuda_graphs"] = HEALTH["cuda_graphs"] | health["cuda_graphs"]
         return health if Variant.parse(self.variant).compiled else health | {"engaged": False, "graphs": 0}
 
     def _compile(self, asked: Any, files: dict[str, str]) -> list[Any]:
@@ -317,6 +318,7 @@ class _Writer:
 
     def _predict(self, asked: Any, files: dict[str, str]) -> list[Any]:
         repeats = REPRODUCIBILITY | dict(self.effects.reproducibility)
+        repeats["affine"] = REPRODUCIBILITY["affine"] | repeats["affine"]
         result = {"health": self._health(), "first_call_seconds": 0.5, "load_seconds": 0.2, "forecast_hash": "abc"}
         result["distinct_paths"] = self.effects.distinct_paths
         windows = sum(self.run.symbols[symbol] for symbol in asked["symbols"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+import numpy as np
 import pytest
 
 from greenlight import random_weights
@@ -17,6 +18,7 @@ from greenlight.run.checkpoints import folders_of_job
 from greenlight.run.jobs import Plan
 from greenlight.run.stages.weights import find_weights
 from greenlight.settings import load_settings
+from tests.models.kronos.conftest import random_window
 
 RANDOM = {"source": "random:mini", "tokenizer": "random:base"}
 
@@ -89,3 +91,12 @@ def test_a_place_that_can_t_be_written_to_is_named(tmp_path, monkeypatch):
     weights = RandomWeights("greenlight_forecasters.kronos.random_weights:tokenizer", {"base": {}})
     with pytest.raises(UserError, match=r"models\.kronos\.tokenizer: .* could not be made in .*Not a directory"):
         weights.made("random:base", "models.kronos.tokenizer")
+
+
+def test_random_quantiles_ascend_as_those_of_a_trained_model_do():
+    asked = model_of("chronos-2").random_weights["model"]
+    folder = random_weights.folder_of(asked.made("random:small", "models.chronos-2.source"))
+    for implementation in ("upstream", "static"):
+        forecaster = load_forecaster("chronos-2", implementation, LoadOptions(str(folder)))
+        quantiles = forecaster.forecast([random_window(symbol, 48, 20, 0) for symbol in "ABC"], 1, 0)
+        assert (np.diff(quantiles, axis=1) > 0).all()

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import torch
+from torch import nn
+
 from greenlight_forecasters.chronos2 import LEVELS
 from greenlight_forecasters.chronos2.published import Chronos2Model, build
 
@@ -34,4 +37,16 @@ PUBLISHED: dict[str, Any] = {
 def network(dimensions: Mapping[str, Any]) -> tuple[dict[str, Any], Chronos2Model]:
     """config.json and the published model."""
     config = {**PUBLISHED, **dimensions, "initializer_factor": 0.05}
-    return config, build(config)
+    model = build(config)
+    _let_quantiles_ascend(model.output_patch_embedding)
+    return config, model
+
+
+@torch.no_grad()
+def _let_quantiles_ascend(head: nn.Module) -> None:
+    """Give all levels of the last layers the same weights, and a bias that grows: forecasts that descend are refused."""
+    for layer in (head.output_layer, head.residual_layer):
+        for part in (layer.weight, layer.bias):
+            levels = part.view(len(LEVELS), PATCH, -1)
+            levels.copy_(levels[:1].clone().expand_as(levels))
+    head.output_layer.bias.view(len(LEVELS), PATCH).add_(torch.linspace(-1, 1, len(LEVELS))[:, None])

@@ -231,8 +231,8 @@ class StaticDecoder(nn.Module):
             for buffer, values in zip(prefixes, (*known, times), strict=True):
                 buffer[rows, : length - 1 - start] = values[:, start : length - 1]
             self.lengths[slide::slides] = length - 1 - start
-        for step, series in asked.items():
-            self.asked[step] = series - first
+        # At once: each number on its own would be a launch.
+        self.asked[list(asked)] = torch.tensor([series - first for series in asked.values()]).to(self.asked)
 
     def prefill(self) -> None:
         """Run the prefix of every series, and begin at step 0."""

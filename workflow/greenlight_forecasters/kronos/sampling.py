@@ -96,6 +96,9 @@ def fill_sequential(noise: Tensor, samples: int, classes: tuple[int, int]) -> No
     generator = torch.cuda.default_generators[index] if noise.is_cuda else torch.default_generator
     for step in noise.unbind(1):
         for part, count in zip(step.split([samples * count for count in classes], dim=-1), classes, strict=True):
+            if len(part) == 1:  # one row, in the same order as a tensor of its own
+                _fill_exponential(part, generator)
+                continue
             own = torch.empty(part.shape[0] * samples, count, dtype=torch.float32, device=noise.device)
             _fill_exponential(own, generator)
             part.copy_(own.view(part.shape))

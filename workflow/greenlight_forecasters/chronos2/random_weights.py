@@ -44,7 +44,7 @@ def network(dimensions: Mapping[str, Any]) -> tuple[dict[str, Any], Chronos2Mode
 
 @torch.no_grad()
 def _let_quantiles_ascend(head: nn.Module) -> None:
-    """Give all levels of the last layers the same weights, and a bias that grows: forecasts that descend are refused."""
+    """Give all levels of the last layers the same weights, and a bias that grows: what descends is refused."""
     for layer in (head.output_layer, head.residual_layer):
         for part in (layer.weight, layer.bias):
             levels = part.view(len(LEVELS), PATCH, -1)

@@ -10,21 +10,14 @@ import importlib
 import importlib.util
 import sys
 import tomllib
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
-from pydantic import ValidationError
-
-from greenlight.api import IMPLEMENTATION_NAME, INPUTS, Forecaster, LoadOptions, Model, ModelSettings
-from greenlight.data.by_symbol import read_by_symbol
-from greenlight.data.windows import rows_missing
+from greenlight.api import IMPLEMENTATION_NAME, Forecaster, LoadOptions, Model
 from greenlight.errors import UserError, nearest
-from greenlight.trials.call_settings import CallSettings
 
 GROUP = "greenlight.models"
 _CHECKOUT = Path(__file__).parents[2]
@@ -193,57 +186,3 @@ def load_forecaster(
             raise UserError(f"model {model} has no implementation {implementation!r}; expected one of {expected}")
         target = known[implementation].target
     return _forecaster_class(model, target, plugin).load(options)
-
-
-def check_asked(models: Iterable[tuple[str, ModelSettings]], call: CallSettings, context_length: int) -> None:
-    """ValueError where a model can't forecast a price, or can't be given what stands for its context."""
-    target, given, asked = call.target, call.input, {name: model_of(name, own.plugin) for name, own in models}
-    if call.missing and not any(model.missing for model in asked.values()):
-        raise ValueError(
-            f"evaluation.call.missing is {call.missing:g}, and none of {', '.join(asked)} takes missing values "
-            "(Model.missing); leave it out, or name a model that does, such as chronos-2"
-        )
-    if call.missing and given != INPUTS[0]:
-        raise ValueError(f"evaluation.call.missing with input {given!r}: no return follows from a missing price")
-    if call.missing and not rows_missing(call.missing, context_length):
-        raise ValueError(
-            f"evaluation.call.missing {call.missing:g} of evaluation.context_length {context_length} is no row; raise "
-            "one of them, or leave it out"
-        )
-    for name, model in asked.items():
-        if target not in model.targets:
-            raise ValueError(
-                f"evaluation.call.target is {target!r}, and the plug-in of {name} forecasts "
-                f"{', '.join(model.targets)} only"
-            )
-        if given not in model.inputs or (given != INPUTS[0] and model.forecast.levels):
-            raise ValueError(
-                f"evaluation.call.input is {given!r}, which can't be given to {name}: its plug-in takes "
-                f"{', '.join(model.inputs)} only. Returns need a model of one series (a candle is no set of returns) "
-                "that draws sample paths (quantiles of each row's return imply no price). Leave the model out of this "
-                "configuration"
-            )
-
-
-def own_by_symbol(model: Model, settings: ModelSettings, symbols: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """By symbol, the settings in which it differs from the model's; UserError as `read_by_symbol`, and for values.
-
-    Args:
-        symbols: those that there are prices of.
-    """
-    key = f"models.{model.name}.by_symbol"
-    if not model.by_symbol:
-        raise UserError(f"{key}: the plug-in of {model.name} has no settings that may differ by symbol; remove the key")
-    usual = settings.model_dump()
-    found = {}
-    for symbol, (where, own) in read_by_symbol(settings.by_symbol or {}, key, model.by_symbol, symbols).items():
-        try:
-            checked = type(settings).model_validate(usual | own).model_dump(mode="json")
-        except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            name = ".".join(map(str, first["loc"]))
-            message = f"{first['msg']} (found {first.get('input')!r})"
-            raise UserError(f"{where}: {symbol}, {name}: {message}") from None
-        if differing := {name: checked[name] for name in model.by_symbol if checked[name] != usual[name]}:
-            found[symbol] = differing
-    return found

@@ -21,14 +21,15 @@ from pydantic_core import PydanticCustomError
 from greenlight.api import Model, ModelSettings
 from greenlight.data.options import ReadingOptions
 from greenlight.data.repair import RepairRules
+from greenlight.data.windows import rows_missing
 from greenlight.errors import UserError, nearest
 from greenlight.files import json_text
 from greenlight.judgement.rules import Rules
 from greenlight.layout import check_apart, checked_folder
-from greenlight.plugins import check_asked, installed_plugins, model_of
+from greenlight.plugins import installed_plugins, model_of
 from greenlight.statistics.looks import confirming_pairs, needed_for_a_bound, rate_at
 from greenlight.target_settings import AcceptSettings, BisectSettings, CompareSettings, Section, SweepSettings
-from greenlight.trials.call_settings import CallSettings, as_called, check_one_precision, check_trim
+from greenlight.trials.call_settings import CallSettings, as_called, check_asked, check_one_precision, check_trim
 from greenlight.trials.device_settings import DeviceSettings
 from greenlight.trials.environment import problem_with
 
@@ -231,7 +232,9 @@ class Settings(Section):
     def _calls_that_can_be_judged(self) -> Settings:
         check_one_precision(self.models.items(), self.evaluation.call.process)
         check_trim(self.evaluation.call, self.evaluation.samples)
-        check_asked(self.models.items(), self.evaluation.call, self.evaluation.context_length)
+        known = {name: model_of(name, own.plugin) for name, own in self.models.items()}
+        missing = rows_missing(self.evaluation.call.missing, self.evaluation.context_length)
+        check_asked(known, self.evaluation.call, missing)
         return self
 
     @model_validator(mode="after")

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from pydantic import ValidationError
 
 from greenlight.errors import UserError, nearest
 
@@ -59,6 +60,31 @@ def read_by_symbol(
                     f"{where}: {name!r} is no setting that may differ by symbol{shared}; expected {', '.join(known)}"
                 )
         found[symbol] = (where, dict(own))
+    return found
+
+
+def own_by_symbol(model: Any, settings: Any, symbols: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """By symbol, the settings in which it differs from the model's; UserError as `read_by_symbol`, and for values.
+
+    Args:
+        model: what the plug-in says of it (`api.Model`); settings: the model's own.
+        symbols: those that there are prices of.
+    """
+    key = f"models.{model.name}.by_symbol"
+    if not model.by_symbol:
+        raise UserError(f"{key}: the plug-in of {model.name} has no settings that may differ by symbol; remove the key")
+    usual = settings.model_dump()
+    found = {}
+    for symbol, (where, own) in read_by_symbol(settings.by_symbol or {}, key, model.by_symbol, symbols).items():
+        try:
+            checked = type(settings).model_validate(usual | own).model_dump(mode="json")
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            name = ".".join(map(str, first["loc"]))
+            message = f"{first['msg']} (found {first.get('input')!r})"
+            raise UserError(f"{where}: {symbol}, {name}: {message}") from None
+        if differing := {name: checked[name] for name in model.by_symbol if checked[name] != usual[name]}:
+            found[symbol] = differing
     return found
 
 

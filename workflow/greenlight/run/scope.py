@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from greenlight.api import Implementation, Model, ModelSettings
+from greenlight.data.by_symbol import own_by_symbol
 from greenlight.data.symbols import symbols_in
 from greenlight.files import sha256_of
 from greenlight.judgement.expected import ExpectedVariant, pairing
-from greenlight.plugins import model_of, own_by_symbol, reference_of
+from greenlight.plugins import model_of, reference_of
 from greenlight.settings import Settings
 from greenlight.variants import Variant
 from greenlight.watch.modes import precision_on, same_as

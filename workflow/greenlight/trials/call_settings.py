@@ -192,3 +192,38 @@ def check_trim(call: CallSettings, samples: int) -> None:
             f"evaluation.call.trim {call.trim:g} of evaluation.samples {samples} leaves out no sample path at either "
             f"end; raise one of them, or write point: mean"
         )
+
+
+def check_asked(models: Mapping[str, Any], call: CallSettings, missing: int) -> None:
+    """ValueError where a model can't forecast a price, or can't be given what stands for its context.
+
+    Args:
+        models: by name, what the plug-in says of it (`api.Model`).
+        missing: rows of a context that are missing.
+    """
+    target, given = call.target, call.input
+    if call.missing and not any(model.missing for model in models.values()):
+        raise ValueError(
+            f"evaluation.call.missing is {call.missing:g}, and none of {', '.join(models)} takes missing values "
+            "(Model.missing); leave it out, or name a model that does, such as chronos-2"
+        )
+    if call.missing and given != "prices":
+        raise ValueError(f"evaluation.call.missing with input {given!r}: no return follows from a missing price")
+    if call.missing and not missing:
+        raise ValueError(
+            f"evaluation.call.missing {call.missing:g} of evaluation.context_length is no row; raise "
+            "one of them, or leave it out"
+        )
+    for name, model in models.items():
+        if target not in model.targets:
+            raise ValueError(
+                f"evaluation.call.target is {target!r}, and the plug-in of {name} forecasts "
+                f"{', '.join(model.targets)} only"
+            )
+        if given not in model.inputs or (given != "prices" and model.forecast.levels):
+            raise ValueError(
+                f"evaluation.call.input is {given!r}, which can't be given to {name}: its plug-in takes "
+                f"{', '.join(model.inputs)} only. Returns need a model of one series (a candle is no set of returns) "
+                "that draws sample paths (quantiles of each row's return imply no price). Leave the model out of this "
+                "configuration"
+            )

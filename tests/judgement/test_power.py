@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 
+from greenlight.judgement.drawn_windows import shown_size
 from greenlight.judgement.power import Amounts, line, sentences
 from greenlight.judgement.rules import Rules
 from greenlight.statistics.intervals import compare_log_ratios, median_interval
@@ -43,17 +44,24 @@ def test_what_successes_exclude():
 
 def test_more_evidence_shows_more():
     few, many = (
-        sentences(Amounts(symbols, 5, 5, pairs, 3, pairs, repeats), Rules())
-        for symbols, pairs, repeats in ((6, 40, 4), (500, 400, 59))
+        sentences(Amounts(symbols, 5, samples, 12, 5, pairs, 3, pairs, repeats), Rules())
+        for symbols, samples, pairs, repeats in ((6, 32, 40, 4), (500, 256, 400, 59))
     )
     assert "40 pairs" in few["speed"] and "59 of 59" in many["failures"] and "5%" in many["failures"]
     assert few.keys() == many.keys() and all(few[topic] != many[topic] for topic in few)
-    alone = sentences(Amounts(1, 2, 5, 40, 3, 40, 4), Rules())
+    alone = sentences(Amounts(1, 2, 32, 12, 5, 40, 3, 40, 4), Rules())
     assert "2 windows are fewer than the 4" in alone["forecasts"]
 
 
 def test_the_line_beside_the_verdict_names_the_sizes():
-    told = line(Amounts(6, 5, 5, 40, 3, 200, 4), Rules(), 16)
+    told = line(Amounts(6, 5, 16, 12, 5, 40, 3, 200, 4), Rules())
     assert "6 symbols of 5 windows and 16 samples: an MAE worse by 1% in all, by 5% in one symbol" in told
     assert "40 pairs: a slowdown of" in told and "200 calls: a share of slow ones above 1.5%" in told
-    assert "pairs" not in line(Amounts(6, 5, 5, 0, 1, 0, 4), Rules(), 16)
+    assert "pairs" not in line(Amounts(6, 5, 16, 12, 5, 0, 1, 0, 4), Rules())
+
+
+def test_what_is_said_of_own_draws_is_what_the_check_says():
+    """`shown_size` itself is held by simulation in test_drawn_windows.py."""
+    told = sentences(Amounts(6, 5, 32, 12, 5, 40, 3, 200, 4), Rules())["draws"]
+    sizes = [shown_size(32, windows, 36, 12, Rules().accuracy.alarm / 2, 0.9) for windows in (5, 1)]
+    assert f"{sizes[0]:.2f} band widths in each window of a symbol, or by {sizes[1]:.2f} band widths in one" in told

@@ -112,8 +112,7 @@ def judge(evidence: Evidence, rules: Rules, baselines: Baselines) -> Verdict:
         scopes[name] = scope_of(evidence.expected, name, sizes_of(found, judged)) | swept_by(found[judged], own[judged])
         scopes[name] |= process_of_calls(evidence.expected, judged)
         calls = min((one.slow_calls for v, one in speeds.items() if one and v != model.reference), default=0)
-        amounts = power.amounts_of(evidence.expected, name, calls)
-        shows[name] = power.line(amounts, rules, evidence.expected.samples)
+        shows[name] = power.line(power.amounts_of(evidence.expected, name, calls), rules)
         checks.append(running.weights_check(name, model, rules))
         checks += load.load_checks(name, model, found, own, speeds, decisions[name], rules)
         variants[name] = {

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from greenlight.judgement.drawn_windows import shown_size
 from greenlight.judgement.expected import Expected
 from greenlight.judgement.rules import Rules
 from greenlight.statistics.looks import rate_at
@@ -20,12 +21,15 @@ USUAL_JITTER = 0.05
 
 @dataclass(frozen=True)
 class Amounts:
-    """How much is measured: symbols, windows of each, looks at further seeds; pairs and A/A pairs of a variant in all
-    processes, looks at further pairs; calls looked at for slow ones, pairs included; fresh processes that must succeed.
+    """How much is measured: symbols, windows of each, samples and rows of each, looks at further seeds; pairs and A/A
+    pairs of a variant in all processes, looks at further pairs; calls looked at for slow ones, pairs included; fresh
+    processes that must succeed.
     """
 
     symbols: int
     windows: int
+    samples: int
+    horizon: int
     looks: int
     pairs: int
     pair_looks: int
@@ -45,6 +49,8 @@ def amounts_of(expected: Expected, model: str, calls: int) -> Amounts:
     return Amounts(
         symbols=len(expected.symbols),
         windows=min((entry.windows for entry in expected.symbols.values()), default=0),
+        samples=expected.samples,
+        horizon=expected.horizon,
         looks=max(further, default=1),
         pairs=max((job.trials * job.pairs for job in timed), default=0),
         pair_looks=max((job.looks for job in timed), default=1),
@@ -53,10 +59,10 @@ def amounts_of(expected: Expected, model: str, calls: int) -> Amounts:
     )
 
 
-def line(amounts: Amounts, rules: Rules, samples: int) -> str:
+def line(amounts: Amounts, rules: Rules) -> str:
     """The sizes of defect that a run could show, in one line, for beside the verdict."""
     accuracy, speed = rules.accuracy, rules.speed
-    what = f"{amounts.symbols} symbols of {amounts.windows} windows and {samples} samples: an MAE worse by "
+    what = f"{amounts.symbols} symbols of {amounts.windows} windows and {amounts.samples} samples: an MAE worse by "
     what += f"{accuracy.margin:.0%} in all, by {accuracy.series_margin:.0%} in one symbol"
     if not amounts.pairs:
         return what
@@ -73,6 +79,7 @@ def sentences(amounts: Amounts, rules: Rules) -> dict[str, str]:
     return {
         "forecasts": _forecasts(amounts, rules),
         "one symbol": _one_symbol(amounts, rules),
+        "draws": _draws(amounts, rules),
         "speed": _speed(amounts, rules),
         "slow calls": _slow_calls(amounts),
         "failures": _failures(amounts),
@@ -105,6 +112,21 @@ def _one_symbol(amounts: Amounts, rules: Rules) -> str:
     return (
         f"one symbol whose MAE moves by more than {limit:.0%} is named, whatever the others do; in the mean of "
         f"{amounts.symbols} symbols it would be {hidden:.2%}"
+    )
+
+
+def _draws(amounts: Amounts, rules: Rules) -> str:
+    units = amounts.symbols * amounts.windows + (amounts.symbols if amounts.windows > 1 else 0)
+
+    def shown(windows: int) -> str:
+        alarm = rules.accuracy.alarm / 2  # the other half is for what is off on average
+        size = shown_size(amounts.samples, windows, units, amounts.horizon, alarm, rules.accuracy.power)
+        return f"{size:.2f} band widths" if math.isfinite(size) else "no size"
+
+    return (
+        f"where a variant draws random numbers of its own, with {amounts.samples} samples, a median moved by "
+        f"{shown(amounts.windows)} in each window of a symbol, or by {shown(1)} in one window, is shown in "
+        f"{rules.accuracy.power:.0%} of runs"
     )
 
 

@@ -17,6 +17,8 @@ def amounts_of(settings: Settings, symbols: int) -> Amounts:
     return Amounts(
         symbols=symbols,
         windows=evaluation.windows,
+        samples=evaluation.samples,
+        horizon=evaluation.horizon,
         looks=evaluation.looks,
         pairs=timing.processes * timing.pairs,
         pair_looks=timing.looks,

@@ -80,7 +80,8 @@ def test_quiet_tells_nothing_of_a_run_that_succeeds_and_what_fails_otherwise(run
 
 
 def test_verbose_and_dry_runs_tell_what_snakemake_tells(run):
-    assert "Job stats" in run("-n") and "This was a dry-run" in run("-n")
+    dry = run("-n")
+    assert "Job stats" in dry and "This was a dry-run" in dry
     assert "Finished jobid" in run("--verbose")
 
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from tests.workflow.project import FINISHED, copy_of, make_project
+from tests.workflow.project import copy_of, make_project
 
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory):
     """A project after one whole run; tests that change it work on a copy."""
     project = make_project(tmp_path_factory.mktemp("finished") / "project")
-    project.configure(FINISHED)
     project.first_run = project.snakemake()
     return project
 

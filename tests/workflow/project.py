@@ -47,9 +47,6 @@ SMALL = {
     },
 }
 
-# Of the run that tests share: each variant in four trials at least, where the default is five.
-FINISHED = SMALL | {"trials": {"repeats": 4}}
-
 
 @dataclass
 class Project:

@@ -22,7 +22,7 @@ from greenlight.run.bundle import write_bundle
 from greenlight.run.withdrawal import withdraw
 from greenlight.weights import weights_hash
 from greenlight_forecasters import CHECKPOINTS
-from tests.workflow.project import FINISHED, copy_of
+from tests.workflow.project import SMALL, copy_of
 
 pytestmark = pytest.mark.slow
 MADE = {"made": "2026-01-01T00:00:00Z", "commit": "abc"}
@@ -54,10 +54,10 @@ def test_a_run_leaves_a_bundle_that_says_what_the_verdict_says(finished):
 
 
 def test_the_scope_of_the_verdict_stands_wherever_the_decision_does(finished, bundle):
-    evaluation, (_, manifest) = FINISHED["evaluation"], bundle
+    evaluation, (_, manifest) = SMALL["evaluation"], bundle
     scope = {**{name: evaluation[name] for name in ("context_length", "horizon", "samples")}, "windows": [2]}
     verdict, decision = finished.read("verdict.json"), finished.read("decision.json")
-    for model in FINISHED["models"]:
+    for model in SMALL["models"]:
         judged = verdict["models"][model]["decision"]["judged"] or "upstream-eager"
         # Threads stand in it where they were shown to be right, which the published Kronos is not at all times.
         passed = [
@@ -97,7 +97,7 @@ def test_the_manifest_names_code_weights_settings_and_process(bundle):
         "source": "embedded", "revision": None, "sha256": weights_hash(CHECKPOINTS / "toto"),
     }  # fmt: skip
     assert set(manifest["models"]["kronos"]["weights"]) == {"model", "tokenizer"}
-    evaluation = FINISHED["evaluation"]
+    evaluation = SMALL["evaluation"]
     assert toto["shapes"] == {
         **{name: evaluation[name] for name in ("context_length", "horizon", "samples")}, "windows": [2],
     }  # fmt: skip

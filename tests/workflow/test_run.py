@@ -11,11 +11,11 @@ from greenlight.errors import UserError
 from greenlight.judgement.seal import broken_seal
 from greenlight.layout import Layout
 from greenlight.measures.forecasts import FORECAST_SCHEMA
-from tests.workflow.project import FINISHED
+from tests.workflow.project import SMALL
 from tools import scale
 
 pytestmark = pytest.mark.slow
-VARIANTS = [(m, v) for m, settings in FINISHED["models"].items() for v in settings["variants"]]
+VARIANTS = [(m, v) for m, settings in SMALL["models"].items() for v in settings["variants"]]
 SYMBOLS = ["SIM_00000", "SIM_00001", "SIM_00002"]
 
 
@@ -27,7 +27,7 @@ def test_the_exit_code_is_the_verdict(finished):
 
 @pytest.mark.parametrize(("model", "variant"), VARIANTS)
 def test_every_symbol_is_forecast_in_every_variant(finished, model, variant):
-    evaluation = FINISHED["evaluation"]
+    evaluation = SMALL["evaluation"]
     for symbol in SYMBOLS:
         file = finished.folder / f"results/forecasts/model={model}/variant={variant}/symbol={symbol}/part-0.parquet"
         table = pq.ParquetFile(file).read()
@@ -39,7 +39,7 @@ def test_every_symbol_is_forecast_in_every_variant(finished, model, variant):
 
 def test_a_folder_of_forecasts_reads_as_one_table(finished):
     table = pq.read_table(finished.folder / "results/forecasts", partitioning=None)
-    evaluation = FINISHED["evaluation"]
+    evaluation = SMALL["evaluation"]
     assert table.num_rows == len(VARIANTS) * len(SYMBOLS) * evaluation["windows"] * evaluation["horizon"]
 
 

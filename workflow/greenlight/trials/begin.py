@@ -2,7 +2,7 @@
 
 The module is run as `python -m` would run it, with the collector of garbage off until its imports are done
 (`child.serve` turns it on): torch makes hundreds of thousands of objects that stay, and looking through them again and
-again took a sixth of the import's processor time.
+again took a quarter of the import's processor time.
 """
 
 from __future__ import annotations

@@ -26,6 +26,9 @@ def serve(function: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
     result must be a dict that JSON can hold; NaN and infinities arrive as strings (see
     `greenlight.files.write_json`). NotAsPlanned where what Python runs at its start has set what steers torch.
     """
+    # What was imported becomes old at once, as in a process that has run for a while, and is not looked through here.
+    gc.freeze()
+    gc.unfreeze()
     gc.enable()
     faulthandler.enable()
     # The runner sends SIGUSR1 before it ends a trial that is out of time: the log then shows where it hung.
@@ -43,6 +46,7 @@ def serve(function: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
         if not isinstance(result, dict):
             raise TypeError(f"the trial's function returned {type(result).__name__}, expected a dict")
         write_json(result_path, {"id": envelope["id"], "result": result})
+        gc.freeze()  # what ends with the process needs no looking through
     except BaseException as error:
         traceback.print_exc()
         write_json(result_path.with_name("error.json"), {"id": envelope["id"], **_describe(error)})

@@ -140,16 +140,16 @@ def called_by_settings(forecaster: Any) -> Any:
     """
     forecast = forecaster.forecast
 
-    def by_settings(windows: Sequence[Window], samples: int, seed: int) -> np.ndarray:
+    def by_settings(windows: Sequence[Window], *rest: Any) -> np.ndarray:
         groups = [window.settings for window in windows]
         if not any(groups):
-            return forecast(windows, samples, seed)
+            return forecast(windows, *rest)
         found: list[Any] = [None] * len(windows)
         for own in dict.fromkeys(groups):
             rows = [row for row, settings in enumerate(groups) if settings == own]
             filled = [windows[rows[number % len(rows)]] for number in range(len(windows))]
             with forecaster.with_settings(dict(own)):
-                paths = np.array(forecast(filled, samples, seed))  # the next call may overwrite it
+                paths = np.array(forecast(filled, *rest))  # the next call may overwrite it
             for row, path in zip(rows, paths, strict=False):
                 found[row] = path
         return np.stack(found)

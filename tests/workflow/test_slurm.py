@@ -149,7 +149,7 @@ def test_a_run_on_slurm_has_the_results_of_a_run_here(cluster, here, tmp_path):
     there = make_project(tmp_path / "there", symbols=2)
     there.configure(shortest())
     away = on_slurm(there, cluster)
-    assert away.stdout.count("has been submitted with SLURM jobid") == 7, away.stdout
+    assert away.stdout.count("has been submitted with SLURM jobid") == 8, away.stdout
     verdicts = [project.read("verdict.json")["gate"] for project in (here, there)]
     exits = [here.first_run.returncode, away.returncode]
     assert exits == [0 if gate == "pass" else 1 for gate in verdicts], away.stdout

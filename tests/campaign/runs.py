@@ -32,6 +32,7 @@ LONGEST = 900
 ACCEPT = ("accept", "--config", "accept={who: campaign, reason: campaign, force: true}")
 MEASURED = ("compile", "predict", "probe", "time")
 JUDGED = {"report", "archive", "gate"}  # what follows the verdict
+COMPARED = {"diff", "judge"} | JUDGED  # what follows a baseline: a whole accept leaves it stale too
 MOST_KILLS = 8  # on one folder
 FINE = "fine"
 
@@ -80,6 +81,7 @@ class Case:
         self.project, self.good, self.chance, self.folder = Project(folder), good, chance, folder
         self.project.configure(good.project.config)
         self.results, self.starts = folder / "results", 0
+        self.began_with = self.baselines()
 
     def start(self, *asked: str, **more: str) -> tuple[subprocess.Popen[bytes], Path]:
         """Start a run in a process group of its own; what it says is kept in a file."""
@@ -151,9 +153,16 @@ class Case:
         gate = (self.results / "gate.passed").exists()
         if gate or self.says_pass():
             left = set(self.project.stale())
+            if self.baselines() != self.began_with:
+                left -= COMPARED
             if left - JUDGED or (gate and left):
                 return f"an unfinished run left a pass, with {sorted(left)} to do"
         return FINE
+
+    def baselines(self) -> dict[str, bytes]:
+        """Those that are stored."""
+        stored = self.folder / "config/baselines"
+        return {str(path.relative_to(stored)): path.read_bytes() for path in stored.rglob("*.json")}
 
     def says_pass(self) -> bool:
         """Whether deploy.env does."""

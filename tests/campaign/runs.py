@@ -75,9 +75,7 @@ class Case:
 
     def __init__(self, folder: Path, good: Good, chance: random.Random, *, finished: bool = False) -> None:
         left = [] if finished else ["results", ".snakemake"]
-        shutil.copytree(
-            good.project.folder, folder, symlinks=True, ignore=shutil.ignore_patterns(*left, "*.gch", "*.pch")
-        )
+        shutil.copytree(good.project.folder, folder, symlinks=True, ignore=shutil.ignore_patterns(*left))
         self.project, self.good, self.chance, self.folder = Project(folder), good, chance, folder
         self.project.configure(good.project.config)
         self.results, self.starts = folder / "results", 0

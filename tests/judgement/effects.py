@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from greenlight.variants import Variant
+
 HEALTH = {
     "engaged": True,
     "graphs": 3,
@@ -99,3 +101,11 @@ class Effects:
             {"window": f"SYM{n}/0", "quantity": "logits", "step": n, "size": size if n < count else 1e-6}
             for n in range(12)
         ]
+
+
+def partner_of(variant: str, options: Mapping[str, Any]) -> str | None:
+    """The variant that draws the same random numbers."""
+    if variant == "upstream-eager" or (variant == "static-eager" and not options["coupled_with_reference"]):
+        return options.get("paired_with")
+    own = "upstream-eager" if options["coupled_with_reference"] else Variant.parse(variant).own_eager
+    return options.get("paired_with") or own

@@ -26,7 +26,7 @@ from greenlight.measures.numerics import compare, other_sizes
 from greenlight.measures.points import with_point
 from greenlight.measures.returns import with_returns
 from greenlight.variants import Variant
-from tests.judgement.effects import HEALTH, REPRODUCIBILITY, Effects
+from tests.judgement.effects import HEALTH, REPRODUCIBILITY, Effects, partner_of
 
 SYMBOLS = {f"SYM{number}": 5 for number in range(6)}
 POINT = "median"  # of which forecasts are scored
@@ -130,14 +130,6 @@ class Run:
         }
         self.adjust(manifest)
         return manifest
-
-
-def partner_of(variant: str, options: Mapping[str, Any]) -> str | None:
-    """The variant that draws the same random numbers."""
-    if variant == "upstream-eager" or (variant == "static-eager" and not options["coupled_with_reference"]):
-        return options.get("paired_with")
-    own = "upstream-eager" if options["coupled_with_reference"] else Variant.parse(variant).own_eager
-    return options.get("paired_with") or own
 
 
 def reseal(path: Path, change: Callable[[dict[str, Any]], None]) -> None:

@@ -8,7 +8,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from greenlight.data.returns import given_returns, implied_prices, rows_for, window_of_returns
+from greenlight.data.given import given_returns
+from greenlight.data.returns import implied_prices, rows_for, window_of_returns
 from greenlight.data.windows import CLOSE, FEATURES, practice_windows
 from greenlight.measures.accuracy import score_windows, window_context
 from greenlight.measures.forecasts import forecast_table

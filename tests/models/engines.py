@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 from pathlib import Path
 
 import numpy as np
@@ -63,3 +65,31 @@ def write_checkpoints(folder: Path) -> None:
         (folder / name).mkdir()
         write_json(folder / name / "config.json", module.config.model_dump())
         save_file(module.state_dict(), folder / name / "model.safetensors")
+
+
+@contextlib.contextmanager
+def intra_op_threads(count):
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def forked(work):
+    """What `work` gives in a forked child, in words."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            said = work()
+        except BaseException as error:
+            said = f"{type(error).__name__}: {error}"
+        os.write(writing, said.encode())
+        os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading) as pipe:
+        said = pipe.read()
+    os.waitpid(child, 0)
+    return said

@@ -7,8 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from greenlight.data.given import called_by_settings
 from greenlight.data.stored import Prices
-from greenlight.data.windows import called_by_settings, practice_windows
+from greenlight.data.windows import practice_windows
 from greenlight.errors import UserError
 from greenlight.files import write_json
 from greenlight.judgement.expected import load_expected

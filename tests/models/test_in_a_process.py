@@ -6,7 +6,6 @@ With a CUDA device all of it also runs there, compiled with CUDA graphs: `pytest
 from __future__ import annotations
 
 import contextlib
-import os
 import subprocess
 import sys
 import threading
@@ -19,7 +18,7 @@ import torch
 
 from greenlight.errors import UserError
 from greenlight.watch.precision import in_tf32
-from tests.models.engines import CALLS, Engine, write_checkpoints
+from tests.models.engines import CALLS, Engine, forked, intra_op_threads, write_checkpoints
 from tests.models.kronos.conftest import random_window
 
 MODELS = ("toto", "kronos", "chronos-2")
@@ -81,16 +80,6 @@ def default_dtype(dtype):
 
 
 @contextlib.contextmanager
-def intra_op_threads(count):
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-@contextlib.contextmanager
 def another_stream():
     with torch.cuda.stream(torch.cuda.Stream()):
         yield
@@ -136,42 +125,6 @@ def test_calls_from_many_threads_give_what_they_give_one_by_one(warm, threads):
                 np.testing.assert_array_equal(one, other)
 
 
-@pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="needs Linux, which lists a process' threads")
-def test_a_call_leaves_no_pool_of_threads_behind(folder):
-    """An idle pool of OpenMP's makes all calls of other threads two to three times as slow."""
-    engine = Engine("chronos-2", "cpu", folder)
-
-    def counted():
-        before = threads_of_the_process()
-        torch.ones(2_000_000).exp_()
-        computed = threads_of_the_process()
-        engine.call(0)
-        return before, computed, threads_of_the_process()
-
-    with intra_op_threads(2), ThreadPoolExecutor(1) as pool:
-        for before, computed, after in (pool.submit(counted).result(), counted()):
-            assert (computed, after) == (before + 1, before)
-        torch.ones(2_000_000).exp_()
-        Engine("chronos-2", "cpu", folder)  # what has loaded an engine may never call it
-        assert threads_of_the_process() == before
-
-
-def threads_of_the_process():
-    return len(os.listdir("/proc/self/task"))
-
-
-@pytest.mark.skipif(CUDA, reason="a forked child can't use CUDA, which making an engine asks for its state")
-def test_a_forked_child_of_a_thread_that_has_computed_can_make_an_engine(folder):
-    def work():
-        torch.set_num_threads(1)
-        Engine("chronos-2", "cpu", folder).call(0)
-        return "made"
-
-    with intra_op_threads(2):
-        torch.ones(2_000_000).exp_()
-        assert forked(work) == "made"
-
-
 @WITH_STATES
 def test_a_state_of_torch_changes_nothing(warm, state):
     engine, expected = warm
@@ -212,24 +165,6 @@ def test_another_resident_model_changes_nothing(warm, folder):
     for number in range(3):
         np.testing.assert_array_equal(other.call(0), of_other)
         np.testing.assert_array_equal(engine.call(number), expected[number])
-
-
-def forked(work):
-    """What `work` gives in a forked child, in words."""
-    reading, writing = os.pipe()
-    child = os.fork()
-    if child == 0:
-        try:
-            said = work()
-        except BaseException as error:
-            said = f"{type(error).__name__}: {error}"
-        os.write(writing, said.encode())
-        os._exit(0)
-    os.close(writing)
-    with os.fdopen(reading) as pipe:
-        said = pipe.read()
-    os.waitpid(child, 0)
-    return said
 
 
 def same_as(expected, engine):

@@ -19,10 +19,12 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from greenlight.code import package_differences
-from greenlight.data.returns import INPUTS, given_returns
-from greenlight.data.windows import CLOSE, FEATURES, PRICES, Window, called_by_settings, same_shape, window_seed
+from greenlight.data.given import called_by_settings, given_returns
+from greenlight.data.returns import AS_PRICES, INPUTS
+from greenlight.data.windows import CLOSE, FEATURES, PRICES, Window, same_shape, window_seed
 from greenlight.errors import MissingWeights, UserError, nearest
-from greenlight.process import OWN_CUDA_GRAPHS, ProcessSettings, Switch, own_cuda_graph_ran, stated_process
+from greenlight.own_graphs import OWN_CUDA_GRAPHS, own_cuda_graph_ran
+from greenlight.process import ProcessSettings, Switch, stated_process
 from greenlight.provenance import package_versions, processor_name
 from greenlight.random_weights import PREFIX, RandomWeights
 from greenlight.variants import MODES, ROUNDOFF, WEIGHT_FORMATS, Variant, as_implemented, shell_variable
@@ -222,7 +224,7 @@ class Model:
     targets: tuple[str, ...] = ("close",)
     missing: bool = False
     by_symbol: tuple[str, ...] = ()
-    inputs: tuple[str, ...] = ("prices",)
+    inputs: tuple[str, ...] = (AS_PRICES,)
 
     def implementations_of(self, settings: ModelSettings) -> Mapping[str, Implementation]:
         """The implementations under some settings, which may name copies of code. Overridden where they do."""
@@ -379,7 +381,7 @@ class Forecaster(ABC):
 
     def with_settings(self, settings: Mapping[str, Any]) -> AbstractContextManager[None]:
         """Forecasts within are made with other values of some of `Model.by_symbol`; nothing may compile anew for it."""
-        raise NotImplementedError(f"{type(self).__name__} has no settings that differ by symbol")
+        raise UserError(f"{type(self).__name__} has no method with_settings, which Model.by_symbol asks for; write it")
 
     @abstractmethod
     def sizes(self) -> dict[str, int]:

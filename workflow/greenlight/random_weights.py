@@ -2,8 +2,9 @@
 
 A plug-in says which sizes there are, and what makes a model of one. A checkpoint is made once, while a run is planned,
 by a process of its own, because that takes torch. It is kept below `$XDG_CACHE_HOME/greenlight/random-weights`, else
-`~/.cache/...`, under a name that holds all that its content depends on. Then it is a folder like any other, known by
-the hashes of its files. It forecasts nothing, and nothing with random weights is ever to be deployed.
+`~/.cache/...`, under a name that holds its size, seed and dimensions, the file that makes
+it and torch's version. Then it is a folder like any other, known by the hashes of its files. It forecasts nothing, and
+nothing with random weights is ever to be deployed.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ WORKFLOW = Path(__file__).parents[1]
 # A room may import itself and the rooms above it. Modules and folders of the gate are rooms; so is each other package.
 FLOORS = [
     {"errors", "files", "target_settings"},
-    {"layout", "provenance", "torch_options", "variants"},
+    {"layout", "own_graphs", "provenance", "torch_options", "variants"},
     {"process"},
     {"code", "data", "statistics", "trials"},
     {"weights"},

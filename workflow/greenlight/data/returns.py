@@ -5,9 +5,6 @@ A simple return is p[t] / p[t-1] - 1, a logarithmic one ln(p[t] / p[t-1]). A con
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
-
 import numpy as np
 
 from greenlight.data.windows import FEATURES, PRICES, Window
@@ -52,30 +49,3 @@ def implied_prices(paths: np.ndarray, last: np.ndarray, kind: str) -> np.ndarray
     grown = np.exp(np.cumsum(paths, axis=-1)) if kind == LOG_RETURNS else np.cumprod(1.0 + paths, axis=-1)
     prices: np.ndarray = last[:, None, None] * grown
     return prices
-
-
-def given_returns(forecaster: Any, kind: str) -> Any:
-    """The same forecaster, which is given returns of the windows it is called with, and whose paths become prices.
-
-    Its `forecast` and `probe` are called with windows of prices, with a row of context more than the model sees. What
-    `kind` is "prices" stays as it is.
-    """
-    if kind == AS_PRICES:
-        return forecaster
-    forecast, probe = forecaster.forecast, forecaster.probe
-
-    def of_prices(windows: Sequence[Window], samples: int, seed: int) -> np.ndarray:
-        given = [window_of_returns(window, kind) for window in windows]
-        kept = [(one.context.copy(), one.future.copy()) for one in given]
-        paths = forecast(given, samples, seed)
-        for one, (context, future) in zip(given, kept, strict=True):
-            if not (np.array_equal(one.context, context, True) and np.array_equal(one.future, future, True)):
-                raise ValueError(f"the forecaster changes the window that it is given, first {one.key}")
-        if not np.issubdtype(np.asarray(paths).dtype, np.floating) or np.ndim(paths) != 3:
-            return paths  # no forecast, which who called says better
-        return implied_prices(paths, np.array([w.context[-1, w.column] for w in windows]), kind)
-
-    forecaster.forecast = of_prices
-    forecaster.probe = lambda windows: probe([window_of_returns(window, kind) for window in windows])
-    forecaster.shifts_with_prices = False  # returns of prices that are all higher by an amount are others
-    return forecaster

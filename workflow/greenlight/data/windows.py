@@ -133,31 +133,6 @@ def practice_windows(count: int, context_length: int, horizon: int, seed: int, c
     return windows
 
 
-def called_by_settings(forecaster: Any) -> Any:
-    """The same forecaster, which forecasts windows that have settings of their own with these (`with_settings`).
-
-    Windows of one call that differ in them are forecast in a call for each settings, filled up to the same size.
-    """
-    forecast = forecaster.forecast
-
-    def by_settings(windows: Sequence[Window], *rest: Any) -> np.ndarray:
-        groups = [window.settings for window in windows]
-        if not any(groups):
-            return forecast(windows, *rest)
-        found: list[Any] = [None] * len(windows)
-        for own in dict.fromkeys(groups):
-            rows = [row for row, settings in enumerate(groups) if settings == own]
-            filled = [windows[rows[number % len(rows)]] for number in range(len(windows))]
-            with forecaster.with_settings(dict(own)):
-                paths = np.array(forecast(filled, *rest))  # the next call may overwrite it
-            for row, path in zip(rows, paths, strict=False):
-                found[row] = path
-        return np.stack(found)
-
-    forecaster.forecast = by_settings
-    return forecaster
-
-
 def with_missing(window: Window, share: float, seed: int) -> Window:
     """The window, in whose context a share of the rows is missing (NaN in every column), at seeded places."""
     if not share:

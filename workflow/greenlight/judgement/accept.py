@@ -190,7 +190,7 @@ def _accuracy_changes(old: AccuracyBaseline, new: Mapping[str, Any]) -> list[str
     shared = sorted(set(old.symbols) & set(new["symbols"]))
     rounded_only = []
     for variant in sorted(set(old.variants) & set(new["variants"])):
-        for error in set(old.variants[variant]) & set(new["variants"][variant]):
+        for error in (error for error in new["variants"][variant] if error in old.variants[variant]):
             moves = [
                 _move(symbol, old.variants[variant][error][symbol], new["variants"][variant][error][symbol])
                 for symbol in shared

@@ -248,7 +248,7 @@ def _uneven(name: str, baseline: AccuracyBaseline) -> Refused | None:
     """A refusal where a variant's rows are not those of the baseline's own symbols and windows."""
     windows = {symbol: entry.windows for symbol, entry in baseline.symbols.items()}
     for variant, errors in baseline.variants.items():
-        for error in {*COMPARED, *errors}:
+        for error in dict.fromkeys((*COMPARED, *errors)):
             if {symbol: len(values) for symbol, values in errors.get(error, {}).items()} != windows:
                 return Refused(name, f"the rows of {variant}, {error}, are not those of its symbols")
     return None

@@ -19,6 +19,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from greenlight.data.returns import AS_PRICES
 from greenlight.statistics.intervals import Comparison, compare_log_ratios, holm
 from greenlight.statistics.looks import look_of, pairs_at, rate_at
 
@@ -33,7 +34,7 @@ NO_ERROR = 1e-9
 
 def errors_of(given: str) -> tuple[str, ...]:
     """The errors that are judged of models that are given `prices`, or returns of them."""
-    return (*ERRORS, *(OF_RETURNS if given != "prices" else ()))
+    return (*ERRORS, *(OF_RETURNS if given != AS_PRICES else ()))
 
 
 Outcome = Literal["pass", "fail", "inconclusive"]

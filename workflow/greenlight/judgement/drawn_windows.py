@@ -35,6 +35,10 @@ class WindowDifferences:
     size: np.ndarray
 
 
+SHARE_OF_ALARMS = 0.5
+"""Of the rate of false alarms: the rest is for what is off on average."""
+
+
 def quantities(horizon: int) -> int:
     """How many quantities are compared."""
     return 2 * (horizon + 2)

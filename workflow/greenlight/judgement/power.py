@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from greenlight.judgement.drawn_windows import shown_size
+from greenlight.judgement.drawn_windows import SHARE_OF_ALARMS, shown_size
 from greenlight.judgement.expected import Expected
 from greenlight.judgement.rules import Rules
 from greenlight.statistics.looks import rate_at
@@ -119,7 +119,7 @@ def _draws(amounts: Amounts, rules: Rules) -> str:
     units = amounts.symbols * amounts.windows + (amounts.symbols if amounts.windows > 1 else 0)
 
     def shown(windows: int) -> str:
-        alarm = rules.accuracy.alarm / 2  # the other half is for what is off on average
+        alarm = rules.accuracy.alarm * SHARE_OF_ALARMS
         size = shown_size(amounts.samples, windows, units, amounts.horizon, alarm, rules.accuracy.power)
         return f"{size:.2f} band widths" if math.isfinite(size) else "no size"
 

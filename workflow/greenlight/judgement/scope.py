@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from greenlight.data.returns import AS_PRICES
 from greenlight.judgement.checks.base import Check
 from greenlight.judgement.evidence import VariantEvidence
 from greenlight.judgement.expected import Expected
@@ -26,7 +27,7 @@ def scope_of(expected: Expected, model: str, used: Mapping[str, int]) -> dict[st
     samples = {} if expected.models[model].levels else {"samples": expected.samples}
     target = {} if expected.target == "close" else {"target": expected.target}
     point = {} if expected.point == MEDIAN else {"point": expected.point}
-    target |= {} if expected.input == "prices" else {"input": expected.input}
+    target |= {} if expected.input == AS_PRICES else {"input": expected.input}
     sizes = {"context_length": expected.context_length, "horizon": expected.horizon, **samples, "windows": calls}
     own = expected.models[model].by_symbol
     missing = {"missing": share} if (share := expected.models[model].missing) else {}

@@ -94,8 +94,8 @@ class CallSettings(BaseModel):
     """What a model is given of each price: the price, its return over the row before, or the logarithmic one. Paths of
     returns are made into the prices that they imply from the last one on; errors are judged of these and of returns."""
     missing: float = Field(default=0, ge=0, le=0.5)
-    """Share of the rows of each context that are missing, at seeded places, for models that take missing values
-    (Chronos-2); other models see all rows."""
+    """Share of the rows of each context that are missing, at seeded places, for models that take missing values;
+    other models see all rows."""
     point: Literal["median", "mean", "trimmed-mean"] = "median"
     """What production makes of a forecast, whose absolute errors are judged (MAE, MAPE, MASE): the median of the sample
     paths, their mean, or their mean without `trim` at each end. Quantile loss, RMSE and coverage are what they were."""
@@ -205,7 +205,7 @@ def check_asked(models: Mapping[str, Any], call: CallSettings, missing: int) -> 
     if call.missing and not any(model.missing for model in models.values()):
         raise ValueError(
             f"evaluation.call.missing is {call.missing:g}, and none of {', '.join(models)} takes missing values "
-            "(Model.missing); leave it out, or name a model that does, such as chronos-2"
+            "(Model.missing); leave it out, or name a model that does"
         )
     if call.missing and given != "prices":
         raise ValueError(f"evaluation.call.missing with input {given!r}: no return follows from a missing price")

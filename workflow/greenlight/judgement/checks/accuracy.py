@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from greenlight.data.returns import AS_PRICES
 from greenlight.judgement.checks.base import Check, Status, Subject, percent
 from greenlight.judgement.comparison import (
     ERRORS,
@@ -251,7 +252,7 @@ def _naive(subject: Subject, summary: Mapping[str, Any]) -> Check:
     reason = f"{subject.expected.mae} is {_between(naive)} times that of repeating the last price, "
     reason += f"{_between(drift)} that of drift"
     ratios = [naive["value"]]
-    if subject.expected.input != "prices":
+    if subject.expected.input != AS_PRICES:
         scores = subject.found.scores
         assert scores is not None
         own, still = (float(scores.metrics[name].mean()) for name in RETURN_METRICS)

@@ -15,7 +15,14 @@ import numpy as np
 
 from greenlight.judgement.checks.base import Check, Subject
 from greenlight.judgement.drawn_paths import QUANTITIES, judge_paths
-from greenlight.judgement.drawn_windows import WindowDifferences, quantities, shown_size, shown_window, units_of
+from greenlight.judgement.drawn_windows import (
+    SHARE_OF_ALARMS,
+    WindowDifferences,
+    quantities,
+    shown_size,
+    shown_window,
+    units_of,
+)
 from greenlight.judgement.draws import (
     BAND,
     Differences,
@@ -49,10 +56,9 @@ def reference_check(
         return [subject.check(name, "fail", reason, *stages, figure=0.0)]
     rules = subject.rules.accuracy
     limit = rules.step_difference
-    # What is off on average, and what is off in a symbol or a window, share the rate of false alarms.
-    alarm = rules.alarm / 2
-    status = judge_steps(differences, rules.alpha, limit, alarm)
-    what, bound = describe_steps(differences, rules.alpha, limit, alarm, status)
+    alarm, on_average = rules.alarm * SHARE_OF_ALARMS, rules.alarm * (1 - SHARE_OF_ALARMS)
+    status = judge_steps(differences, rules.alpha, limit, on_average)
+    what, bound = describe_steps(differences, rules.alpha, limit, on_average, status)
     reason = f"{what} against {model.reference}, {differences.df + 1} windows; no step differs "
     reason += f"by more than {bound:.2f} (medians in band widths, and log widths)"
     details = {}

@@ -12,9 +12,10 @@ import torch
 
 from greenlight.api import Forecaster, LoadOptions
 from greenlight.code import check_code_run
-from greenlight.data.returns import given_returns, rows_for
+from greenlight.data.given import called_by_settings, given_returns
+from greenlight.data.returns import rows_for
 from greenlight.data.stored import load_series
-from greenlight.data.windows import FEATURES, Window, called_by_settings, cut_windows, practice_windows, with_missing
+from greenlight.data.windows import FEATURES, Window, cut_windows, practice_windows, with_missing
 from greenlight.plugins import load_forecaster
 from greenlight.process import any_attention, process_of
 from greenlight.variants import WEIGHT_FORMATS, Variant

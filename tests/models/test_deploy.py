@@ -354,3 +354,4 @@ def test_compiled_code_is_found_in_the_bundles_cache_and_missed_where_the_proces
         found[threads] = (done.returncode, done.stdout)
     assert found["1"][0] == 0 and re.search(r"cache ([1-9]\d*) of \1 graphs", found["1"][1]), found
     assert found["2"][0] == 1 and "this process has 2 threads" in found["2"][1], found
+    assert "Set OMP_NUM_THREADS=1 here, or judge with `threads: 2` in the configuration" in found["2"][1], found

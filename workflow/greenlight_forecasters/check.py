@@ -89,11 +89,15 @@ def _run(entry: Entry, device: str | None, parts: list[str]) -> list[str]:
         hits, misses = (now - then for now, then in zip(lookups(), before, strict=True))
         parts.append(f"cache {hits} of {hits + misses} graphs")
         if misses or not hits:
+            here, judged = torch.get_num_threads(), int(entry.facts["threads"])
+            advice = "Set here what they had set"
+            if here != judged:
+                advice = f"Set OMP_NUM_THREADS={judged} here, or judge with `threads: {here}` in the configuration"
             faults.append(
                 f"the compile cache misses ({hits} of {hits + misses} graphs found): this process has "
-                f"{torch.get_num_threads()} threads and torch {torch.__version__}, the judged one had "
-                f"{entry.facts['threads']} and {entry.facts['packages'].get('torch')}; "
-                f"its trials had set {_assignments(entry.facts['environment'])}"
+                f"{here} threads and torch {torch.__version__}, the judged one had "
+                f"{judged} and {entry.facts['packages'].get('torch')}; "
+                f"its trials had set {_assignments(entry.facts['environment'])}. {advice}"
             )
     found = _summary(paths[0], entry.model().forecast.levels)
     difference = float(np.max(np.abs(found - stored)) / np.max(np.abs(stored)))

@@ -83,7 +83,8 @@ def mae_text(row: VariantRow) -> str:
         return "not measured"
     band = f" ({row.band})" if row.band else ""
     naive = f", {interval(row.over_naive)} times that of repeating the last price" if row.over_naive else ""
-    return f"{significant(row.mae_percent.value)}% of the mean price{band}{naive}"
+    worse = row.over_naive is not None and (row.over_naive.lower or 0) > 1
+    return f"{significant(row.mae_percent.value)}% of the mean price{band}{naive}{', which is better' if worse else ''}"
 
 
 def against_cell(row: VariantRow) -> str:

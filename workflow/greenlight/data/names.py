@@ -101,17 +101,9 @@ ENDS = (
     "updated at", "fetched at", "created at", "downloaded at", "time high", "time low",
 )  # fmt: skip
 ZONES = (
-    "timezone",
-    "time zone",
-    "tz",
-    "utc offset",
-    "gmt offset",
-    "gmtoffset",
-    "offset",
-    "zone",
-    "exchange timezone",
+    "timezone", "time zone", "tz", "utc offset", "gmt offset", "gmtoffset", "offset", "zone", "exchange timezone",
     "zeitzone",
-)
+)  # fmt: skip
 SYMBOLS = (
     "symbol", "ticker", "tic", "instrument", "code", "ts code", "name", "股票代码", "证券代码", "代码", "종목코드",
     "secid", "stock code", "stock", "security", "sc code", "sc name", "pair", "symbol name", "act symbol", "isin",
@@ -120,58 +112,18 @@ SYMBOLS = (
 )  # fmt: skip
 # What a symbol's name can't be told by; only that there is one of them.
 NOT_NAMES = (
-    "isin",
-    "name",
-    "security",
-    "market",
-    "sc name",
-    "code name",
-    "instrument name",
-    "symbol name",
-    "permno",
-    "stock",
-    "sc code",
-    "instrument",
-    "instid",
-)
+    "isin", "name", "security", "market", "sc name", "code name", "instrument name", "symbol name", "permno", "stock",
+    "sc code", "instrument", "instid",
+)  # fmt: skip
 CURRENCIES = (
     "usd", "eur", "gbp", "jpy", "chf", "cny", "krw", "inr", "aud", "cad", "hkd", "sgd", "sek", "nok", "dkk", "pln",
     "brl", "try", "rub", "mxn", "zar", "twd", "thb", "idr", "usdt", "usdc", "busd", "tusd", "dai", "fdusd", "ust",
     "usdp",
 )  # fmt: skip
-_COINS = (
-    "btc",
-    "xbt",
-    "eth",
-    "bnb",
-    "xrp",
-    "ltc",
-    "ada",
-    "sol",
-    "doge",
-    "dot",
-    "trx",
-    "bch",
-    "xlm",
-    "link",
-    "eos",
-    "etc",
-    "xmr",
-    "dash",
-    "zec",
-    "avax",
-    "matic",
-    "atom",
-    "uni",
-    "shib",
-    "xtz",
-    "neo",
-    "algo",
-    "fil",
-    "near",
-    "ton",
-)
-COINS = frozenset(_COINS)
+COINS = (
+    "btc", "xbt", "eth", "bnb", "xrp", "ltc", "ada", "sol", "doge", "dot", "trx", "bch", "xlm", "link", "eos", "etc",
+    "xmr", "dash", "zec", "avax", "matic", "atom", "uni", "shib", "xtz", "neo", "algo", "fil", "near", "ton",
+)  # fmt: skip
 ADJUSTED = ("adj {}", "adjusted {}", "{} adj", "{} adjusted", "split adjusted {}", "adj {} price", "adjusted {} price")
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _UNIT = re.compile(r"[(\[（]([^)\]）]*)[)\]）]")

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict
 
 LINES_SHOWN = 20
 # Rules that lose rows; and so few rows that a tenth of them says nothing.
@@ -21,52 +21,37 @@ class RepairRules(BaseModel):
     The defaults repair nothing but the order of rows: a clean export passes, the rest is the user's choice.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
-    unparseable_dates: Literal["refuse", "drop-row"] = Field(
-        "refuse", description="A date that is empty, not a date, or ambiguous."
-    )
-    ragged_rows: Literal["refuse", "drop-row"] = Field(
-        "refuse", description="A row with fewer or more cells than the header, such as a truncated last line."
-    )
-    empty_cells: Literal["refuse", "drop-row", "forward-fill"] = Field(
-        "refuse", description="An empty price; forward-fill puts the close of the row before it in its place."
-    )
-    non_numeric_cells: Literal["refuse", "drop-row"] = Field("refuse", description="A price that is not a number.")
-    invalid_volume: Literal["refuse", "set-unknown"] = Field(
-        "refuse", description="A volume that is negative or not a number; an empty one is unknown."
-    )
-    row_order: Literal["sort", "refuse"] = Field(
-        "sort",
-        description="Rows in no order of time; oldest first and newest first are no problem.",
-    )
-    identical_rows: Literal["refuse", "keep-first"] = Field(
-        "refuse", description="A time that occurs more than once, with the same values each time."
-    )
-    duplicate_times: Literal["refuse", "keep-first", "keep-last"] = Field(
-        "refuse",
-        description="A time that occurs more than once, with different values; first and last in the file.",
-    )
-    non_positive_prices: Literal["refuse", "drop-row"] = Field("refuse", description="A price of 0 or below.")
-    high_below_low: Literal["refuse", "drop-row", "swap"] = Field(
-        "refuse", description="A high below its low; swap takes the one for the other."
-    )
-    outside_range: Literal["report", "refuse", "drop-row", "widen"] = Field(
-        "report",
-        description="An open or close outside low to high, as some exports have; widen moves low or high.",
-    )
-    gaps: Literal["report", "refuse", "forward-fill"] = Field(
-        "report",
-        description="Missing rows within the series' own week; holidays are such gaps. "
-        "forward-fill adds rows at the close before, with volume 0.",
-    )
-    missing_prices: Literal["refuse", "use-close"] = Field(
-        "refuse", description="No column for open, high or low; use-close puts the close in its place."
-    )
-    adjusted_prices: Literal["ignore", "use"] = Field(
-        "ignore",
-        description="Adjusted columns beside plain ones; use takes them, or scales by Adj Close / Close.",
-    )
+    unparseable_dates: Literal["refuse", "drop-row"] = "refuse"
+    """A date that is empty, not a date, or ambiguous."""
+    ragged_rows: Literal["refuse", "drop-row"] = "refuse"
+    """A row with fewer or more cells than the header, such as a truncated last line."""
+    empty_cells: Literal["refuse", "drop-row", "forward-fill"] = "refuse"
+    """An empty price; forward-fill puts the close of the row before it in its place."""
+    non_numeric_cells: Literal["refuse", "drop-row"] = "refuse"
+    """A price that is not a number."""
+    invalid_volume: Literal["refuse", "set-unknown"] = "refuse"
+    """A volume that is negative or not a number; an empty one is unknown."""
+    row_order: Literal["sort", "refuse"] = "sort"
+    """Rows in no order of time; oldest first and newest first are no problem."""
+    identical_rows: Literal["refuse", "keep-first"] = "refuse"
+    """A time that occurs more than once, with the same values each time."""
+    duplicate_times: Literal["refuse", "keep-first", "keep-last"] = "refuse"
+    """A time that occurs more than once, with different values; first and last in the file."""
+    non_positive_prices: Literal["refuse", "drop-row"] = "refuse"
+    """A price of 0 or below."""
+    high_below_low: Literal["refuse", "drop-row", "swap"] = "refuse"
+    """A high below its low; swap takes the one for the other."""
+    outside_range: Literal["report", "refuse", "drop-row", "widen"] = "report"
+    """An open or close outside low to high, as some exports have; widen moves low or high."""
+    gaps: Literal["report", "refuse", "forward-fill"] = "report"
+    """Missing rows within the series' own week; holidays are such gaps. forward-fill adds rows at the close before,
+    with volume 0."""
+    missing_prices: Literal["refuse", "use-close"] = "refuse"
+    """No column for open, high or low; use-close puts the close in its place."""
+    adjusted_prices: Literal["ignore", "use"] = "ignore"
+    """Adjusted columns beside plain ones; use takes them, or scales by Adj Close / Close."""
 
 
 @dataclass(frozen=True)

@@ -18,20 +18,10 @@ from greenlight.data.epochs import read_fractions, read_integers
 from greenlight.data.text import characters_in, forms_of, grid_of
 
 _MOST_FORMS = 3000
-_FULL = [
-    "january",
-    "february",
-    "march",
-    "april",
-    "may",
-    "june",
-    "july",
-    "august",
-    "september",
-    "october",
-    "november",
+_FULL = (
+    "january", "february", "march", "april", "may", "june", "july", "august", "september", "october", "november",
     "december",
-]
+)  # fmt: skip
 _MONTHS = {name[:3]: number for number, name in enumerate(_FULL, 1)} | {"sept": 9}
 _MONTHS |= {name: number for number, name in enumerate(_FULL, 1)}
 _WORD = "|".join(sorted(_MONTHS, key=len, reverse=True))

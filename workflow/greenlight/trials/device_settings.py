@@ -10,27 +10,21 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 class DeviceSettings(BaseModel):
     """The device that trials run on, and how patiently to wait for it."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
-    device: str = Field(
-        "cpu",
-        pattern=r"^(cpu|auto|cuda(:\d+)?)$",
-        description="`cpu`, `cuda` (the first), `cuda:N` as torch counts them, or `auto`: cuda where there is one.",
-    )
-    free_memory_gib: float = Field(
-        0.0,
-        ge=0,
-        description="Device memory that must be free before a trial starts; as many run side by side as have it.",
-    )
-    exclusive: bool = Field(False, description="Whether no other process may hold the device.")
-    wait_seconds: float = Field(0.0, ge=0, description="How long to wait for the device to be free.")
-    otherwise: Literal["error", "cpu"] = Field("error", description="What to do where the device is not to be had.")
-    name: str | None = Field(
-        None,
-        min_length=1,
-        description="Name of the device (the processor's for cpu) where trials run on other machines than the one "
-        "that plans, such as a cluster's nodes; null: the name that this machine tells.",
-    )
+    device: str = Field(default="cpu", pattern=r"^(cpu|auto|cuda(:\d+)?)$")
+    """`cpu`, `cuda` (the first), `cuda:N` as torch counts them, or `auto`: cuda where there is one."""
+    free_memory_gib: float = Field(default=0.0, ge=0)
+    """Device memory that must be free before a trial starts; as many run side by side as have it."""
+    exclusive: bool = False
+    """Whether no other process may hold the device."""
+    wait_seconds: float = Field(default=0.0, ge=0)
+    """How long to wait for the device to be free."""
+    otherwise: Literal["error", "cpu"] = "error"
+    """What to do where the device is not to be had."""
+    name: str | None = Field(default=None, min_length=1)
+    """Name of the device (the processor's for cpu) where trials run on other machines than the one that plans, such as
+    a cluster's nodes; null: the name that this machine tells."""
 
     @model_validator(mode="after")
     def _a_name_is_that_of_one_device(self) -> DeviceSettings:

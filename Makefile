@@ -12,7 +12,7 @@ TEST_WORKERS ?= 2
 RUNS ?= 8
 UV := uv==0.13.9
 
-.PHONY: help verify test test-long campaign alarms env lock checkpoints data benchmarks lint defects schema clean
+.PHONY: help verify test test-long campaign alarms stability env lock checkpoints data benchmarks lint defects schema clean
 
 # The first target: a comment after `##` says what a target does.
 help:
@@ -68,6 +68,9 @@ campaign: env  ## try to break a run in hundreds of ways, 30 minutes at most; en
 
 alarms: env  ## add whole runs in which nothing differs, and tell the rate of false alarms (RUNS=8)
 	$(BIN)/python -m tools.agreement --compiled --runs $(RUNS)
+
+stability: env  ## time and judge a finished run again with one core, with two and beside a load (RUNS=10 each)
+	$(BIN)/python -m tools.stability --runs $(RUNS)
 
 lint: env  ## style and types
 	$(BIN)/ruff check workflow tests

@@ -11,7 +11,7 @@ import pytest
 from greenlight.errors import UserError
 from greenlight.files import read_json, write_json
 from greenlight.run.table import ROWS
-from tools.agreement import CHILDREN, CONFIG, alarmed, earlier_runs, measure, table, with_compiled
+from tools.agreement import CHILDREN, CONFIG, alarmed, configuration, earlier_runs, measure, table
 from tools.quick_run import STAGES
 
 ROOT = Path(__file__).parents[2]
@@ -20,7 +20,8 @@ ROOT = Path(__file__).parents[2]
 def run(gate="pass", *blocking, seed=1):
     reasons = [reason for *_, reason in blocking]
     checks = {"numerics": {"pass": 4}} | {name: {status: 1} for name, _, _, status, _ in blocking}
-    about = {"gate": gate, "reasons": reasons, "chosen": {"toto": "static-eager"}, "seed": seed, "seconds": 60.0}
+    about = {"variants": ["toto upstream-eager", "toto static-eager"]}
+    about |= {"gate": gate, "reasons": reasons, "chosen": {"toto": "static-eager"}, "seed": seed, "seconds": 60.0}
     return about | {"checks": checks, "blocking": list(map(list, blocking))}
 
 
@@ -60,16 +61,26 @@ def test_runs_that_were_left_open_are_counted_apart_and_each_is_named():
 
 def test_runs_are_added_to_those_of_the_same_configuration_only(tmp_path):
     out = tmp_path / "runs.json"
-    assert earlier_runs(out, CONFIG) == []
+    assert earlier_runs(out) == []
     write_json(out, {"config": CONFIG, "runs": [run(seed=3)]})
     before = out.read_bytes()
-    measure(0, CONFIG, "trainingdata", out)
-    assert out.read_bytes() == before and earlier_runs(out, CONFIG) == read_json(out)["runs"]
+    measure(0, configuration(), "trainingdata", out)
+    assert out.read_bytes() == before and earlier_runs(out) == read_json(out)["runs"]
+    write_json(out, {"config": {**CONFIG, "threads": 2}, "runs": [run(seed=3)]})
     with pytest.raises(UserError, match="made with another configuration; name another file by --out"):
-        measure(1, with_compiled(CONFIG), "trainingdata", out)
+        measure(1, configuration(), "trainingdata", out)
     out.write_text("[]")
     with pytest.raises(UserError, match="this is no file of runs"):
-        earlier_runs(out, CONFIG)
+        earlier_runs(out)
+
+
+def test_a_run_is_of_the_models_that_are_named_compiled_or_not():
+    models = configuration(["kronos"], compiled=True)["models"]
+    assert models.pop("kronos")["variants"] == ["upstream-eager", "static-eager", "static-default"]
+    assert models == {"toto": None}
+    assert all("static-default" not in model["variants"] for model in configuration()["models"].values())
+    with pytest.raises(UserError, match="--models nobody: expected some of toto, kronos, chronos-2"):
+        configuration(["nobody", "toto"])
 
 
 def test_the_command_refuses_a_file_of_other_runs_in_words(tmp_path):

@@ -1,6 +1,7 @@
 """How often the gate alarms where nothing is wrong: whole runs of measure and judge on the shipped models.
 
     python -m tools.agreement --runs 30 --compiled        adds 30 runs to workflow/docs/agreement.json; `make alarms`
+    python -m tools.agreement --runs 30 --models toto     of one model alone
     python -m tools.agreement --report FILE ...           a table of several files
 
 Each run measures upstream, the reference, and the implementations that compute the same on the shipped weights and
@@ -21,7 +22,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,7 @@ CONFIG: dict[str, Any] = {
     "models": {
         "toto": {"variants": ["upstream-eager", "static-eager"]},
         "kronos": {"variants": ["upstream-eager", "static-eager"], "temperature": 1.1, "top_p": 0.98},
+        "chronos-2": {"variants": ["upstream-eager", "static-eager"]},
     },
 }
 
@@ -88,16 +90,23 @@ def _child(module: str, request: dict[str, Any], environment: dict[str, str]) ->
         return trial_of(request, None, "other", f"{type(error).__name__}: {error}")
 
 
-def with_compiled(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The configuration with `static-default` of each model, too."""
-    models = {
-        name: model | {"variants": [*model["variants"], "static-default"]} for name, model in config["models"].items()
-    }
-    return {**config, "models": models}
+def configuration(models: Sequence[str] = tuple(CONFIG["models"]), compiled: bool = False) -> dict[str, Any]:
+    """The configuration of a run of some of the models, with `static-default` of each where `compiled`, too.
+
+    Raises:
+        UserError: there is no such model here.
+    """
+    if unknown := set(models) - CONFIG["models"].keys():
+        raise UserError(f"--models {' '.join(sorted(unknown))}: expected some of {', '.join(CONFIG['models'])}")
+    chosen: dict[str, Any] = {"toto": None, "kronos": None}  # what a configuration leaves out, the defaults bring back
+    for name in models:
+        known = CONFIG["models"][name]
+        chosen[name] = known | {"variants": [*known["variants"], *["static-default"] * compiled]}
+    return {**CONFIG, "models": chosen}
 
 
 def one_run(
-    folder: Path, seed: int, prices: str, baselines: Path, config: Mapping[str, Any] = CONFIG
+    folder: Path, seed: int, prices: str, baselines: Path, config: Mapping[str, Any]
 ) -> tuple[QuickRun, Verdict]:
     """Measure and judge once."""
     places = {"data_folder": prices, "results_folder": str(folder), "baselines_folder": str(baselines)}
@@ -133,7 +142,7 @@ def counts_of(verdict: Verdict) -> dict[str, Any]:
     }
 
 
-def earlier_runs(out: Path, config: Mapping[str, Any]) -> list[dict[str, Any]]:
+def earlier_runs(out: Path) -> list[dict[str, Any]]:
     """The runs that a file holds, to which more are added; none where there is no file.
 
     Raises:
@@ -146,7 +155,7 @@ def earlier_runs(out: Path, config: Mapping[str, Any]) -> list[dict[str, Any]]:
         found, made_with = list(document["runs"]), document["config"]
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"{out}: this is no file of runs ({error}); name another by --out") from error
-    if made_with != json.loads(json_text(config)):
+    if made_with != json.loads(json_text(CONFIG)):
         raise UserError(f"{out}: its runs were made with another configuration; name another file by --out")
     return found
 
@@ -157,7 +166,7 @@ def measure(runs: int, config: Mapping[str, Any], prices: str, out: Path, first_
     Pairs of runs share a seed, and the second is judged against the baseline of the first; one that was interrupted
     after its first run stays so, and the next pair has a seed of its own.
     """
-    found = earlier_runs(out, config)
+    found = earlier_runs(out)
     seed = max([first_seed - 1, *(run["seed"] for run in found)])
     with tempfile.TemporaryDirectory() as folder:
         baselines = Path(folder) / "baselines"
@@ -174,8 +183,9 @@ def measure(runs: int, config: Mapping[str, Any], prices: str, out: Path, first_
             seconds = time.perf_counter() - started
             about = {"made": utc_now(), "commit": git_commit(Path.cwd()), "processor": processor_name()}
             about |= {"seed": seed, "second": number % 2 == 1, "seconds": seconds, "load_before": load}
+            about |= {"variants": [" ".join(pair) for pair in run.plan.variants]}
             found.append(counts_of(verdict) | about)
-            write_json(out, {"config": config, "runs": found})
+            write_json(out, {"config": CONFIG, "runs": found})
             print(f"run {len(found)}: {found[-1]['gate']}, {found[-1]['chosen']}, {seconds:.0f} s", flush=True)
 
 
@@ -199,6 +209,8 @@ def table(documents: list[Mapping[str, Any]]) -> str:
     undecided = [run for run in runs if run["gate"] != "pass" and not alarmed(run)]
     lines += ["", rate_words(len(alarms), len(runs), "whole runs in which nothing differs gave a false alarm")]
     lines.append(rate_words(len(undecided), len(runs), "were left open, which blocks: a check could not say"))
+    measured = Counter(", ".join(run["variants"]) for run in runs)
+    lines += ["", "Runs of:", *(f"- {count} times {names}" for names, count in measured.most_common())]
     lines += [f"In {sum(run['seconds'] for run in runs):.0f} s. Chosen:"]
     lines += [f"- {count} times {names}" for names, count in chosen.most_common()]
     lines += [f"- seed {run['seed']}: {reason}" for run in [*alarms, *undecided] for reason in run["reasons"]]
@@ -220,6 +232,7 @@ def main() -> None:
     """Entry point."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=30, help="runs to add")
+    parser.add_argument("--models", nargs="+", default=list(CONFIG["models"]), help="of which models; default all")
     parser.add_argument("--compiled", action="store_true", help="compiled variants too, each from an empty cache")
     parser.add_argument("--first-seed", type=int, default=1, help="seed of the first pair of a new file")
     parser.add_argument("--prices", default="trainingdata", help="folder of price files")
@@ -228,7 +241,7 @@ def main() -> None:
     arguments = parser.parse_args()
     try:
         if not arguments.report:
-            config = with_compiled(CONFIG) if arguments.compiled else CONFIG
+            config = configuration(arguments.models, arguments.compiled)
             measure(arguments.runs, config, arguments.prices, arguments.out, arguments.first_seed)
         print(table([read_json(path) for path in arguments.report or [arguments.out]]))
     except UserError as error:

@@ -6,15 +6,18 @@ import time
 
 import numpy as np
 import pytest
+from scipy.stats import binom
 
 from greenlight.data.windows import practice_windows
 from greenlight.measures.forecasts import problem_with
-from greenlight.measures.latency import interleaved_pairs
+from greenlight.measures.latency import calls_of_reference, interleaved_pairs
 from greenlight.measures.steadiness import Yardstick, steady_calls
+from greenlight.run.children.latency import planned_alone
 from greenlight.statistics.intervals import share_bounds
-from greenlight.statistics.sequential import tail_settled
+from greenlight.statistics.looks import calls_to_bound, rate_at, slow_rate
+from greenlight.statistics.sequential import slow_of, tail_settled
 
-TAIL = {"slow_call": 1.5, "slow_share": 0.05, "alpha": 0.01, "share": 1.0}
+TAIL = {"slow_call": 1.5, "slow_share": 0.05, "alpha": 0.01}
 
 
 class Later:
@@ -49,6 +52,36 @@ def test_plain_arrays_are_timed():
     assert len(pairs) == 5 and all(pair["variant_seconds"] > 0 for pair in pairs)
 
 
+@pytest.mark.parametrize(("planned", "controls", "calls"), [(6, 4, 10), (3, 3, 6), (2, 5, 10), (4, 0, 4)])
+def test_a_control_pair_is_one_more_call_beside_that_of_a_pair(planned, controls, calls):
+    """Each call of an arm has a number of its own, and each of the reference counts once, whoever shares it."""
+    given = {"reference": [], "variant": []}
+
+    def arm(name):
+        return lambda number: (given[name].append(number), plain(number))[1]
+
+    found = interleaved_pairs(arm("reference"), arm("variant"), pairs=planned, control_pairs=controls, seed=1, first=7)
+    control = np.array([pair["control"] for pair in found])
+    assert ((~control).sum(), control.sum()) == (planned, controls)
+    assert len(given["reference"]) == calls and len(set(given["reference"])) >= planned + min(controls, planned)
+    assert len(set(given["variant"])) == len(given["variant"]) == planned
+    assert min(given["reference"]) == 7 and max(given["reference"]) == 6 + planned + controls
+    own = {pair["pair"]: pair["reference_seconds"] for pair in found if not pair["control"]}
+    shared = [pair for pair in found if pair["control"] and pair["pair"] in own]
+    assert len(shared) == min(controls, planned)
+    assert all(pair["reference_seconds"] == own[pair["pair"]] for pair in shared)
+    names = ("pair", "control", "reference_seconds", "variant_seconds")
+    columns = [np.array([pair[name] for pair in found]) for name in names]
+    assert len(calls_of_reference(np.zeros(len(found), int), *columns)) == calls
+
+
+def test_a_call_that_two_pairs_share_is_one_call_among_slow_ones():
+    """Counted twice, a slow call of the reference would make as slow a variant look no worse."""
+    process, pair, control = np.array([0, 0, 1, 1]), np.array([3, 3, 3, 4]), np.array([False, True, False, True])
+    found = calls_of_reference(process, pair, control, np.array([9.0, 9.0, 1.0, 2.0]), np.array([0.5, 3.0, 0.5, 4.0]))
+    assert sorted(found) == [1.0, 2.0, 3.0, 4.0, 9.0]
+
+
 @pytest.mark.parametrize(
     ("slow", "calls", "lower", "upper"), [(0, 59, 0.0, 0.0495), (1, 20, 0.0026, 0.2161), (20, 20, 0.8609, 1.0)]
 )
@@ -60,15 +93,82 @@ def test_bounds_of_a_share_are_those_of_clopper_and_pearson(slow, calls, lower, 
 def test_slow_calls_ask_for_more_pairs_until_their_share_is_bounded_or_shown(slow, calls, settled):
     variant, reference = np.ones(calls), np.ones(2 * calls)
     variant[:slow] = 3.0
-    assert tail_settled(variant, reference, **TAIL) == settled
+    own, other = slow_of(1.5, variant), slow_of(1.5, reference)
+    assert tail_settled(own, other, slow_share=0.05, rate=0.01) == settled
+    # The same in two parts, each against its own median.
+    parts = slow_of(1.5, variant[::2], 7 * variant[1::2])
+    assert tail_settled(parts, other, slow_share=0.05, rate=0.01) == settled
 
 
-@pytest.mark.parametrize(("budget", "calls"), [(60.0, 5), (0.07, 3), (0.0, 0)])
-def test_calls_alone_have_a_yardstick_after_each_and_end_with_the_budget(budget, calls):
+@pytest.mark.parametrize("calls", [5, 3, 0])
+def test_calls_alone_have_a_yardstick_after_each(calls):
     seen = []
-    found = steady_calls(plain, calls=5, seconds=0.01, budget=budget, device="cpu", after_call=seen.append)
+    found = steady_calls(plain, calls=calls, seconds=0.001, device="cpu", after_call=seen.append)
     assert len(found["variant_seconds"]) == len(found["yardstick_seconds"]) == len(seen) == calls
     assert [output.flat[0] for output in seen] == list(range(calls))
+
+
+@pytest.mark.parametrize(("slow", "calls"), [((), 6), ((2,), 9), ((7,), 6)])
+def test_calls_alone_end_at_their_look_unless_one_was_slow(monkeypatch, slow, calls):
+    def timed(call, number):
+        return (0.01 if call is plain and number in slow else 0.001), plain(number)
+
+    monkeypatch.setattr("greenlight.measures.steadiness.timed_call", timed)
+    found = steady_calls(plain, calls=9, seconds=0.001, device="cpu", look_at=6, slow_call=1.5)
+    assert len(found["variant_seconds"]) == calls
+
+
+def a_request(**timing):
+    asked = {"processes": 2, "looks": 3, "steady_calls": 160, "extra_seconds": 20.0, **timing}
+    return {"timing": asked, "process": 1, "earlier": pairs_of(0), "tail": TAIL}
+
+
+def pairs_of(process, seconds=0.01, slow=()):
+    own = {"order": "reference-first", "reference_seconds": 0.1, "control": False, "process": process}
+    return [own | {"pair": number, "variant_seconds": seconds * (3 if number in slow else 1)} for number in range(10)]
+
+
+@pytest.mark.parametrize(
+    ("timing", "seconds", "slow", "calls", "looked"),
+    [
+        ({}, 0.01, (), 160, True),
+        ({}, 0.01, (3,), 160, False),  # a slow one was seen: only all of them can bound the share
+        ({"steady_calls": 0}, 0.01, (), 0, True),
+        ({"extra_seconds": 2.0}, 0.01, (), 100, True),  # not all fit, but enough
+        ({"extra_seconds": 1.0}, 0.01, (), 20, True),  # too few to bound the share: as many as in pairs
+        ({"extra_seconds": 0.1}, 0.01, (), 5, True),
+    ],
+)
+def test_calls_alone_are_planned_by_what_they_can_show(timing, seconds, slow, calls, looked):
+    found = planned_alone(a_request(**timing), pairs_of(1, seconds, slow))
+    assert found["calls"] == calls and np.isfinite(found["look_at"]) == looked
+    first = planned_alone(a_request() | {"process": 0, "earlier": []}, pairs_of(0))
+    assert first["calls"] == 0
+
+
+def test_the_first_look_at_calls_alone_bounds_what_the_check_asks_for():
+    """At the rate at which the check bounds it: half that of the first look at pairs; the other half is for the end."""
+    found = planned_alone(a_request(), pairs_of(1))
+    calls, rate = 20 + found["look_at"], slow_rate(rate_at(TAIL["alpha"], 1, 3), found["look_at"])
+    assert share_bounds(0, calls, rate)[1] <= TAIL["slow_share"] < share_bounds(0, calls - 1, rate)[1]
+    assert 2 * rate == rate_at(TAIL["alpha"], 1, 3) and slow_rate(0.01, 0) == 0.01
+
+
+@pytest.mark.parametrize(("share", "fewest"), [(0.0, np.inf), (1.0, 0), (0.5, 7)])
+def test_no_number_of_calls_bounds_a_share_of_nothing(share, fewest):
+    assert calls_to_bound(share, 0.01) == fewest
+
+
+def test_looking_at_calls_alone_twice_passes_a_share_at_the_limit_no_more_often_than_nominal():
+    """Calls of which the limit's share is slow: passed at the look, or at the end, in fewer runs than the rate says."""
+    rng, runs, share = np.random.default_rng(8), 20_000, TAIL["slow_share"]
+    rate = slow_rate(TAIL["alpha"], 160)
+    look_at = int(calls_to_bound(share, rate))
+    slow = rng.random((runs, 180)) < share
+    most = np.array([share_bounds(own, 180, rate)[1] for own in range(181)])
+    passed = ~slow[:, :look_at].any(axis=1) | (most[slow.sum(axis=1)] <= share)
+    assert passed.sum() <= binom.ppf(1 - 1e-4, runs, TAIL["alpha"])
+    assert passed.sum() > 0
 
 
 def test_a_longer_call_has_a_longer_yardstick(monkeypatch):

@@ -106,8 +106,9 @@ class TimingSettings(Section):
     extra_seconds: float = Field(default=20, ge=0, le=_DAYS)
     """Seconds that a variant may spend on further pairs; a doubling that does not fit is not begun."""
     steady_calls: int = Field(default=160, ge=0, le=100_000)
-    """Calls of the variant alone, in the last process, beside work of the same length: so many without a slow one bound
-    the share of slow calls. Fewer where they do not fit into extra_seconds."""
+    """Calls of the variant alone, in the last process, beside work of the same length, which bound the share of slow
+    calls: at most so many, fewer as soon as none was slow among enough of them. Where not even those fit into
+    extra_seconds, as many as there are in pairs."""
     fresh_compiles: bool = False
     """Whether each process after the first compiles anew from an empty cache; else all start from the filled one."""
     warm_up_calls: int = Field(default=3, ge=1, le=10_000)

@@ -13,6 +13,7 @@ from greenlight.judgement.evidence import VariantEvidence
 from greenlight.judgement.expected import ExpectedJob
 from greenlight.judgement.rules import Rules, SpeedRules
 from greenlight.judgement.tables import Pairs
+from greenlight.measures.latency import calls_of_reference
 from greenlight.statistics.intervals import (
     Comparison,
     Interval,
@@ -26,8 +27,8 @@ from greenlight.statistics.intervals import (
     sign_p_value,
     trend,
 )
-from greenlight.statistics.looks import look_of, rate_at
-from greenlight.statistics.sequential import NOISE_RATE
+from greenlight.statistics.looks import look_of, rate_at, slow_rate
+from greenlight.statistics.sequential import NOISE_RATE, slow_of
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class Speed:
             no pair), so that a mode chosen on the one is confirmed on the other.
         variant, reference: median, p50, p99, spread and so on of the seconds of each.
         slow_calls: how many calls of the variant were looked at for slow ones, those alone included.
-        slow_bounds: exact bounds of the variant's share of slow calls.
+        slow_bounds: exact bounds of the variant's share of slow calls, each at `slow_rate`.
         slow, slow_p_value: share of slow calls of the variant and of reference and yardstick, and whether the variant's
             is higher (Fisher's exact test, one-sided).
         mean: the log ratio of the means over pairs, variant over reference, with bounds and the p-value of "not
@@ -65,6 +66,7 @@ class Speed:
     reference: dict[str, float]
     slow: tuple[float, float]
     slow_calls: int
+    slow_rate: float
     slow_bounds: tuple[float, float]
     slow_p_value: float
     mean: Comparison | None
@@ -132,11 +134,12 @@ def measure_speed(
     if len(control.pair):
         noise = median_interval(np.log(control.variant_seconds / control.reference_seconds), NOISE_RATE * share)
     half = _halves(measured.process)
-    eager = np.r_[measured.reference_seconds, control.reference_seconds, control.variant_seconds]
+    eager = calls_of_reference(pairs.process, pairs.pair, pairs.control, pairs.reference_seconds, pairs.variant_seconds)
     more = alone or {}
+    tail = slow_rate(alpha, len(more.get("variant_seconds", ())))
     slow = (
-        _slow(rules.slow_call, measured.variant_seconds, more.get("variant_seconds", ())),
-        _slow(rules.slow_call, eager, more.get("yardstick_seconds", ())),
+        slow_of(rules.slow_call, measured.variant_seconds, more.get("variant_seconds", ())),
+        slow_of(rules.slow_call, eager, more.get("yardstick_seconds", ())),
     )
     numbers = np.unique(measured.process)
     drifts = [
@@ -156,7 +159,8 @@ def measure_speed(
         reference=_describe(eager),
         slow=(slow[0][0] / slow[0][1], slow[1][0] / slow[1][1]),
         slow_calls=slow[0][1],
-        slow_bounds=share_bounds(*slow[0], alpha),
+        slow_rate=tail,
+        slow_bounds=share_bounds(*slow[0], tail),
         slow_p_value=excess_p_value(*slow[0], *slow[1]),
         mean=mean_log_ratio(measured.variant_seconds, measured.reference_seconds, margin=rules.slower - 1, alpha=alpha),
         p_pass=sign_p_value(logs, math.log(rules.slower), above=False),
@@ -206,12 +210,6 @@ def _halves(process: np.ndarray) -> np.ndarray:
     numbers = np.unique(process)
     chosen: np.ndarray = np.arange(len(process)) % 2 == 0
     return np.isin(process, numbers[: len(numbers) // 2]) if len(numbers) > 1 else chosen
-
-
-def _slow(times: float, *parts: Sequence[float] | np.ndarray) -> tuple[int, int]:
-    """(slow calls, calls) of parts that have a median each."""
-    found = [np.asarray(part) > times * np.median(part) for part in parts if len(part)]
-    return sum(int(slow.sum()) for slow in found), sum(map(len, found))
 
 
 def _change(values: np.ndarray) -> float:

@@ -26,7 +26,11 @@ PAIRS_SCHEMA = pa.schema(
 
 @dataclass(frozen=True)
 class Pair:
-    """One call of the reference and one of the variant, in seconds; a control pair is reference and reference."""
+    """One call of the reference and one of the variant, in seconds.
+
+    A control pair is reference and reference. Where it has the number of another pair of its process, the first of its
+    calls is that pair's own call of the reference (see `calls_of_reference`).
+    """
 
     pair: int
     order: str
@@ -45,31 +49,55 @@ def interleaved_pairs(
     first: int = 0,
     after_pair: Callable[[Any], None] = lambda output: None,
 ) -> list[dict[str, Any]]:
-    """Time two calls in turn, with the order within each pair and the place of control pairs drawn at random.
+    """Time two calls in turn, with the order within each pair and the places of control pairs drawn at random.
 
     Calls must return only when their work is done; they return a plain array, whose values are read within their time
     (TypeError for anything else: an object could compute when it is looked at). Interleaving
     keeps drift of the machine out of the ratios (Kalibera and Jones, arXiv 2007.10899; facts in the docs).
 
+    A control pair costs one call, not two: a further one of the reference beside that of a pair, on the side away from
+    the variant (V R R, or R R V). Pairs and control pairs are judged each at a rate of their own, which add up whether
+    or not they share calls. Control pairs beyond the number of pairs have two calls of their own.
+
     Args:
-        reference, variant: get the number of their pair, so that no pair asks for what an earlier one was given and
+        reference, variant: get a number, the same for both arms of a pair and else none that was given before, so that
             a remembered answer is not taken for a fast one.
         first: number of the first pair.
-        after_pair: gets what the second arm of the pair returned; outside the timed part.
+        after_pair: gets what the second arm of each pair returned; outside the timed part.
     """
     random = np.random.default_rng([seed, first])
-    controls = random.permutation([False] * pairs + [True] * control_pairs)
-    measured = []
-    for number, control in enumerate(controls, start=first):
-        second = reference if control else variant
-        variant_first = bool(random.integers(2))
-        calls = (second, reference) if variant_first else (reference, second)
-        timed = [timed_call(call, number) for call in calls]
-        (variant_seconds, output), (reference_seconds, _) = timed if variant_first else timed[::-1]
-        order = "variant-first" if variant_first else "reference-first"
-        measured.append(asdict(Pair(number, order, reference_seconds, variant_seconds, bool(control))))
+    beside = min(pairs, control_pairs)
+    kinds = random.permutation(["pair"] * (pairs - beside) + ["beside"] * beside + ["alone"] * (control_pairs - beside))
+    further = first + len(kinds)
+    measured: list[Pair] = []
+    for number, kind in enumerate(kinds, start=first):
+        second_first = bool(random.integers(2))
+        calls = [(reference if kind == "alone" else variant, number), (reference, number)]
+        if kind == "beside":
+            calls.append((reference, further))
+            further += 1
+        timed = [timed_call(*one) for one in (calls if second_first else calls[::-1])]
+        (seconds, output), (own, _), *more = timed if second_first else timed[::-1]
+        order = ("reference-first", "variant-first")
+        measured.append(Pair(number, order[second_first], own, seconds, kind == "alone"))
         after_pair(output)
-    return measured
+        for seconds, output in more:
+            measured.append(Pair(number, order[not second_first], own, seconds, True))
+            after_pair(output)
+    return [asdict(pair) for pair in measured]
+
+
+def calls_of_reference(
+    process: np.ndarray, pair: np.ndarray, control: np.ndarray, reference: np.ndarray, variant: np.ndarray
+) -> np.ndarray:
+    """Seconds of each call of the reference, control pairs included; a call that two pairs share counts once.
+
+    Args: [pairs] columns of `PAIRS_SCHEMA`, the last two being seconds.
+    """
+    measured = set(zip(process[~control].tolist(), pair[~control].tolist(), strict=True))
+    keys = zip(process[control].tolist(), pair[control].tolist(), strict=True)
+    alone = np.array([key not in measured for key in keys], dtype=bool)
+    return np.concatenate([reference[~control], reference[control][alone], variant[control]])
 
 
 def timed_call(call: Callable[[int], Any], number: int) -> tuple[float, Any]:

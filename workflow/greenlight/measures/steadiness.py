@@ -7,6 +7,7 @@ other as often.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +15,7 @@ import numpy as np
 import torch
 
 from greenlight.measures.latency import timed_call
+from greenlight.statistics.sequential import slow_of
 
 _SIZE = 256
 
@@ -23,19 +25,19 @@ def steady_calls(
     *,
     calls: int,
     seconds: float,
-    budget: float,
     device: str,
+    look_at: float = math.inf,
+    slow_call: float = math.inf,
     after_call: Callable[[Any], None] = lambda output: None,
 ) -> dict[str, list[float]]:
-    """{"variant_seconds", "yardstick_seconds"} of calls in turn; fewer calls where so many would not fit the budget.
+    """{"variant_seconds", "yardstick_seconds"} of calls in turn.
 
     Args:
         variant: gets the number of its call; returns a plain array, as for `interleaved_pairs`.
         seconds: what a call takes, about; the yardstick is made as long.
-        budget: seconds for all of it.
+        look_at, slow_call: after so many calls it ends where none was slow, which is above so many medians.
         after_call: gets what the variant returned; outside the timed part.
     """
-    calls = min(calls, int(budget / (2 * seconds)))
     found: dict[str, list[float]] = {"variant_seconds": [], "yardstick_seconds": []}
     if not calls:
         return found
@@ -45,6 +47,8 @@ def steady_calls(
         found["variant_seconds"].append(taken)
         after_call(output)
         found["yardstick_seconds"].append(timed_call(yardstick, number)[0])
+        if number + 1 == look_at and not slow_of(slow_call, found["variant_seconds"])[0]:
+            break
     return found
 
 

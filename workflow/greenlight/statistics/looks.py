@@ -30,6 +30,19 @@ def look_of(found: int, planned: int, processes: int, looks: int) -> int | None:
     return next((look for look in range(1, looks + 1) if pairs_at(planned, processes, look) == found), None)
 
 
+def slow_rate(rate: float, alone: int) -> float:
+    """The share of a look's error rate at which slow calls are bounded: calls alone, where there are any, are looked at
+    twice, once as soon as so many without a slow one bound it (`calls_to_bound`), and at their end."""
+    return rate / 2 if alone else rate
+
+
+def calls_to_bound(share: float, rate: float) -> float:
+    """The fewest calls without a slow one that show, but for this rate, that less than a share of all are slow."""
+    if share <= 0:
+        return math.inf
+    return math.ceil(math.log(rate) / math.log1p(-share)) if share < 1 else 0
+
+
 def needed_for_a_bound(rate: float) -> int:
     """The fewest values of which the smallest is, but for this rate, below the median: what any bound on it takes."""
     return math.ceil(-math.log2(rate))

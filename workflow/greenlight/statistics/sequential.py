@@ -7,6 +7,7 @@ again as all processes have so far, and so on up to a number of looks (`looks`).
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -23,23 +24,24 @@ NOISE_RATE = 0.025
 FAMILY = 4
 
 
-def tail_settled(
-    variant: np.ndarray, reference: np.ndarray, *, slow_call: float, slow_share: float, alpha: float, share: float
-) -> bool:
-    """Whether seconds of calls leave nothing open about slow ones, as the check `slow-calls` will see them.
+def slow_of(slow_call: float, *parts: Sequence[float] | np.ndarray) -> tuple[int, int]:
+    """(slow calls, calls) of parts of seconds, where a call is slow above so many medians of its part."""
+    found = [np.asarray(part) > slow_call * np.median(part) for part in parts if len(part)]
+    return sum(int(slow.sum()) for slow in found), sum(map(len, found))
+
+
+def tail_settled(own: tuple[int, int], other: tuple[int, int], *, slow_share: float, rate: float) -> bool:
+    """Whether calls leave nothing open about slow ones, as the check `slow-calls` will see them.
 
     None was seen, or they are shown to be more frequent than the reference's, or their share is bounded.
 
     Args:
-        slow_call: a call is slow above so many medians; slow_share: what their share must be bounded by.
-        alpha: error rate over all looks; share: that of this look, from `rate_at(1, ...)`.
+        own, other: (slow calls, calls) of the variant and of what it is held against, from `slow_of`.
+        slow_share: what their share must be bounded by; rate: of errors, from `looks.slow_rate`.
     """
-    own, other = (int((seconds > slow_call * np.median(seconds)).sum()) for seconds in (variant, reference))
-    if own == 0:
+    if own[0] == 0:
         return True
-    rate = alpha * share
-    shown = excess_p_value(own, len(variant), other, len(reference)) <= rate / FAMILY
-    return shown or share_bounds(own, len(variant), rate)[1] <= slow_share
+    return excess_p_value(*own, *other) <= rate / FAMILY or share_bounds(*own, rate)[1] <= slow_share
 
 
 def settled(

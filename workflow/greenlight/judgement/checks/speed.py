@@ -10,6 +10,7 @@ from greenlight.judgement.checks.base import Check, Status, Subject, count, perc
 from greenlight.judgement.registry import made_in
 from greenlight.judgement.speed import Speed
 from greenlight.statistics.intervals import needed_pairs, trend
+from greenlight.statistics.looks import calls_to_bound
 
 SPEED_CHECKS = tuple(name for name in made_in("speed", stages="time", demand="variants") if name != "memory-growth")
 
@@ -102,10 +103,9 @@ def _slow_calls(subject: Subject, speed: Speed) -> Check:
     elif upper <= rules.slow_share:
         status = "pass"
     else:
-        calls = math.ceil(math.log(speed.alpha) / math.log1p(-rules.slow_share)) if 0 < rules.slow_share < 1 else 0
-        reason += (
-            f"; {rules.slow_share:.0%} can't be excluded by {speed.slow_calls} calls, {calls} without a slow one would"
-        )
+        calls = calls_to_bound(rules.slow_share, speed.slow_rate)
+        reason += f"; {rules.slow_share:.0%} can't be excluded by {speed.slow_calls} calls"
+        reason += f", {calls} without a slow one would" if math.isfinite(calls) else ""
     shown_alone = speed.slow_p_value <= rules.alpha  # but not at the rate of this look
     looks_worse = shown_alone or (own >= rules.slow_share and speed.slow_p_value <= rules.suspicion)
     if status == "inconclusive" and looks_worse:

@@ -24,6 +24,9 @@ from greenlight.weights import MODEL, check_contents
 
 Request = dict[str, Any]
 
+# Folders of weights that held what was planned after this process loaded them, with the hashes of that.
+_AS_PLANNED: dict[str, dict[str, str]] = {}
+
 
 def pin_process(request: Request) -> None:
     """Pin what results depend on: threads, full float32 precision, options of torch, seed of the global generators.
@@ -71,7 +74,9 @@ def load(request: Request, variant: str, dtype: str | None = None, **settings: A
         if role != MODEL:
             own |= {role: folder, f"{role}_revision": None}
     for role, folder in request["folders"].items():
-        check_contents(role, Path(folder), request["checkpoints"][role])
+        # What was as planned after an earlier load is not hashed before this one: what has changed is seen after it.
+        if _AS_PLANNED.get(folder) != request["checkpoints"][role]:
+            check_contents(role, Path(folder), request["checkpoints"][role])
     options = LoadOptions(
         source=request["folders"].get(MODEL, ""),
         revision=None,
@@ -84,6 +89,7 @@ def load(request: Request, variant: str, dtype: str | None = None, **settings: A
     forecaster = load_forecaster(request["model"], chosen.implementation, options, request["plugin"], target)
     for role, folder in request["folders"].items():  # nor while they were read
         check_contents(role, Path(folder), request["checkpoints"][role])
+        _AS_PLANNED[folder] = request["checkpoints"][role]
     check_code_run(request["code_run"], request["folders_of_code"])
     forecaster = called_by_settings(given_returns(forecaster, request["input"]))
     return called_in(forecaster, *_states(request, chosen.precision if dtype is None else "float32", dtype))

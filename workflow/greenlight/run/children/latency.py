@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
-from greenlight.measures.latency import interleaved_pairs
+from greenlight.measures.latency import calls_of_reference, interleaved_pairs
 from greenlight.measures.memory import MemoryMeter, memory_slope
 from greenlight.measures.steadiness import steady_calls
 from greenlight.run.children.common import Request, load, one_window_a_symbol, pin_process, worked
 from greenlight.run.children.outputs import problem_of
-from greenlight.statistics.looks import pairs_at, rate_at
-from greenlight.statistics.sequential import settled, tail_settled
+from greenlight.statistics.looks import calls_to_bound, pairs_at, rate_at, slow_rate
+from greenlight.statistics.sequential import settled, slow_of, tail_settled
 from greenlight.trials.child import serve
 from greenlight.trials.gpu import device_condition
 from greenlight.trials.kinds import InvalidOutput
 from greenlight.trials.load import Watch, glance, is_busy, wait_until_quiet
 from greenlight.watch.health import HealthRecorder
+
+# Seeds of calls alone begin so far above those of pairs, however many pairs there will be.
+_ALONE = 1 << 24
 
 
 def run(request: Request) -> dict[str, Any]:
@@ -77,18 +81,18 @@ def run(request: Request) -> dict[str, Any]:
         again = Quietly(request, measure)
         before = watch.read()
         pairs = again.measure(timing["pairs"], timing["control_pairs"], 0)
-        looks = 1
-        for more in _further(request, pairs, lambda: again.seconds_each):
-            pairs += again.measure(*more, len(pairs))
-            looks += 1
+        # Before further pairs, which take the reference's time too: often they decide what pairs leave open.
         alone = steady_calls(
-            lambda number: timed_variant(request["seed"] + again.dropped + len(pairs) + number),
-            calls=timing["steady_calls"] if _is_last(request) else 0,
-            seconds=float(np.median([pair["variant_seconds"] for pair in pairs if not pair["control"]])),
-            budget=timing["extra_seconds"],
+            lambda number: timed_variant(request["seed"] + _ALONE + number),
+            **planned_alone(request, pairs),
+            slow_call=request["tail"]["slow_call"],
             device=request["device"],
             after_call=after_call,
         )
+        looks = 1
+        for more in _further(request, pairs, alone, lambda: again.seconds_each):
+            pairs += again.measure(*more, len(pairs))
+            looks += 1
         timed = np.array(latest["output"])
         if not np.array_equal(timed, variant.forecast(windows, request["samples"], latest["seed"])):
             raise InvalidOutput("the same call gives other values where it is not timed")
@@ -151,8 +155,31 @@ class Quietly:
         return self._worked / self._kept
 
 
+def planned_alone(request: Request, pairs: list[dict[str, Any]]) -> dict[str, Any]:
+    """{"calls", "seconds", "look_at"} for `steady_calls`, after the planned pairs of all processes.
+
+    As many as are asked for and fit into `timing.extra_seconds`, with a look as soon as none that is slow would bound
+    the share of slow ones. Where not even so many fit, they can't bound it: then as many as there are in pairs.
+    """
+    timing, tail = request["timing"], request["tail"]
+    seconds = float(np.median([pair["variant_seconds"] for pair in pairs if not pair["control"]]))
+    if not _is_last(request):
+        return {"calls": 0, "seconds": seconds, "look_at": math.inf}
+    every = _columns(request, pairs)
+    slow, seen = slow_of(tail["slow_call"], every["variant_seconds"][~every["control"]])
+    rate = slow_rate(tail["alpha"] * rate_at(1.0, 1, timing["looks"]), timing["steady_calls"])
+    look_at = max(1, calls_to_bound(tail["slow_share"], rate) - seen)
+    calls = min(timing["steady_calls"], int(timing["extra_seconds"] / (2 * seconds)))
+    if calls < min(look_at, timing["steady_calls"]):
+        calls = min(calls, seen)
+    return {"calls": calls, "seconds": seconds, "look_at": math.inf if slow else look_at}
+
+
 def _further(
-    request: Request, pairs: list[dict[str, Any]], seconds_each: Callable[[], float]
+    request: Request,
+    pairs: list[dict[str, Any]],
+    alone: dict[str, list[float]],
+    seconds_each: Callable[[], float],
 ) -> Iterator[tuple[int, int]]:
     """(pairs, A/A pairs) to measure next, as long as those in `pairs` decide nothing and there is time for more.
 
@@ -163,7 +190,7 @@ def _further(
     if not _is_last(request):
         return
     for look in range(1, looks):
-        if _settled(request, pairs, rate_at(1.0, look, looks)):
+        if _settled(request, pairs, alone, rate_at(1.0, look, looks)):
             return
         more, controls = (
             pairs_at(timing[name], processes, look + 1) - pairs_at(timing[name], processes, look)
@@ -180,15 +207,22 @@ def _is_last(request: Request) -> bool:
     return request["process"] == request["timing"]["processes"] - 1 and request["earlier"] is not None
 
 
-def _settled(request: Request, pairs: list[dict[str, Any]], share: float) -> bool:
+def _columns(request: Request, pairs: list[dict[str, Any]]) -> dict[str, np.ndarray]:
+    """The pairs of all processes so far, by column."""
     every = [*request["earlier"], *({**pair, "process": request["process"]} for pair in pairs)]
-    ratios = np.array([np.log(pair["variant_seconds"] / pair["reference_seconds"]) for pair in every])
-    control = np.array([pair["control"] for pair in every])
-    process = np.array([pair["process"] for pair in every])
-    seconds = {arm: np.array([pair[f"{arm}_seconds"] for pair in every]) for arm in ("variant", "reference")}
-    eager = np.r_[seconds["reference"], seconds["variant"][control]]
-    tail = tail_settled(seconds["variant"][~control], eager, share=share, **request["tail"])
-    return tail and settled(ratios[~control], process[~control], ratios[control], share=share, **request["slowdown"])
+    return {name: np.array([pair[name] for pair in every]) for name in every[0]}
+
+
+def _settled(request: Request, pairs: list[dict[str, Any]], alone: dict[str, list[float]], share: float) -> bool:
+    every, tail = _columns(request, pairs), request["tail"]
+    control, process, variant = every["control"], every["process"], every["variant_seconds"]
+    ratios = np.log(variant / every["reference_seconds"])
+    eager = calls_of_reference(process, every["pair"], control, every["reference_seconds"], variant)
+    own = slow_of(tail["slow_call"], variant[~control], alone["variant_seconds"])
+    other = slow_of(tail["slow_call"], eager, alone["yardstick_seconds"])
+    rate = slow_rate(tail["alpha"] * share, len(alone["variant_seconds"]))
+    steady = tail_settled(own, other, slow_share=tail["slow_share"], rate=rate)
+    return steady and settled(ratios[~control], process[~control], ratios[control], share=share, **request["slowdown"])
 
 
 if __name__ == "__main__":

@@ -9,20 +9,25 @@ from greenlight.data.symbols import symbols_in
 from greenlight.judgement.power import Amounts, sentences
 from greenlight.run.command import run_target
 from greenlight.settings import Settings, load_settings
+from greenlight.statistics.looks import calls_to_bound, rate_at, slow_rate
 
 
 def amounts_of(settings: Settings, symbols: int) -> Amounts:
     """How much a configuration measures."""
-    timing, evaluation = settings.timing, settings.evaluation
+    timing, evaluation, speed = settings.timing, settings.evaluation, settings.rules.speed
+    pairs = timing.processes * timing.pairs
+    # Calls alone end where none was slow among so many.
+    rate = slow_rate(rate_at(speed.alpha, 1, timing.looks), timing.steady_calls)
+    enough = max(pairs, calls_to_bound(speed.slow_share, rate))
     return Amounts(
         symbols=symbols,
         windows=evaluation.windows,
         samples=evaluation.samples,
         horizon=evaluation.horizon,
         looks=evaluation.looks,
-        pairs=timing.processes * timing.pairs,
+        pairs=pairs,
         pair_looks=timing.looks,
-        calls=timing.processes * timing.pairs + timing.steady_calls,
+        calls=int(min(pairs + timing.steady_calls, enough)),
         repeats=settings.trials.repeats,
     )
 

@@ -1,11 +1,14 @@
-"""Peak memory of a block and the slope over repeated calls."""
+"""Peak memory of a block and its trend over repeated calls."""
 
+import math
 import mmap
 import random
 
+import numpy as np
 import pytest
 
-from greenlight.measures.memory import MemoryMeter, memory_slope
+from greenlight.measures.memory import MemoryMeter
+from greenlight.statistics.intervals import trend
 
 MIB = 2**20
 
@@ -37,36 +40,33 @@ def test_readings_are_kept_in_order():
     assert meter.readings["device_bytes"] == []
 
 
+def slope(readings):
+    return trend(np.array(readings), 0.025).slope
+
+
 def test_leak_is_found_through_noise():
     noise = random.Random(7)
-    found = memory_slope([500 * MIB + 4096 * call + noise.randrange(8192) for call in range(40)])
-    assert found["grows"] is True
-    assert found["bytes_per_call"] == pytest.approx(4096, rel=0.2)
-    assert found["low"] < 4096 < found["high"]
+    found = slope([500 * MIB + 4096 * call + noise.randrange(8192) for call in range(40)])
+    assert found.estimate == pytest.approx(4096, rel=0.2)
+    assert 0 < found.lower < 4096 < found.upper
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_noise_alone_is_no_leak(seed):
     noise = random.Random(seed)
-    found = memory_slope([500 * MIB + noise.randrange(8192) for _ in range(40)])
-    assert found["grows"] is False
+    assert slope([500 * MIB + noise.randrange(8192) for _ in range(40)]).lower <= 0
 
 
 def test_one_jump_is_no_leak():
-    found = memory_slope([500 * MIB] * 5 + [564 * MIB] * 25)
-    assert found["bytes_per_call"] == 0 and found["grows"] is False
+    found = slope([500 * MIB] * 5 + [564 * MIB] * 25)
+    assert found.estimate == 0 and found.lower <= 0
 
 
 def test_falling_and_flat_memory_do_not_grow():
-    assert memory_slope([100 - call for call in range(20)])["grows"] is False
-    assert memory_slope([100] * 20) == {"bytes_per_call": 0, "low": 0, "high": 0, "calls": 20, "grows": False}
+    assert slope([100 - call for call in range(20)]).upper < 0
+    found = slope([100] * 20)
+    assert (found.lower, found.estimate, found.upper) == (0, 0, 0)
 
 
 def test_too_few_readings_tell_nothing():
-    assert memory_slope([1, 2, 3]) == {
-        "bytes_per_call": None,
-        "low": None,
-        "high": None,
-        "calls": 3,
-        "grows": None,
-    }
+    assert slope([1, 2, 3]).lower == -math.inf and math.isnan(slope([1, 2]).estimate)

@@ -33,6 +33,16 @@ def check_apart(results: str, **others: str) -> None:
             raise ValueError(f"results_folder and {key} are both {results}; set one of them to another")
 
 
+class _Below:
+    """A place with a fixed name below the results folder, as an attribute of a `Layout`."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __get__(self, layout: Layout, kind: type[Layout]) -> Path:
+        return layout.root / self._name
+
+
 @dataclass(frozen=True)
 class Layout:
     """Paths below the results folder. Names of symbols, models and variants are checked before they get here."""
@@ -100,89 +110,43 @@ class Layout:
         """Folder in which a case of the diagnosis runs; without a name, that of all cases."""
         return self.root / "trials" / "diagnose" / name
 
-    @property
-    def plan(self) -> Path:
-        """The job descriptions of the run at work."""
-        return self.root / "jobs" / "plan.json"
+    plan = _Below("jobs/plan.json")
+    """The job descriptions of the run at work."""
 
     def entry(self, job: str) -> Path:
         """What a job, such as `predict/toto/static-default/0`, last ran under and left."""
         return self.root / "jobs" / f"{job}.json"
 
-    @property
-    def stale_mark(self) -> Path:
-        """An input of every stale job, newer than any output."""
-        return self.root / "jobs" / "stale"
-
-    @property
-    def parsed_code(self) -> Path:
-        """Hashes and imports of first-party code by its content, which are costly to find."""
-        return self.root / "jobs" / "code.json"
-
-    @property
-    def known_hashes(self) -> Path:
-        """Hashes of files outside the results that are as they were."""
-        return self.root / "jobs" / "hashes.json"
-
-    @property
-    def diagnosis(self) -> Path:
-        """Where failures come from, as a page."""
-        return self.root / "diagnosis.md"
-
-    @property
-    def diagnosis_record(self) -> Path:
-        """Every case of the diagnosis."""
-        return self.root / "diagnosis.json"
-
-    @property
-    def expected(self) -> Path:
-        """Every row that the evidence must have."""
-        return self.root / "expected.json"
-
-    @property
-    def difference(self) -> Path:
-        """This run against the stored baselines."""
-        return self.root / "diff.json"
-
-    @property
-    def verdict(self) -> Path:
-        """Every check, and the gate's verdict."""
-        return self.root / "verdict.json"
-
-    @property
-    def decision(self) -> Path:
-        """The variant to deploy for each model."""
-        return self.root / "decision.json"
-
-    @property
-    def deploy(self) -> Path:
-        """The decision as shell variables."""
-        return self.root / "deploy.env"
-
-    @property
-    def bundle(self) -> Path:
-        """The folder that production takes: what was decided, and all that is needed to run it."""
-        return self.root / "deploy"
-
-    @property
-    def manifest(self) -> Path:
-        """What the bundle holds; see `greenlight.run.bundle`."""
-        return self.bundle / "manifest.json"
-
-    @property
-    def bundle_cache(self) -> Path:
-        """The bundle's copy of the compile caches of what is deployed."""
-        return self.bundle / "cache"
-
-    @property
-    def report(self) -> Path:
-        """The verification report."""
-        return self.root / "report.md"
-
-    @property
-    def report_page(self) -> Path:
-        """The verification report as one HTML file."""
-        return self.root / "report.html"
+    stale_mark = _Below("jobs/stale")
+    """An input of every stale job, newer than any output."""
+    parsed_code = _Below("jobs/code.json")
+    """Hashes and imports of first-party code by its content, which are costly to find."""
+    known_hashes = _Below("jobs/hashes.json")
+    """Hashes of files outside the results that are as they were."""
+    diagnosis = _Below("diagnosis.md")
+    """Where failures come from, as a page."""
+    diagnosis_record = _Below("diagnosis.json")
+    """Every case of the diagnosis."""
+    expected = _Below("expected.json")
+    """Every row that the evidence must have."""
+    difference = _Below("diff.json")
+    """This run against the stored baselines."""
+    verdict = _Below("verdict.json")
+    """Every check, and the gate's verdict."""
+    decision = _Below("decision.json")
+    """The variant to deploy for each model."""
+    deploy = _Below("deploy.env")
+    """The decision as shell variables."""
+    bundle = _Below("deploy")
+    """The folder that production takes: what was decided, and all that is needed to run it."""
+    manifest = _Below("deploy/manifest.json")
+    """What the bundle holds; see `greenlight.run.bundle`."""
+    bundle_cache = _Below("deploy/cache")
+    """The bundle's copy of the compile caches of what is deployed."""
+    report = _Below("report.md")
+    """The verification report."""
+    report_page = _Below("report.html")
+    """The verification report as one HTML file."""
 
     def forecast_page(self, symbol: str) -> Path:
         """Forecasts of a symbol by all variants, as one HTML file."""
@@ -193,35 +157,18 @@ class Layout:
         """The report in short for a CI system: summary.md, comment.md, junit.xml."""
         return self.root / "summary.md", self.root / "comment.md", self.root / "junit.xml"
 
-    @property
-    def figures(self) -> Path:
-        """Pictures of the report."""
-        return self.root / "figures"
-
-    @property
-    def archive(self) -> Path:
-        """Folder of archived runs."""
-        return self.root / "archive"
-
-    @property
-    def archived(self) -> Path:
-        """Names the folder in which this run was archived."""
-        return self.root / "archived.json"
-
-    @property
-    def history(self) -> Path:
-        """Archived runs as a table."""
-        return self.root / "history.md"
-
-    @property
-    def history_page(self) -> Path:
-        """Archived runs, their figures and the steps in them as one HTML file."""
-        return self.root / "history.html"
-
-    @property
-    def history_figures(self) -> Path:
-        """Trends over archived runs."""
-        return self.root / "history"
+    figures = _Below("figures")
+    """Pictures of the report."""
+    archive = _Below("archive")
+    """Folder of archived runs."""
+    archived = _Below("archived.json")
+    """Names the folder in which this run was archived."""
+    history = _Below("history.md")
+    """Archived runs as a table."""
+    history_page = _Below("history.html")
+    """Archived runs, their figures and the steps in them as one HTML file."""
+    history_figures = _Below("history")
+    """Trends over archived runs."""
 
     @property
     def comparison(self) -> tuple[Path, Path, Path]:
@@ -241,12 +188,7 @@ class Layout:
         """Results of a run of another commit or folder, made by `compare` or `bisect`."""
         return self.root / target / name
 
-    @property
-    def passed(self) -> Path:
-        """Exists only while the gate's verdict is pass."""
-        return self.root / "gate.passed"
-
-    @property
-    def last_error(self) -> Path:
-        """The last message to a user, which Snakemake repeats at the end."""
-        return self.root / "last-error.txt"
+    passed = _Below("gate.passed")
+    """Exists only while the gate's verdict is pass."""
+    last_error = _Below("last-error.txt")
+    """The last message to a user, which Snakemake repeats at the end."""

@@ -11,13 +11,14 @@ import importlib
 import importlib.abc
 import importlib.util
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from greenlight.api import UserError
+from greenlight.api import Implementation, UserError
 
 # How many folders deep a copy of a package is looked for.
 _DEEPEST = 3
@@ -44,6 +45,25 @@ def import_copy(folder: Path, package: str, module: str) -> ModuleType:
     if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
         sys.meta_path.insert(0, _Finder())  # before the one that reads any folder as it is
     return importlib.import_module(f"{own}.{module}")
+
+
+def copies_of(
+    code: Mapping[str, str], like: Implementation, name: str, files: Sequence[str], key: str
+) -> dict[str, Implementation]:
+    """An implementation of each copy that the settings name, but for its folder as `like`.
+
+    Args:
+        code: folders by the name of the implementation; the others as for `package_in`, which says what is raised.
+    """
+    return {
+        own: replace(
+            like,
+            published=True,
+            copies="upstream",
+            folders={f"code.{own}": package_in(folder, name, files, f"{key}.{own}")},
+        )
+        for own, folder in code.items()
+    }
 
 
 def package_in(folder: str, name: str, files: Sequence[str], key: str) -> str:

@@ -90,6 +90,23 @@ so that the gate runs without a download. It is made for validating code, not fo
     write_text(folder / "README.md", card)
 
 
+def parser_of(about: str | None, output: Path, seed: int) -> argparse.ArgumentParser:
+    """The options that all trainings have, with where the checkpoint goes, and the seed, if none is given."""
+    parser = argparse.ArgumentParser(description=about)
+    parser.add_argument("--data", type=Path, default=Path("trainingdata"), help="folder with one CSV a symbol")
+    parser.add_argument("--output", type=Path, default=output, help="folder of the checkpoint, or of all that it has")
+    parser.add_argument("--seed", type=int, default=seed)
+    parser.add_argument("--share", type=float, default=0.65, help="share of each symbol's rows to train on")
+    return parser
+
+
+def series_of(arguments: argparse.Namespace) -> dict[str, TrainingSeries]:
+    """The series to train on; from here on torch works on one thread and by deterministic algorithms."""
+    torch.set_num_threads(1)
+    torch.use_deterministic_algorithms(True)
+    return training_series(arguments.data, arguments.share)
+
+
 def command_line(
     about: str,
     name: str,
@@ -107,16 +124,10 @@ def command_line(
         train: series, steps and seed to a model and its mean loss over the last tenth.
         save: writes the model, and what training.json records, to a folder.
     """
-    parser = argparse.ArgumentParser(description=about)
-    parser.add_argument("--data", type=Path, default=Path("trainingdata"), help="folder with one CSV a symbol")
-    parser.add_argument("--output", type=Path, default=CHECKPOINTS / name, help="folder of the checkpoint")
+    parser = parser_of(about, CHECKPOINTS / name, seed)
     parser.add_argument("--steps", type=int, default=steps)
-    parser.add_argument("--seed", type=int, default=seed)
-    parser.add_argument("--share", type=float, default=0.65, help="share of each symbol's rows to train on")
     arguments = parser.parse_args()
-    torch.set_num_threads(1)
-    torch.use_deterministic_algorithms(True)
-    series = training_series(arguments.data, arguments.share)
+    series = series_of(arguments)
     started = time.process_time()
     model, loss = train(series, arguments.steps, arguments.seed)
     training = {

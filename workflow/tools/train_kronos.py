@@ -6,9 +6,8 @@ normalised by its own context as in forecasting.
 
 from __future__ import annotations
 
-import argparse
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,8 +24,8 @@ from greenlight_forecasters.kronos.config import CLIP, EPSILON, ModelConfig, Tok
 from greenlight_forecasters.kronos.forecaster import MODEL_FOLDER, TOKENIZER_FOLDER
 from greenlight_forecasters.kronos.network import KronosNetwork
 from greenlight_forecasters.kronos.tokenizer import KronosTokenizer
-from tools.train_checkpoint import save_checkpoint
-from tools.training_data import TrainingSeries, describe, training_series
+from tools.train_checkpoint import parser_of, save_checkpoint, series_of
+from tools.training_data import TrainingSeries, describe
 
 _PRICES = slice(0, 4)
 _BITS = 7
@@ -133,7 +132,7 @@ def train_tokenizer(sampler: WindowSampler, recipe: Recipe) -> tuple[KronosToken
     tokenizer = KronosTokenizer(recipe.tokenizer).train()
     weights = torch.tensor([1.0, 1.0, 1.0, 2.0, 0.1, 0.1])
     errors: list[float] = []
-    for optimizer, schedule in _steps(tokenizer, recipe, recipe.tokenizer_steps):
+    for descend in _steps(tokenizer, recipe, recipe.tokenizer_steps):
         candles, _, spread, _ = sampler.batch()
         coarse, full, z = tokenizer(candles)
         unit = spread[:, None, None].expand_as(candles).clone()
@@ -143,7 +142,7 @@ def train_tokenizer(sampler: WindowSampler, recipe: Recipe) -> tuple[KronosToken
             for each in (coarse, full)
         )
         loss = loss + recipe.tokenizer.zeta * _code_penalty(z, recipe.tokenizer)
-        _descend(tokenizer, optimizer, schedule, loss)
+        descend(loss)
         errors.append(float(((full - candles) / unit)[..., 3].detach().abs().mean()))
     return tokenizer.eval(), float(np.mean(errors[-100:]))
 
@@ -175,7 +174,7 @@ def train_network(
     network = KronosNetwork(recipe.network).train()
     _initialise(network)
     losses: list[tuple[float, float]] = []
-    for optimizer, schedule in _steps(network, recipe, recipe.network_steps):
+    for descend in _steps(network, recipe, recipe.network_steps):
         candles, times, _, context = sampler.batch()
         with torch.no_grad():
             s1, s2 = tokenizer.encode(candles)
@@ -188,7 +187,7 @@ def train_network(
         weight = torch.full((candles.shape[1] - 1,), recipe.early_weight)
         weight[context - 1 :] = 1.0
         loss = sum((one.mean(0) * weight).sum() for one in each) / (2 * weight.sum())
-        _descend(network, optimizer, schedule, loss)
+        descend(loss)
         losses.append(tuple(float(one[:, context - 1 :].detach().mean()) for one in each))
     last = np.mean(losses[-100:], axis=0)
     return network.eval(), (float(last[0]), float(last[1]))
@@ -206,10 +205,8 @@ def _initialise(network: KronosNetwork) -> None:
             torch.nn.init.normal_(module.weight, std=width**-0.5)
 
 
-def _steps(
-    module: torch.nn.Module, recipe: Recipe, steps: int
-) -> Iterator[tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]]:
-    """The optimizer and its schedule, once a step: a linear warm-up, then a cosine."""
+def _steps(module: torch.nn.Module, recipe: Recipe, steps: int) -> Iterator[Callable[[Tensor], None]]:
+    """What descends along a loss, once a step: the rate warms up linearly, then falls along a cosine."""
     optimizer = torch.optim.AdamW(module.parameters(), lr=recipe.rate, weight_decay=0.05, betas=(0.9, 0.98))
 
     def rate(step: int) -> float:
@@ -218,21 +215,16 @@ def _steps(
         return 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * (step - recipe.warm_up) / (steps - recipe.warm_up)))
 
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, rate)
+
+    def descend(loss: Tensor) -> None:
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(module.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+
     for _ in range(steps):
-        yield optimizer, schedule
-
-
-def _descend(
-    module: torch.nn.Module,
-    optimizer: torch.optim.Optimizer,
-    schedule: torch.optim.lr_scheduler.LRScheduler,
-    loss: Tensor,
-) -> None:
-    optimizer.zero_grad(set_to_none=True)
-    loss.backward()
-    torch.nn.utils.clip_grad_norm_(module.parameters(), 1.0)
-    optimizer.step()
-    schedule.step()
+        yield descend
 
 
 def train(series: Mapping[str, TrainingSeries], folder: Path, seed: int, recipe: Recipe | None = None) -> None:
@@ -293,15 +285,8 @@ def _about(training: dict[str, Any]) -> str:
 
 def main(arguments: list[str] | None = None) -> int:
     """Train the embedded checkpoint on the data that ships."""
-    parser = argparse.ArgumentParser(prog="python -m tools.train_kronos", description=main.__doc__)
-    parser.add_argument("--data", type=Path, default=Path("trainingdata"), help="folder with one CSV a symbol")
-    parser.add_argument("--output", type=Path, default=CHECKPOINTS, help="where the two folders go")
-    parser.add_argument("--seed", type=int, default=20261120)
-    parser.add_argument("--share", type=float, default=0.65, help="share of each symbol's rows to train on")
-    options = parser.parse_args(arguments)
-    torch.set_num_threads(1)
-    torch.use_deterministic_algorithms(True)
-    train(training_series(options.data, options.share), options.output, options.seed)
+    options = parser_of(main.__doc__, CHECKPOINTS, 20261120).parse_args(arguments)
+    train(series_of(options), options.output, options.seed)
     print(f"wrote {options.output / TOKENIZER_FOLDER} and {options.output / MODEL_FOLDER}")
     return 0
 

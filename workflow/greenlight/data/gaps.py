@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -26,10 +25,6 @@ class Frequency:
     label: str
     step_seconds: int | None
     days: tuple[str, ...] = ()
-
-    def as_dict(self) -> dict[str, Any]:
-        """The frequency as plain JSON."""
-        return asdict(self)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,7 @@ def look(
         "ignored": list(series.ignored),
         "first": _row(series, 0),
         "last": _row(series, -1),
-        "findings": [finding.as_dict() for finding in series.findings],
+        "findings": [asdict(finding) for finding in series.findings],
     }
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
-from typing import Any, Literal, get_args
+from dataclasses import dataclass, field
+from typing import Literal, get_args
 
 from pydantic import BaseModel, ConfigDict
 
@@ -71,10 +71,6 @@ class Finding:
     lines: list[int]
     detail: str
     action: str
-
-    def as_dict(self) -> dict[str, Any]:
-        """The finding as plain JSON."""
-        return asdict(self)
 
 
 @dataclass

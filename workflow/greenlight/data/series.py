@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -62,14 +62,14 @@ def series_report(series: Series) -> dict[str, Any]:
         "first": _iso(times.iloc[0]) + zone,
         "last": _iso(times.iloc[-1]) + zone,
         "timezone": series.timezone,
-        "frequency": series.frequency.as_dict(),
+        "frequency": asdict(series.frequency),
         "columns": series.columns,
         "ignored": list(series.ignored),
         "volume_known": bool(series.frame["volume"].notna().any()),
         "amount_known": bool(series.frame["amount"].notna().any()),
         "first_close": float(series.frame["close"].iloc[0]),
         "last_close": float(series.frame["close"].iloc[-1]),
-        "findings": [finding.as_dict() for finding in series.findings],
+        "findings": [asdict(finding) for finding in series.findings],
     }
 
 

@@ -1,21 +1,8 @@
 """Baselines: the accepted evidence of an earlier run, readable in a diff, one file a model and one a platform.
 
-    config/baselines/accuracy/<model>.json
-        {"kind": "accuracy", "format": 2, "model": "toto", "weights_hash": "...", "settings_hash": "...",
-         "horizon": 16, "samples": 32, "reference": "upstream-eager",
-         "symbols": {"GOOG": {"windows": 5, "data_hash": "..."}},
-         "variants": {"static-default": {"mae": {"GOOG": [w0, w1, ...]}, "weighted_quantile_loss": {...},
-                                          "rmse": {...}}},
-         "incomplete": ["static-max-autotune: ..."], "accepted": {...}, "content_sha256": "..."}
-    config/baselines/speed/<platform>.json
-        {"kind": "speed", "format": 1, "platform": {"id": "...", ...},
-         "models": {"toto": {"weights_hash": "...", "settings_hash": "...", "variants": {"static-default": {
-             "log_ratio": {"estimate", "lower", "upper", "n"}, "variant_median_seconds", "variant_p99_seconds",
-             "reference_median_seconds", "cold_start_seconds", "warm_start_seconds"}}}},
-         "accepted": {...}, "content_sha256": "..."}
-    accepted: {"who", "when", "commit", "reason", "forced"}
-    config/baselines/accepted.json
-        {"format": 1, "files": {"accuracy/toto.json": "2026-11-20T10:00:00Z", ...}}
+    config/baselines/accuracy/<model>.json      an `AccuracyBaseline`
+    config/baselines/speed/<platform>.json      a `SpeedBaseline`
+    config/baselines/accepted.json              {"format": 1, "files": {"accuracy/toto.json": "2026-11-20T10:00:00Z"}}
         when each was accepted: one that is listed and gone was deleted, which is refused. Who means it to be absent
         deletes its line; that stands in a diff.
 
@@ -70,7 +57,7 @@ NonNegative = Annotated[FiniteFloat, Field(ge=0)]
 
 
 class AccuracyBaseline(_Document):
-    """See the module's text; `variants` holds, by error and symbol, one value a window."""
+    """What a model's variants scored; `variants` holds, by variant, error and symbol, one value a window."""
 
     kind: Literal["accuracy"]
     format: Literal[2]
@@ -122,7 +109,7 @@ class BaselineSpeedModel(_Document):
 
 
 class SpeedBaseline(_Document):
-    """See the module's text."""
+    """How fast variants were on a platform, which `platform` describes; by its "id" it is known."""
 
     kind: Literal["speed"]
     format: Literal[1]

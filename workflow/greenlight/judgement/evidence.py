@@ -228,20 +228,10 @@ class _Reader:
                     continue
                 if record is not None and record.document.outputs.get(file) != digest:
                     self._problem(
-                        "changed",
-                        "predict",
-                        file,
-                        f"not the file that predict wrote: {STRANGE}",
-                        symbol=symbol,
+                        "changed", "predict", file, f"not the file that predict wrote: {STRANGE}", symbol=symbol
                     )
                 if scored is not None and scored.get(file) != digest:
-                    self._problem(
-                        "stale",
-                        "score",
-                        file,
-                        f"not the file that was scored: {STRANGE}",
-                        symbol=symbol,
-                    )
+                    self._problem("stale", "score", file, f"not the file that was scored: {STRANGE}", symbol=symbol)
                 trusted[symbol] = self.results / file
         forecasts, problems = read_forecasts(trusted, self.model, self.variant, self.expected)
         for kind, message, at, window in problems:

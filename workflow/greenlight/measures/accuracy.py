@@ -20,17 +20,9 @@ from greenlight.measures.points import COLUMN
 from greenlight.measures.returns import RETURN_METRICS
 
 METRICS = (
-    "mae",
-    "mae_percent",
-    "mape",
-    "rmse",
-    "mase",
-    "weighted_quantile_loss",
-    "coverage_80",
-    "naive_mae",
-    "drift_mae",
+    "mae", "mae_percent", "mape", "rmse", "mase", "weighted_quantile_loss", "coverage_80", "naive_mae", "drift_mae",
     "mean_price",
-)
+)  # fmt: skip
 SCORES_SCHEMA = pa.schema(
     [("model", pa.string()), ("variant", pa.string()), ("symbol", pa.string())]
     + [("window", pa.int32()), ("horizon", pa.int32())]

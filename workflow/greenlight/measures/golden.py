@@ -145,17 +145,11 @@ def compare_with_golden(own: np.ndarray, golden: np.ndarray, windows: list[Windo
         {"paths", "agreeing": share, "sample": the largest share of windows in which the same sample differs,
         "problem": words or "", "worst": {"window", "step", "value", "expected"} or None}
     """
+    nothing = {"agreeing": 0.0, "sample": 1.0, "worst": None}
     if own.shape != golden.shape:
-        return {
-            "paths": 0,
-            "agreeing": 0.0,
-            "sample": 1.0,
-            "problem": f"shape {own.shape}, stored {golden.shape}",
-            "worst": None,
-        }
+        return nothing | {"paths": 0, "problem": f"shape {own.shape}, stored {golden.shape}"}
     if not np.isfinite(own).all():
-        nothing = {"paths": own[..., 0].size, "agreeing": 0.0, "sample": 1.0, "worst": None}
-        return nothing | {"problem": "forecasts are not finite"}
+        return nothing | {"paths": own[..., 0].size, "problem": "forecasts are not finite"}
     spread = golden.std(axis=1).mean(axis=-1)[:, None, None]
     apart = np.abs(own - golden) / spread
     place = np.unravel_index(int(np.argmax(apart)), apart.shape)

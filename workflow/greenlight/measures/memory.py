@@ -1,15 +1,12 @@
-"""Peak memory of a block, and its slope over repeated calls."""
+"""Peak memory of a block, and readings between repeated calls."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import psutil
-
-FEWEST_READINGS = 8
 
 
 class MemoryMeter:
@@ -19,7 +16,7 @@ class MemoryMeter:
             for _ in range(20):
                 call()
                 meter.read()
-        meter.record(), memory_slope(meter.readings["host_bytes"])
+        meter.record(), meter.readings["host_bytes"]
 
     The host's peak is the kernel's own high-water mark, reset on entry (Linux); where that is refused, the largest
     reading stands in and `exact` is False. The device's peak is that of torch's allocator, reset on entry: it
@@ -93,31 +90,3 @@ class MemoryMeter:
                 if line.startswith("VmHWM:"):
                     held.append(int(line.split()[1]) * 1024)
         return max(held)
-
-
-def memory_slope(readings: Sequence[int]) -> dict[str, Any]:
-    """How fast memory grows over repeated calls, by the Theil-Sen estimator (Sen 1968, JASA 63, 1379-1389).
-
-    The median of the slopes between all pairs of readings is not moved by a single jump, such as an arena that the
-    allocator takes from the system once. Leave the readings of warm-up out.
-
-    Args:
-        readings: bytes held after each call, in order.
-
-    Returns:
-        {"bytes_per_call": float, "low", "high": its 95% interval, "calls": int, "grows": bool}; grows says that
-        the whole interval is above 0. With fewer than 8 readings the slope, its interval and grows are None.
-    """
-    calls = len(readings)
-    if calls < FEWEST_READINGS:
-        return {"bytes_per_call": None, "low": None, "high": None, "calls": calls, "grows": None}
-    from scipy import stats  # here: every trial has a meter, few ask for a slope, and the import takes most of a second
-
-    slope, _, low, high = stats.theilslopes([float(one) for one in readings], alpha=0.95)
-    return {
-        "bytes_per_call": float(slope),
-        "low": float(low),
-        "high": float(high),
-        "calls": calls,
-        "grows": bool(low > 0),
-    }

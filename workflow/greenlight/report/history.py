@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -67,6 +67,8 @@ METRICS = (
     Metric("cold", "Cold start", "cold start", "longer cold start", "shorter cold start", 1, 0.1),
     Metric("peak_memory", "Peak memory", "peak memory", "more memory", "less memory", 1, 0.02),
 )
+# The figures of the table of runs, with the titles of their trends.
+FOLLOWED = {"mae_percent": "MAE, % of price", "speedup": "speedup over the reference", "median_seconds": "p50, s"}
 
 
 @dataclass(frozen=True)
@@ -97,42 +99,18 @@ class ArchivedRun:
 
 
 @dataclass(frozen=True)
-class ModelRun:
-    """One model in one archived run; `row` is that of the variant that was judged, None where none passed."""
+class Line:
+    """A model in one archived run, by the variant that was judged; "" where none passed.
+
+    Attributes:
+        figures: FOLLOWED by name; None where it was not measured.
+        changes: of each against the run before that has it, as a share.
+    """
 
     run: ArchivedRun
     variant: str
-    row: VariantRow | None
-
-    @property
-    def mae_percent(self) -> float | None:
-        """MAE in percent of price."""
-        return self.row.mae_percent.value if self.row and self.row.mae_percent else None
-
-    @property
-    def speedup(self) -> float | None:
-        """Speedup over the reference; 1 where the reference itself was judged."""
-        if self.row is None:
-            return None
-        if self.row.is_reference:
-            return 1.0
-        return self.row.speedup.value if self.row.speedup else None
-
-    @property
-    def median_seconds(self) -> float | None:
-        """p50 of one call in seconds."""
-        return self.row.median_seconds if self.row else None
-
-
-@dataclass(frozen=True)
-class Line:
-    """A run with its changes against the run before that has the figure, as shares."""
-
-    run: ArchivedRun
-    model: ModelRun
-    mae_change: float | None
-    speedup_change: float | None
-    median_change: float | None
+    figures: dict[str, float | None]
+    changes: dict[str, float | None]
 
 
 @dataclass(frozen=True)
@@ -214,22 +192,25 @@ class History:
         """The machines, by name."""
         return sorted({run.machine for run in self.every})
 
-    @cached_property
-    def models(self) -> dict[str, list[ModelRun]]:
-        """By model, its runs, oldest first."""
-        found: dict[str, list[ModelRun]] = {}
-        for run in self.every:
-            for model, variant in run.judged.items():
-                found.setdefault(model, []).append(ModelRun(run, variant, run.rows.get((model, variant))))
-        return dict(sorted(found.items()))
+    @property
+    def models(self) -> list[str]:
+        """The models, by name."""
+        return sorted({model for run in self.every for model in run.judged})
 
     def lines(self, model: str) -> list[Line]:
         """The table of a model, newest first."""
-        runs = self.models[model]
-        names = ("mae_percent", "speedup", "median_seconds")
-        return [
-            Line(own.run, own, *(_change(runs[:place], own, name) for name in names)) for place, own in enumerate(runs)
-        ][::-1]
+        lines, last = [], dict[str, float]()
+        for run in self.every:
+            if model in run.judged:
+                variant = run.judged[model]
+                figures = _figures(run.rows.get((model, variant)))
+                known = {name: figure for name, figure in figures.items() if figure is not None}
+                changes = {
+                    name: known[name] / last[name] - 1 if name in known and last.get(name) else None for name in figures
+                }
+                lines.append(Line(run, variant, figures, changes))
+                last |= known
+        return lines[::-1]
 
     @cached_property
     def series(self) -> list[Series]:
@@ -262,10 +243,11 @@ def _order(step: Step) -> tuple[str, bool]:
     return step.first.time, step.worse
 
 
-def _change(before: Sequence[ModelRun], run: ModelRun, name: str) -> float | None:
-    now = getattr(run, name)
-    then = next((value for other in reversed(before) if (value := getattr(other, name)) is not None), None)
-    return None if now is None or not then else now / then - 1
+def _figures(row: VariantRow | None) -> dict[str, float | None]:
+    """FOLLOWED of a variant; the reference is as fast as itself."""
+    found = {name: getattr(row, name, None) for name in FOLLOWED}
+    figures = {name: getattr(value, "value", value) for name, value in found.items()}
+    return figures | ({"speedup": 1.0} if row is not None and row.is_reference else {})
 
 
 def read_history(archive: Path) -> History:

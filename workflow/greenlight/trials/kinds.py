@@ -14,23 +14,10 @@ from dataclasses import dataclass
 from typing import Any
 
 KINDS = (
-    "ok",
-    "out-of-device-memory",
-    "out-of-host-memory",
-    "compile-error",
-    "graph-output-overwritten",
-    "device-assert",
-    "launch-failure",
-    "time-out",
-    "signal",
-    "invalid-output",
-    "machine",
-    "missing-weights",
-    "missing-dependency",
-    "not-as-planned",
-    "user-error",
-    "other",
-)
+    "ok", "out-of-device-memory", "out-of-host-memory", "compile-error", "graph-output-overwritten", "device-assert",
+    "launch-failure", "time-out", "signal", "invalid-output", "machine", "missing-weights", "missing-dependency",
+    "not-as-planned", "user-error", "other",
+)  # fmt: skip
 
 # Signals by which others end a process: users, batch systems, the kernel. A program that crashes gets others.
 FROM_OUTSIDE = ("SIGKILL", "SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT", "SIGXCPU")

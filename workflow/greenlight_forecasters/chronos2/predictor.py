@@ -3,31 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from greenlight.api import UserError, check_keys
+from greenlight.api import DECILES, UserError, check_keys
 from greenlight_forecasters.chronos2.checkpoint import dimensions_of, published_names
 from greenlight_forecasters.chronos2.engine import Chronos2Engine
 from greenlight_forecasters.chronos2.network import Network
+from greenlight_forecasters.chronos2.pipeline import Pipeline
 from greenlight_forecasters.engine.calls import plain_state
-from greenlight_forecasters.engine.service import Predictor
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-_DECILES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 
 
-class StaticChronos2Pipeline(Predictor):
+class StaticChronos2Pipeline(Pipeline):
     """What stands in for a `Chronos2Pipeline` where its `predict_quantiles`, `predict_df` or `predict` is called.
 
     It takes what the engine does: series without covariates, levels that the model was trained with, one pass. Anything
     else is refused. It may be called from many threads.
     """
+
+    beyond = "can't be honoured by the static engine"
 
     @classmethod
     def of_published(cls, pipeline: Any, mode: str | None, **settings: Any) -> Self:
@@ -86,9 +83,9 @@ class StaticChronos2Pipeline(Predictor):
             ValueError: shapes that do not fit.
         """
         if cross_learning:
-            raise UserError("cross_learning can't be honoured by the static engine; call the published pipeline for it")
+            raise UserError(f"cross_learning {self.beyond}; call the published pipeline for it")
         if any(isinstance(one, dict) for one in inputs):
-            raise UserError("covariates can't be honoured by the static engine; call the published pipeline for them")
+            raise UserError(f"covariates {self.beyond}; call the published pipeline for them")
         contexts = [torch.as_tensor(one).float() for one in inputs]
         contexts = [one[None] if one.ndim == 1 else one for one in contexts]
         if context_length is not None:
@@ -104,7 +101,7 @@ class StaticChronos2Pipeline(Predictor):
         self,
         inputs: Tensor | np.ndarray | Sequence[Tensor | np.ndarray],
         prediction_length: int | None = None,
-        quantile_levels: Sequence[float] = _DECILES,
+        quantile_levels: Sequence[float] = DECILES,
         **settings: Any,
     ) -> tuple[list[Tensor], list[Tensor]]:
         """Quantiles and medians, float32 on the CPU: [variates, horizon, levels] and [variates, horizon] of each input.
@@ -123,46 +120,5 @@ class StaticChronos2Pipeline(Predictor):
         chosen = [known.index(level) for level in quantile_levels]
         return [one[..., chosen] for one in predictions], [one[..., known.index(0.5)] for one in predictions]
 
-    def predict_df(
-        self,
-        df: pd.DataFrame,
-        future_df: pd.DataFrame | None = None,
-        id_column: str = "item_id",
-        timestamp_column: str = "timestamp",
-        target: str | list[str] = "target",
-        prediction_length: int | None = None,
-        quantile_levels: Sequence[float] = _DECILES,
-        batch_size: int = 256,
-        context_length: int | None = None,
-        cross_learning: bool = False,
-        validate_inputs: bool = True,
-        freq: str | None = None,
-        **settings: Any,
-    ) -> pd.DataFrame:
-        """Forecasts of the series of a long data frame, as one; `frames.LongFrame` says what they have.
-
-        Args:
-            df: a row a time, with ids, times and targets, and nothing else: further columns would be covariates.
-            future_df: None; covariates that are known are refused.
-            validate_inputs: taken, and of no effect: the frame is always checked.
-            freq: of the times; None infers it.
-            settings: as for `predict_quantiles`, as are the others.
-
-        Raises:
-            UserError, ValueError: as `predict_quantiles` and `LongFrame`.
-        """
-        from greenlight_forecasters.chronos2.frames import LongFrame
-
-        if future_df is not None:
-            raise UserError("future_df can't be honoured by the static engine; call the published pipeline for it")
-        frame = LongFrame(df, id_column, timestamp_column, [target] if isinstance(target, str) else target, freq)
-        settings |= {"batch_size": batch_size, "context_length": context_length, "cross_learning": cross_learning}
-        found = self.predict_quantiles(frame.series, prediction_length, quantile_levels, **settings)
-        return frame.forecasts(*found, quantile_levels)
-
-    def warm_up(self, context: int, horizon: int, series: int = 1, variates: int = 1) -> None:
-        """Have the code for a shape compiled, and with it for all shapes of its buckets (`chronos2.buckets`)."""
-        rows = torch.sin(torch.arange(context, dtype=torch.float32, device="cpu")).expand(series, variates, -1)
-        with self._service.warming():
-            for _ in range(2):  # a CUDA graph is recorded at the first, and replayed at the second
-                self._engine.quantiles(rows, horizon)
+    def _warm(self, rows: Tensor, horizon: int) -> None:
+        self._engine.quantiles(rows, horizon)

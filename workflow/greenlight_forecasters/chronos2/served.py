@@ -7,27 +7,25 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
-from greenlight.api import UserError
+from greenlight.api import DECILES, UserError
+from greenlight_forecasters.chronos2.pipeline import Pipeline
 from greenlight_forecasters.engine.served import PublishedCode
-from greenlight_forecasters.engine.service import Predictor
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from greenlight_forecasters.chronos2.upstream import Chronos2Upstream
 
 Inputs = Tensor | np.ndarray | Sequence[Tensor | np.ndarray]
-_DECILES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 
 
-class ServedChronos2Pipeline(Predictor):
+class ServedChronos2Pipeline(Pipeline):
     """The published pipeline's `predict`, `predict_quantiles` and `predict_df`, by its own code, from many threads.
 
     Covariates and `cross_learning` were not judged, and are refused.
     """
+
+    beyond = "was not judged"
 
     def __init__(self, upstream: Chronos2Upstream, *, scope: Mapping[str, Any] | None = None, **service: Any) -> None:
         """See `Predictor`."""
@@ -47,46 +45,26 @@ class ServedChronos2Pipeline(Predictor):
         return found
 
     def predict_quantiles(
-        self, inputs: Inputs, prediction_length: int | None = None, **settings: Any
+        self,
+        inputs: Inputs,
+        prediction_length: int | None = None,
+        quantile_levels: Sequence[float] = DECILES,
+        **settings: Any,
     ) -> tuple[list[Tensor], list[Tensor]]:
         """As the published pipeline's; UserError as for `predict`."""
         with self._call(inputs, prediction_length, settings) as horizon:
             found: tuple[list[Tensor], list[Tensor]] = self._pipeline.predict_quantiles(
-                inputs, prediction_length=horizon, **settings
+                inputs, prediction_length=horizon, quantile_levels=list(quantile_levels), **settings
             )
         return found
 
-    def predict_df(
-        self,
-        df: pd.DataFrame,
-        future_df: pd.DataFrame | None = None,
-        id_column: str = "item_id",
-        timestamp_column: str = "timestamp",
-        target: str | list[str] = "target",
-        prediction_length: int | None = None,
-        quantile_levels: Sequence[float] = _DECILES,
-        validate_inputs: bool = True,
-        freq: str | None = None,
-        **settings: Any,
-    ) -> pd.DataFrame:
-        """As the published pipeline's; UserError as for `predict`. The frame is always checked."""
-        from greenlight_forecasters.chronos2.frames import LongFrame
-
-        if future_df is not None:
-            raise UserError("covariates were not judged; call the published pipeline for them")
-        frame = LongFrame(df, id_column, timestamp_column, [target] if isinstance(target, str) else target, freq)
-        levels = list(quantile_levels)
-        found = self.predict_quantiles(frame.series, prediction_length, quantile_levels=levels, **settings)
-        return frame.forecasts(*found, levels)
-
     def warm_up(self, context: int, horizon: int, series: int = 1, variates: int = 1) -> None:
         """Have the code for calls of this shape compiled; eager code needs none of it."""
-        if self._engine.mode is None:
-            return
-        rows = torch.sin(torch.arange(context, dtype=torch.float32, device="cpu")).expand(series, variates, -1)
-        with self._service.warming():
-            for _ in range(2):  # a CUDA graph is recorded at the first, and replayed at the second
-                self.predict_quantiles(list(rows), horizon)
+        if self._engine.mode is not None:
+            super().warm_up(context, horizon, series, variates)
+
+    def _warm(self, rows: Tensor, horizon: int) -> None:
+        self.predict_quantiles(list(rows), horizon)
 
     @contextmanager
     def _call(self, inputs: Inputs, prediction_length: int | None, settings: Mapping[str, Any]) -> Iterator[int]:

@@ -14,6 +14,7 @@ CLOSE = FEATURES.index("close")
 CLIP = 5.0
 EPSILON = 1e-5
 _Size = Annotated[int, Field(gt=0)]
+_Count = Annotated[int, Field(ge=1)]
 _Bits = Annotated[int, Field(ge=1, le=20)]
 _Share = Annotated[float, Field(ge=0, lt=1)]
 _Config = TypeVar("_Config", bound=BaseModel)
@@ -84,32 +85,30 @@ class TokenizerConfig(BaseModel):
 
 
 class Settings(BaseModel):
-    """The model's own settings in the configuration.
+    """The model's own settings in the configuration."""
 
-    Attributes:
-        tokenizer: source of the tokenizer: `embedded`, a folder or a Hugging Face id.
-        tokenizer_revision: commit of a Hugging Face id.
-        max_context: the most tokens that the model sees; older ones are dropped.
-        clip: how many standard deviations from its mean a candle's value is cut off at.
-        temperature, top_k, top_p: how a token is drawn; top_k 0 is off, above 0 it wins over top_p.
-        windows_per_batch: the most windows that `static` forecasts at once.
-        series_per_batch: the most sliding windows that `static` recomputes at once where the context slides; None is 1
-            on a CPU, whose caches hold no more, and 16 elsewhere.
-        capacity: context rows for which `static` reserves its cache; None is as many as the first call needs.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     tokenizer: str = "embedded"
+    """Where the tokenizer's weights are, as for source."""
     tokenizer_revision: str | None = None
-    max_context: _Size = 512
+    """Commit of the tokenizer's Hugging Face id."""
+    max_context: _Count = 512
+    """Tokens that the model attends to; older ones are dropped."""
     clip: Annotated[float, Field(gt=0, allow_inf_nan=False)] = CLIP
+    """Where candles are cut off, in standard deviations from the mean of the context; as the published predictor's."""
     temperature: Annotated[float, Field(gt=0)] = 1.0
+    """Divides the logits before sampling."""
     top_k: Annotated[int, Field(ge=0)] = 0
+    """Keep the k likeliest tokens; 0 keeps all. As published, top_p is not applied where this is set."""
     top_p: Annotated[float, Field(gt=0, le=1)] = 0.9
-    windows_per_batch: _Size = 8
-    series_per_batch: _Size | None = None
-    capacity: _Size | None = None
+    """Keep the likeliest tokens up to this probability, as the published predictor does by default; 1 keeps all."""
+    windows_per_batch: _Count = 8
+    """The most windows that `static` forecasts at once. On a GPU, set it to all."""
+    series_per_batch: _Count | None = None
+    """The most sliding windows that `static` recomputes at once; where it is not set, 1 on a CPU and 16 elsewhere."""
+    capacity: _Count | None = None
+    """Context rows that `static` reserves its cache for; as many as the first call needs where it is not set."""
 
 
 def parse(schema: type[_Config], values: dict[str, Any], where: str | Path) -> _Config:

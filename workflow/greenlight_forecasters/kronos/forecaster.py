@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import numpy as np
 import torch
@@ -35,6 +35,9 @@ from greenlight_forecasters.kronos.tokenizer import KronosTokenizer
 SETTING, TOKENIZER_SETTING = "models.kronos.source", "models.kronos.tokenizer"
 MODEL_FOLDER = "kronos"
 TOKENIZER_FOLDER = "kronos-tokenizer"
+_PLACES = {ModelConfig: (MODEL_FOLDER, SETTING), TokenizerConfig: (TOKENIZER_FOLDER, TOKENIZER_SETTING)}
+_Config = TypeVar("_Config", ModelConfig, TokenizerConfig)
+_Module = TypeVar("_Module", KronosNetwork, KronosTokenizer)
 
 
 class KronosForecaster(Forecaster):
@@ -78,8 +81,10 @@ class KronosForecaster(Forecaster):
                 model, a setting that is not known or not possible.
         """
         settings = parse(Settings, options.settings, "models.kronos")
-        network = load_network(options.source, options.revision)
-        tokenizer = load_tokenizer(settings.tokenizer, settings.tokenizer_revision)
+        folder, dimensions = read_checkpoint(ModelConfig, options.source, options.revision)
+        network = _with_weights(KronosNetwork(dimensions), folder)
+        folder, own = read_checkpoint(TokenizerConfig, settings.tokenizer, settings.tokenizer_revision)
+        tokenizer = _with_weights(KronosTokenizer(own), folder)
         check_pair(network.config, tokenizer.config, f"{TOKENIZER_SETTING} ({settings.tokenizer})")
         return cls(network, tokenizer, settings, options.device, getattr(torch, options.dtype))
 
@@ -138,32 +143,17 @@ class KronosForecaster(Forecaster):
             return self.truth_tokenizer.encode(torch.cat(rows, dim=1))
 
 
-def read_model(source: str, revision: str | None = None) -> tuple[Path, ModelConfig]:
-    """Folder and dimensions of the network's checkpoint; UserError as for `KronosForecaster.load`."""
-    folder = resolve_checkpoint(source, revision, embedded=CHECKPOINTS / MODEL_FOLDER, setting=SETTING)
-    return folder, parse(ModelConfig, read_config(folder), folder / CONFIG)
+def read_checkpoint(schema: type[_Config], source: str, revision: str | None) -> tuple[Path, _Config]:
+    """Folder and dimensions of the checkpoint of network or tokenizer; UserError as for `KronosForecaster.load`."""
+    name, setting = _PLACES[schema]
+    folder = resolve_checkpoint(source, revision, embedded=CHECKPOINTS / name, setting=setting)
+    return folder, parse(schema, read_config(folder), folder / CONFIG)
 
 
-def read_tokenizer(source: str, revision: str | None = None) -> tuple[Path, TokenizerConfig]:
-    """Folder and dimensions of the tokenizer's checkpoint; UserError as for `KronosForecaster.load`."""
-    folder = resolve_checkpoint(source, revision, embedded=CHECKPOINTS / TOKENIZER_FOLDER, setting=TOKENIZER_SETTING)
-    return folder, parse(TokenizerConfig, read_config(folder), folder / CONFIG)
-
-
-def load_network(source: str, revision: str | None = None) -> KronosNetwork:
-    """The network of a checkpoint, in float32 on the CPU; UserError as for `KronosForecaster.load`."""
-    folder, config = read_model(source, revision)
-    network = KronosNetwork(config)
-    load_into(network, read_weights(folder), str(folder / WEIGHTS))
-    return network.float()
-
-
-def load_tokenizer(source: str, revision: str | None = None) -> KronosTokenizer:
-    """The tokenizer of a checkpoint, in float32 on the CPU; UserError as for `KronosForecaster.load`."""
-    folder, config = read_tokenizer(source, revision)
-    tokenizer = KronosTokenizer(config)
-    load_into(tokenizer, read_weights(folder), str(folder / WEIGHTS))
-    return tokenizer.float()
+def _with_weights(module: _Module, folder: Path) -> _Module:
+    """The module with a checkpoint's weights, in float32 on the CPU; UserError as for `KronosForecaster.load`."""
+    load_into(module, read_weights(folder), str(folder / WEIGHTS))
+    return module.float()
 
 
 def as_array(steps: Sequence[Tensor]) -> np.ndarray:

@@ -9,8 +9,8 @@ from pydantic import Field
 
 from greenlight.api import PRICES, Implementation, Model, ModelSettings, RandomWeights
 from greenlight_forecasters import CHECKPOINTS
-from greenlight_forecasters.copies import package_in
-from greenlight_forecasters.kronos.config import CLIP
+from greenlight_forecasters.copies import copies_of
+from greenlight_forecasters.kronos.config import CLIP, Settings
 
 _FILES = ("kronos.py", "module.py")
 # https://github.com/shiyu-coder/Kronos
@@ -23,35 +23,16 @@ _NETWORKS = {
 _TOKENIZER = dict(d_in=6, d_model=256, n_heads=4, ff_dim=512, n_enc_layers=4, n_dec_layers=4, group_size=5, **_BITS)
 
 
-class KronosSettings(ModelSettings):
+class KronosSettings(ModelSettings, Settings):
     """Kronos, model and tokenizer."""
 
     variants: tuple[str, ...] = ("upstream-eager", "static-eager", "static-default")
     """Variants to examine, each <implementation>-<mode>."""
-    tokenizer: str = "embedded"
-    """Where the tokenizer's weights are, as for source."""
-    tokenizer_revision: str | None = None
-    """Commit of the tokenizer's Hugging Face id."""
     code: dict[str, str] = Field(default_factory=dict)
     """Folders with copies of the published code (model/kronos.py, model/module.py), whose loop is run, by the name of
     the implementation that each becomes: {fork: ../external/kronos} gives fork-eager, fork-default and so on."""
-    max_context: int = Field(default=512, ge=1)
-    """Tokens that the model attends to; older ones are dropped."""
-    clip: float = Field(default=CLIP, gt=0, allow_inf_nan=False)
-    """Where candles are cut off, in standard deviations from the mean of the context; as the published predictor's."""
-    temperature: float = Field(default=1.0, gt=0)
-    """Divides the logits before sampling."""
-    top_k: int = Field(default=0, ge=0)
-    """Keep the k likeliest tokens; 0 keeps all. As published, top_p is not applied where this is set."""
-    top_p: float = Field(default=0.9, gt=0, le=1)
-    """Keep the likeliest tokens up to this probability, as the published predictor does by default; 1 keeps all."""
-
-    windows_per_batch: int | None = Field(default=None, ge=1)
+    windows_per_batch: int | None = Field(default=None, ge=1)  # type: ignore[assignment]
     """The most windows that `static` forecasts at once; 8 where it is not set. On a GPU, set it to all."""
-    series_per_batch: int | None = Field(default=None, ge=1)
-    """The most sliding windows that `static` recomputes at once; where it is not set, 1 on a CPU and 16 elsewhere."""
-    capacity: int | None = Field(default=None, ge=1)
-    """Context rows that `static` reserves its cache for; as many as the first call needs where it is not set."""
 
     def own(self) -> dict[str, Any]:
         """As for every model; without what has no effect on a forecast where it is left as it is: baselines stay so."""
@@ -63,17 +44,8 @@ class _Kronos(Model):
     def implementations_of(self, settings: ModelSettings) -> Mapping[str, Implementation]:
         """With the copies that the settings name."""
         assert isinstance(settings, KronosSettings)
-        copies = {
-            name: Implementation(
-                "greenlight_forecasters.kronos.published:KronosPublished",
-                tokens=True,
-                published=True,
-                copies="upstream",
-                folders={f"code.{name}": package_in(folder, "model", _FILES, f"models.kronos.code.{name}")},
-            )
-            for name, folder in settings.code.items()
-        }
-        return {**self.implementations, **copies}
+        like = Implementation("greenlight_forecasters.kronos.published:KronosPublished", tokens=True)
+        return {**self.implementations, **copies_of(settings.code, like, "model", _FILES, "models.kronos.code")}
 
 
 MODEL = _Kronos(

@@ -22,7 +22,7 @@ from greenlight.api import WEIGHTS, LoadOptions, UserError, Window, load_into, r
 from greenlight_forecasters.copies import getattr_of_copy
 from greenlight_forecasters.kronos.candles import Candles
 from greenlight_forecasters.kronos.config import ModelConfig, Settings, TokenizerConfig, check_pair, parse
-from greenlight_forecasters.kronos.forecaster import SETTING, TOKENIZER_SETTING, read_model, read_tokenizer
+from greenlight_forecasters.kronos.forecaster import SETTING, TOKENIZER_SETTING, read_checkpoint
 from greenlight_forecasters.kronos.sampling import Sampling, draw, split_noise
 from greenlight_forecasters.kronos.upstream import KronosUpstream
 
@@ -112,11 +112,11 @@ class KronosPublished(KronosUpstream):
                 f"{options.dtype}; name a variant in float32"
             )
         code = load_code(Path(options.code))
-        folder, config = read_model(options.source, options.revision)
-        tokenizer_folder, tokenizer_config = read_tokenizer(settings.tokenizer, settings.tokenizer_revision)
-        check_pair(config, tokenizer_config, f"{TOKENIZER_SETTING} ({settings.tokenizer})")
+        folder, config = read_checkpoint(ModelConfig, options.source, options.revision)
+        place, own = read_checkpoint(TokenizerConfig, settings.tokenizer, settings.tokenizer_revision)
+        check_pair(config, own, f"{TOKENIZER_SETTING} ({settings.tokenizer})")
         network = _built(code.network, config, folder, SETTING)
-        tokenizer = _built(code.tokenizer, tokenizer_config, tokenizer_folder, TOKENIZER_SETTING)
+        tokenizer = _built(code.tokenizer, own, place, TOKENIZER_SETTING)
         return cls(network, tokenizer, settings, options.device, code, config)
 
     @property

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -34,10 +34,10 @@ class Dimensions:
     num_heads: int
     mlp_hidden_dim: int
     spacewise_every_n_layers: int
-    spacewise_first: bool
     k_components: int
-    stabilize_with_global: bool
-    scale_factor_exponent: float
+    spacewise_first: bool = True
+    stabilize_with_global: bool = True
+    scale_factor_exponent: float = 10.0
 
     @property
     def head_dim(self) -> int:
@@ -67,24 +67,9 @@ def read_dimensions(config: dict[str, Any], where: str) -> Dimensions:
         where: the file, for error messages.
     """
     try:
-        dimensions = Dimensions(
-            k_components=config["output_distribution_kwargs"]["k_components"],
-            spacewise_first=config.get("spacewise_first", True),
-            stabilize_with_global=config.get("stabilize_with_global", True),
-            scale_factor_exponent=config.get("scale_factor_exponent", 10.0),
-            **{
-                name: config[name]
-                for name in (
-                    "patch_size",
-                    "stride",
-                    "embed_dim",
-                    "num_layers",
-                    "num_heads",
-                    "mlp_hidden_dim",
-                    "spacewise_every_n_layers",
-                )
-            },
-        )
+        known = config | {"k_components": config["output_distribution_kwargs"]["k_components"]}
+        named = [own.name for own in fields(Dimensions) if own.default is MISSING or own.name in known]
+        dimensions = Dimensions(**{name: known[name] for name in named})
         scaler, outputs = config["scaler_cls"], config["output_distribution_classes"]
     except (KeyError, TypeError) as error:
         raise UserError(f"{where}: {error} is missing; expected the config.json of a Toto 1.0 checkpoint") from error

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from greenlight.api import INPUTS, PRICES, Implementation, Model, ModelSettings, RandomWeights
 from greenlight_forecasters import CHECKPOINTS
-from greenlight_forecasters.copies import package_in
+from greenlight_forecasters.copies import copies_of
 
 # What the published code runs; GluonTS's distributions are the only part of it that does.
 _PACKAGES = ("toto", "gluonts.torch", "rotary_embedding_torch", "einops")
@@ -52,19 +53,8 @@ class _Toto(Model):
     def implementations_of(self, settings: ModelSettings) -> Mapping[str, Implementation]:
         """With the copies that the settings name."""
         assert isinstance(settings, TotoSettings)
-        copies = {
-            name: Implementation(
-                "greenlight_forecasters.toto.copied:TotoCopy",
-                precisions=("tf32",),
-                shares_generator=True,
-                published=True,
-                copies="upstream",
-                packages=_PACKAGES[1:],
-                folders={f"code.{name}": package_in(folder, "toto", _FILES, f"models.toto.code.{name}")},
-            )
-            for name, folder in settings.code.items()
-        }
-        return {**self.implementations, **copies}
+        like = replace(self.implementations["upstream"], packages=_PACKAGES[1:])
+        return {**self.implementations, **copies_of(settings.code, like, "toto", _FILES, "models.toto.code")}
 
 
 MODEL = _Toto(

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from greenlight.api import Forecaster, LoadOptions, Window, window_seed
+from greenlight.api import Forecaster, LoadOptions, UserError, Window, window_seed
 from greenlight_forecasters.toto.checkpoint import find
 from greenlight_forecasters.toto.inputs import contexts, truths
 from greenlight_forecasters.toto.published import (
@@ -18,6 +19,7 @@ from greenlight_forecasters.toto.published import (
     Toto,
     TotoBackbone,
     load_published,
+    package_of_copy,
 )
 from greenlight_forecasters.toto.served import ServedTotoForecaster, divisor
 
@@ -54,9 +56,19 @@ class TotoUpstream(Forecaster):
 
     @classmethod
     def load(cls, options: LoadOptions) -> TotoUpstream:
-        """Load the published code with a checkpoint's weights; UserError where they can't be had or do not fit."""
+        """Load the published code, or its copy in `options.code`, with a checkpoint's weights.
+
+        Raises:
+            UserError: weights that can't be had or do not fit, or a copy that lacks something.
+        """
+        package = package_of_copy(Path(options.code)) if options.code else PUBLISHED
         folder = find(options.source, options.revision)
-        return cls(load_published(folder), options)
+        try:
+            return cls(load_published(folder, package), options, package)
+        except UserError as error:
+            if not options.code:
+                raise
+            raise UserError(f"models.toto.code: {options.code}: its Toto does not fit the weights ({error})") from error
 
     def prepare(self, toto: Toto) -> Toto:
         """What an implementation changes on the loaded model; upstream changes nothing."""

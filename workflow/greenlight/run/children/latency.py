@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from greenlight.measures.latency import calls_of_reference, interleaved_pairs
-from greenlight.measures.memory import MemoryMeter, memory_slope
+from greenlight.measures.memory import MemoryMeter
 from greenlight.measures.steadiness import steady_calls
 from greenlight.run.children.common import Request, load, one_window_a_symbol, pin_process, worked
 from greenlight.run.children.outputs import problem_of
@@ -108,8 +108,6 @@ def run(request: Request) -> dict[str, Any]:
         "recompiles_after_warm_up": recorder.record()["recompiles_after_warm_up"],
         "memory_readings": meter.readings["host_bytes"],
         "device_memory_readings": meter.readings["device_bytes"],
-        "memory_slope": memory_slope(meter.readings["host_bytes"]),
-        "device_memory_slope": memory_slope(meter.readings["device_bytes"]),
         "peak_memory_bytes": meter.record()["host_peak_bytes"],
         "device_peak_bytes": meter.record()["device_peak_bytes"],
         "memory": meter.record(),

@@ -11,11 +11,9 @@ from greenlight.errors import shown
 from greenlight.files import write_text
 from greenlight.layout import Layout
 from greenlight.report.figures import draw_trend
-from greenlight.report.history import History, read_history
+from greenlight.report.history import FOLLOWED, History, read_history
 from greenlight.report.history_page import history_html
 from greenlight.report.render import history_markdown
-
-TRENDS = {"mae_percent": "MAE, % of price", "speedup": "speedup over the reference", "median_seconds": "p50, s"}
 
 
 def history(layout: Layout) -> str:
@@ -30,10 +28,10 @@ def history(layout: Layout) -> str:
 def _draw(layout: Layout, found: History) -> list[tuple[str, str]]:
     """Draw each trend over all runs; (path relative to the results folder, caption)."""
     drawn = []
-    for name, title in TRENDS.items():
+    for name, title in FOLLOWED.items():
         series = {}
-        for model, runs in found.models.items():
-            values = {own.run.folder: getattr(own, name) for own in runs}
+        for model in found.models:
+            values = {line.run.folder: line.figures[name] for line in found.lines(model)}
             known = [values.get(run.folder) for run in found.every]
             series[model] = np.array([np.nan if value is None else value for value in known])
         if any(np.isfinite(values).any() for values in series.values()):

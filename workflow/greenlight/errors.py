@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import errno
+import sys
 from collections.abc import Sequence
 
 
@@ -60,6 +61,11 @@ def sentence_of(error: OSError) -> str:
 def shown(text: object) -> str:
     """Text for a terminal: control characters and those that turn the direction of text are shown, not sent."""
     return "".join(c if c in "\n\t" or c.isprintable() else c.encode("unicode_escape").decode() for c in str(text))
+
+
+def say(text: object) -> None:
+    """Say on standard error what is at work, or wrong, as Greenlight."""
+    print(f"greenlight: {shown(text)}", file=sys.stderr, flush=True)
 
 
 def nearest(word: str, known: Sequence[str]) -> str:

@@ -194,8 +194,8 @@ def _volumes(
 ) -> tuple[dict[str, int], int | None]:
     """({volume: column, amount: column}, a column that is added to the volume)."""
     kinds = {at: _kind_of_volume(name, table.header[at], symbol) for at, name in free.items()}
-    pieces = sorted((at for at, kind in kinds.items() if kind == "volume"), key=lambda at: _volume_rank(free[at]))
-    money = sorted((at for at, kind in kinds.items() if kind == "amount"), key=lambda at: _amount_rank(free[at]))
+    pieces = sorted((at for at, kind in kinds.items() if kind == "volume"), key=lambda at: _rank("volume", free[at]))
+    money = sorted((at for at, kind in kinds.items() if kind == "amount"), key=lambda at: _rank("amount", free[at]))
     in_pieces = [at for at in pieces if normal_name(free[at]) in _PIECES_NAMES]
     if in_pieces and len(pieces) > 1 and not money:
         # ARIVA: Stuecke;Volumen. Where pieces are counted, the volume is money.
@@ -260,12 +260,8 @@ def _by_currency(word: str, symbol: str) -> str | None:
     return "volume" if word in COINS else None
 
 
-def _volume_rank(name: str) -> int:
-    return rank("volume", name) if canonical_of(name) == "volume" else 10_000
-
-
-def _amount_rank(name: str) -> int:
-    return rank("amount", name) if canonical_of(name) == "amount" else 10_000
+def _rank(canonical: str, name: str) -> int:
+    return rank(canonical, name) if canonical_of(name) == canonical else 10_000
 
 
 def _only_zeros(cells: pa.Array) -> bool:

@@ -81,13 +81,12 @@ def read_table(source: Source, symbol: str, options: ReadingOptions, findings: F
         findings.note("preamble", "lines before the header", "skipped", header.preamble)
     if header.lines > 1:
         findings.note("header", f"{header.lines} lines of header", "read", [])
-    names, nameless, spare = _aligned(header.names, [row for _, row in sample[header.skipped :]])
+    names, spare = _aligned(header.names, [row for _, row in sample[header.skipped :]])
     width = len(names) + spare
     start = sample[header.skipped - 1][0] if header.skipped else 0
     columns, numbers, ragged = read_rows(source, encoding, delimiter, start, width)
     if spare:
         columns = columns[:-1]
-    del nameless
     columns, numbers = _without_footer(columns, numbers, ragged, findings)
     findings.rows = len(numbers) + len(ragged)
     if ragged:
@@ -165,13 +164,11 @@ def _which_is_which(sample: list[tuple[int, list[str]]]) -> str:
     return "{" + ", ".join(f"{name}: {yaml_word(found[name]) if name in found else 'NAME'}" for name in wanted) + "}"
 
 
-def _aligned(names: list[str], rows: list[list[str]]) -> tuple[list[str], bool, int]:
-    """(names, whether a first one without a name was added, how many empty cells each row has at its end)."""
+def _aligned(names: list[str], rows: list[list[str]]) -> tuple[list[str], int]:
+    """(names, with a first one that is empty where it has none, how many empty cells each row has at its end)."""
     if rows and all(len(row) == len(names) + 1 for row in rows):
-        if not any(row[-1].strip() for row in rows):
-            return names, False, 1
-        return ["", *names], True, 0
-    return names, False, 0
+        return (["", *names], 0) if any(row[-1].strip() for row in rows) else (names, 1)
+    return names, 0
 
 
 def _without_footer(

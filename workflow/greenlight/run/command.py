@@ -8,11 +8,11 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from greenlight.errors import UserError, from_outside, sentence_of, shown
+from greenlight.errors import UserError, from_outside, say, sentence_of, shown
 from greenlight.files import write_text
 from greenlight.layout import Layout
 from greenlight.provenance import load_parsed_code, moment
@@ -48,7 +48,7 @@ def run_stage(description: str, stage: Callable[[Layout, Job, argparse.Namespace
     arguments = parser.parse_args()
     layout = Layout(arguments.results)
     name, held, started = arguments.job, join_run(layout), moment(process_age())
-    try:
+    with contextlib.closing(held), _errors_told(lambda said: report_error(layout, said), f"{name}: "):
         plan = planned(layout, name)
         job = plan["job"]
         outputs = [layout.root / file for file in plan["outputs"]]
@@ -59,21 +59,30 @@ def run_stage(description: str, stage: Callable[[Layout, Job, argparse.Namespace
         stage(layout, job, arguments)
         check_code(plan)  # nor while it ran
         if said := not_measured(outputs):  # without an entry the job stays stale
-            print(f"greenlight: {name}: not measured: {shown(said)}", file=sys.stderr, flush=True)
+            say(f"{name}: not measured: {said}")
         else:
             enter(layout, name, job, outputs, plan["upstream"], modules=plan["modules"], started=started)
+
+
+@contextlib.contextmanager
+def _errors_told(tell: Callable[[str], None], whose: str = "") -> Iterator[None]:
+    """Turn a mistake of the user, or what the system refuses, into one message and exit code 2.
+
+    Args:
+        whose: what a message of the system begins with.
+    """
+    try:
+        yield
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
     except UserError as error:
-        report_error(layout, str(error))
+        tell(str(error))
         sys.exit(USER_ERROR)
     except OSError as error:
         if not from_outside(error):
             raise
-        report_error(layout, f"{arguments.job}: {sentence_of(error)}")
+        tell(whose + sentence_of(error))
         sys.exit(USER_ERROR)
-    except KeyboardInterrupt:
-        sys.exit(INTERRUPTED)
-    finally:
-        held.close()
 
 
 def run_target(
@@ -90,23 +99,13 @@ def run_target(
     parser.add_argument("--config", type=json.loads, required=True, help="merged configuration as JSON")
     parser.add_argument("--files", nargs="*", default=[], help="configuration files, for messages")
     arguments = parser.parse_args()
-    try:
+    layout = Layout(Path(str(arguments.config.get("results_folder", "results"))))
+    with _errors_told(say if beside_a_run else lambda said: report_error(layout, said)):
         said = target(arguments.config, arguments.files)
         if isinstance(said, Answer):
-            report_error(Layout(Path(arguments.config.get("results_folder", "results"))), said)
+            report_error(layout, said)
             sys.exit(1)
         print(shown(said), flush=True)
-    except KeyboardInterrupt:
-        sys.exit(INTERRUPTED)
-    except (UserError, OSError) as error:
-        if isinstance(error, OSError) and not from_outside(error):
-            raise
-        said = sentence_of(error) if isinstance(error, OSError) else str(error)
-        if beside_a_run:
-            print(f"greenlight: {shown(said)}", file=sys.stderr)
-        else:
-            report_error(Layout(Path(arguments.config.get("results_folder", "results"))), said)
-        sys.exit(USER_ERROR)
 
 
 def process_age() -> float:
@@ -119,6 +118,6 @@ def process_age() -> float:
 
 def report_error(layout: Layout, message: str) -> None:
     """Print a message, and keep it so that Snakemake can repeat it as the last thing a user reads."""
-    print(f"greenlight: {shown(message)}", file=sys.stderr, flush=True)
+    say(message)
     with contextlib.suppress(OSError):
         write_text(layout.last_error, message + "\n")

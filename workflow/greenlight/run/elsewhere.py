@@ -144,8 +144,3 @@ def within_run(layout: Layout) -> Iterator[None]:
             yield
     finally:
         signal.signal(signal.SIGTERM, before)
-
-
-def tell(text: str) -> None:
-    """Say on stderr what is at work."""
-    print(f"greenlight: {text}", file=sys.stderr, flush=True)

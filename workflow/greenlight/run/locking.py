@@ -12,14 +12,13 @@ import fcntl
 import os
 import signal
 import socket
-import sys
 import threading
 import time
 import uuid
 from pathlib import Path
 from typing import IO
 
-from greenlight.errors import UserError
+from greenlight.errors import UserError, say
 from greenlight.layout import Layout
 from greenlight.run.boundary import open_lock
 
@@ -47,7 +46,7 @@ def claim_run(layout: Layout) -> None:
     held = _open(_run_file(layout))
     try:
         if not _lock(held, fcntl.LOCK_EX | fcntl.LOCK_NB):
-            _say(f"{layout.root} is on a file system without locks: start no second run in it")
+            say(f"{layout.root} is on a file system without locks: start no second run in it")
     except BlockingIOError:
         _, _, other = held.read().strip().partition("\n")
         raise UserError(
@@ -126,7 +125,7 @@ def _end_with(layout: Layout, run: str, process: int | None) -> None:
     else:
         while not _replaced(layout, run):
             time.sleep(_LOOK_FROM_AFAR_SECONDS)
-    _say(_GONE)
+    say(_GONE)
     os.kill(os.getpid(), signal.SIGTERM)
 
 
@@ -163,10 +162,6 @@ def _lock(file: IO[str], how: int) -> bool:
             return False
         raise
     return True
-
-
-def _say(text: str) -> None:
-    print(f"greenlight: {text}", file=sys.stderr, flush=True)
 
 
 def _open(path: Path) -> IO[str]:

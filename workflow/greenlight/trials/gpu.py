@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
-from greenlight.errors import UserError
+from greenlight.errors import UserError, say
 from greenlight.provenance import processor_name
 
 if TYPE_CHECKING:  # pydantic costs every job that starts a trial its import
@@ -186,7 +186,7 @@ def wait_for_device(settings: DeviceSettings) -> str:
             return _give_up(settings, obstacle, can_change, waited)
         if time.monotonic() - spoken >= _PROGRESS_SECONDS:
             spoken = time.monotonic()
-            _say(f"waiting for the device, {waited:.0f} s of at most {settings.wait_seconds:.0f} s: {obstacle}")
+            say(f"waiting for the device, {waited:.0f} s of at most {settings.wait_seconds:.0f} s: {obstacle}")
         time.sleep(_ASK_AGAIN_SECONDS)
 
 
@@ -203,17 +203,13 @@ def check_device_name(planned: str | None, name: str) -> None:
 def _give_up(settings: DeviceSettings, obstacle: str, waiting_helps: bool, waited: float = 0.0) -> str:
     after = f" after {waited:.0f} s of waiting" if waited >= _ASK_AGAIN_SECONDS else ""
     if settings.otherwise == "cpu":
-        _say(f"{settings.device} can't be used{after}, running on the CPU as configured: {obstacle}")
+        say(f"{settings.device} can't be used{after}, running on the CPU as configured: {obstacle}")
         return "cpu"
     mend = "Wait longer (device.wait_seconds), free the device" if waiting_helps else "Mend that"
     raise UserError(
         f"{settings.device} can't be used{after}: {obstacle} {mend}, choose another one (device.device), or allow the "
         "CPU (device.otherwise: cpu)."
     )
-
-
-def _say(text: str) -> None:
-    print(f"greenlight: {text}", file=sys.stderr, flush=True)
 
 
 def _torch_without_cuda() -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import sys
 import traceback
 from collections.abc import Callable
@@ -342,16 +343,14 @@ def _user_place(stack: Any) -> Place:
     return Place(last.filename, last.lineno or 0, last.name)
 
 
+# A line of the stack that torch keeps of an FX node: file, line, function, and the code behind a further comma.
+_FRAME = re.compile(r'^\s*File "(.*?)", line (\d*)(?:[^\n]*?, in ([^,\n]*))?', re.MULTILINE)
+
+
 def _node_place(node: Any) -> Place | None:
     """The user's line that an FX node comes from."""
-    trace = getattr(node, "stack_trace", None) or ""
-    frames = []
-    for line in trace.splitlines():
-        if line.strip().startswith('File "') and ", line " in line:
-            file, _, rest = line.strip()[6:].partition('", line ')
-            number, _, function = rest.partition(", in ")
-            digits = number.split(",")[0]
-            frames.append(traceback.FrameSummary(file, int(digits) if digits.isdigit() else 0, function.split(",")[0]))
+    found = _FRAME.findall(getattr(node, "stack_trace", None) or "")
+    frames = [traceback.FrameSummary(file, int(line or 0), function) for file, line, function in found]
     return _user_place(frames) if frames else None
 
 

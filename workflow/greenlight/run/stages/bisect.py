@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from greenlight.errors import UserError
+from greenlight.errors import UserError, say
 from greenlight.files import read_json, write_json
 from greenlight.layout import Layout
 from greenlight.provenance import digest
@@ -27,7 +27,6 @@ from greenlight.run.elsewhere import (
     git,
     nested_config,
     run_there,
-    tell,
     within_run,
 )
 from greenlight.settings import Settings, load_settings
@@ -115,12 +114,12 @@ class _Question:
         if commit in self.known:
             return self.known[commit]
         git(self.clone, "checkout", "--quiet", "--force", "--detach", commit)
-        tell(f"the whole gate at {commit[:10]}")
+        say(f"the whole gate at {commit[:10]}")
         results = self.results(commit)
         Layout(results).verdict.unlink(missing_ok=True)  # only this run may answer, not one that it could not begin
         code = run_there(self.gate, nested_config(self.config, self.own, results))
         answer = answer_of(Layout(results), self.asked) if code in (0, 1) else "no verdict"
-        tell(f"{commit[:10]}: {answer}")
+        say(f"{commit[:10]}: {answer}")
         if answer in (*ANSWERS, "inconclusive"):  # a run that was stopped has no verdict
             self.known[commit] = answer
             write_json(self.file, self.before | {self.key: self.known})

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from greenlight.errors import UserError
+from greenlight.errors import UserError, say
 from greenlight.files import write_json, write_text
 from greenlight.judgement.a_against_b import Errors, judge_asked, judge_errors, judge_latency
 from greenlight.judgement.registry import NAMES
@@ -32,7 +32,6 @@ from greenlight.run.elsewhere import (
     git,
     nested_config,
     run_there,
-    tell,
     within_run,
 )
 from greenlight.settings import Settings, load_settings
@@ -155,7 +154,7 @@ def _there(clone: Path, config: dict[str, Any], python: str = sys.executable) ->
 def _run_whole(runs: list[tuple[Side, Run]]) -> None:
     """Each side's whole gate, whatever it finds."""
     for side, run in runs:
-        tell(f"the whole gate of {side.name}: {side.label}")
+        say(f"the whole gate of {side.name}: {side.label}")
         side.layout.verdict.unlink(missing_ok=True)  # only this run may answer, not one that it could not begin
         code = run()
         if code not in (0, 1) or not side.read_verdict():
@@ -169,7 +168,7 @@ def _rounds_of(settings: Settings, models: Mapping[str, Any]) -> range:
     """The rounds of timing; none where a reference stands alone, which the gate times beside variants only."""
     timed = any(len(own.variants) > 1 for own in models.values())
     if not timed:
-        tell("no variant stands beside a reference, so that nothing is timed: name one, such as upstream-default")
+        say("no variant stands beside a reference, so that nothing is timed: name one, such as upstream-default")
     return range(settings.compare.rounds if timed else 0)
 
 
@@ -187,14 +186,14 @@ def ask_again(settings: Settings, sides: list[Side], runs: Sequence[tuple[Side |
     for number in range(times):
         for side, run in runs if number % 2 == 0 else runs[::-1]:
             where = side.label if side else "both folders"
-            tell(f"asking again, {number + 1} of {times}: {', '.join(check for _, check in checks)} of {where}")
+            say(f"asking again, {number + 1} of {times}: {', '.join(check for _, check in checks)} of {where}")
             code = run("--forcerun", *stages, "--until", "judge")
             if code or not all(own.read_again(checks) for own in ([side] if side else sides)):
                 raise UserError(f"compare: {where} could not be run again (exit code {code}); see above")
 
 
 def _round(number: int, rounds: int, sides: list[Side], label: str, run: Run) -> None:
-    tell(f"round {number + 1} of {rounds}: timing {label}")
+    say(f"round {number + 1} of {rounds}: timing {label}")
     if code := run("--forcerun", "time", "--until", "time"):  # a variant that fails is no failure of the stage
         raise UserError(f"compare: round {number + 1} of {label} could not be run (exit code {code}); see above")
     for side in sides:

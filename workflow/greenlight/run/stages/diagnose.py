@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from greenlight.errors import UserError
+from greenlight.errors import UserError, say
 from greenlight.files import write_text
 from greenlight.judgement.seal import write_sealed
 from greenlight.layout import Layout
@@ -179,7 +178,7 @@ class Diagnosis:
             environment["CUDA_LAUNCH_BLOCKING"] = "1"
         request["environment"] = settings.trials.environment | kept(os.environ)
         request["dropped"] = steering(os.environ)
-        print(f"greenlight: {case.name}", file=sys.stderr, flush=True)
+        say(case.name)
         record = run_trial(
             CHILD,
             request,
@@ -192,7 +191,7 @@ class Diagnosis:
         )
         shutil.rmtree(cache, ignore_errors=True)
         step = step_of(case, record, _read(readings), (folder / "output.log").relative_to(self.layout.root))
-        print(f"greenlight: {case.name}: {step.kind}, {record['seconds']:.0f} s", file=sys.stderr, flush=True)
+        say(f"{case.name}: {step.kind}, {record['seconds']:.0f} s")
         self.steps.append(step)
         return step
 

@@ -83,11 +83,7 @@ def _model(layout: Layout, job: Job, model: str) -> dict[str, Any]:
     entry = job["models"][model]
     asked = {name: entry[name] for name in ("by_symbol", "missing") if entry[name]}
     return {
-        "reference": entry["reference"],
-        "deployed": entry["deployed"],
-        "levels": entry["levels"],
-        "random": entry["random"],
-        "crossing": entry["crossing"],
+        **{name: entry[name] for name in ("reference", "deployed", "levels", "random", "crossing")},
         "settings_hash": digest(entry["settings"] | asked),
         **asked,
         **({"random_weights": entry["random_weights"]} if entry["random_weights"] else {}),

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from greenlight.errors import shown
+from greenlight.errors import say, shown
 from greenlight.files import sha256_of, write_text
 from greenlight.layout import Layout
 from greenlight.report.markup import fenced, one_line
@@ -88,7 +88,7 @@ def _tell_ci(layout: Layout, passed: bool, text: str) -> None:
             with open(page, "a", encoding="utf-8") as file:
                 file.write(f"{said}\n")
         except OSError as error:
-            print(f"greenlight: {page}: the summary could not be appended ({error})", file=sys.stderr)
+            say(f"{page}: the summary could not be appended ({error})")
 
 
 def changed_evidence(layout: Layout, verdict: dict[str, Any]) -> list[str]:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from greenlight.errors import UserError
+from greenlight.errors import UserError, say
 from greenlight.files import read_json, write_json, write_text
 from greenlight.layout import Layout
 from greenlight.provenance import digest, git_commit, utc_now
@@ -17,7 +17,6 @@ from greenlight.report.reading import Reader
 from greenlight.report.sweep import Point, Sweep, draw, point_of, sweep_html, sweep_markdown
 from greenlight.report.variants import variant_row
 from greenlight.run.command import run_target
-from greenlight.run.elsewhere import tell
 from greenlight.run.jobs import Plan
 from greenlight.run.locking import join_run
 from greenlight.run.planning import make_plan
@@ -109,7 +108,7 @@ def measure(plan: Plan, layout: Layout, swept: list[tuple[str, str]]) -> Iterato
     trials: dict[tuple[str, str, Size], list[dict[str, Any]]] = {}
     for process in range(own.processes):
         for number, size in enumerate(sizes):
-            tell(f"process {process + 1} of {own.processes}, size {number + 1} of {len(sizes)}: {size[1]} {size[0]}")
+            say(f"process {process + 1} of {own.processes}, size {number + 1} of {len(sizes)}: {size[1]} {size[0]}")
             for model, variant in swept:
                 trial = _trial(plan, layout, model, variant, size, process)
                 trials.setdefault((model, variant, size), []).append(trial)

@@ -14,7 +14,6 @@ import pyarrow.parquet
 from scipy import special
 
 from greenlight.files import sha256_of, write_json, write_parquet
-from greenlight.judgement.comparison import errors_of
 from greenlight.judgement.drawn_paths import QUANTITIES
 from greenlight.judgement.drawn_windows import quantities
 from greenlight.judgement.draws import Differences, band_differences
@@ -22,6 +21,7 @@ from greenlight.judgement.evidence import forecast_file, record_file
 from greenlight.judgement.seal import seal
 from greenlight.measures.accuracy import WindowContext, score_windows
 from greenlight.measures.forecasts import QUANTILE_COLUMNS, QUANTILES
+from greenlight.measures.judged import errors_of
 from greenlight.measures.numerics import compare, other_sizes
 from greenlight.measures.points import with_point
 from greenlight.measures.returns import with_returns

@@ -8,8 +8,9 @@ from scipy.special import stdtrit
 from scipy.stats import binom
 
 from greenlight.judgement.checks.accuracy import limits_of
-from greenlight.judgement.comparison import ERRORS, Arms, classify, compare, undecided
+from greenlight.judgement.comparison import Arms, classify, compare, undecided
 from greenlight.judgement.rules import Rules
+from greenlight.measures.judged import ERRORS
 from greenlight.run.children.replication import replicate
 from tests.judgement.test_sequential import most
 

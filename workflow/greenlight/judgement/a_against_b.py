@@ -15,8 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from greenlight.judgement.comparison import ERRORS, OF_RETURNS, Arms, Judged, Limits, classify, compare
+from greenlight.judgement.comparison import Arms, Judged, Limits, classify, compare
 from greenlight.judgement.rules import Rules
+from greenlight.measures.judged import ERRORS, OF_RETURNS
 from greenlight.statistics.intervals import Interval, compare_log_ratios, excess_p_value, holm
 
 Name = tuple[str, str]

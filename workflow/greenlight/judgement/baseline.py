@@ -24,9 +24,9 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, model_validator
 
 from greenlight.files import read_json, sha256_of
-from greenlight.judgement.comparison import ERRORS
 from greenlight.judgement.expected import Expected, first_problem
 from greenlight.judgement.seal import broken_seal
+from greenlight.measures.judged import ERRORS
 
 COMPARED = tuple(ERRORS)
 ACCURACY_FORMAT = 2

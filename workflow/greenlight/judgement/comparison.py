@@ -19,22 +19,12 @@ from typing import Any, Literal
 
 import numpy as np
 
-from greenlight.data.returns import AS_PRICES
+from greenlight.measures.judged import ERRORS, IN_PRICES
 from greenlight.statistics.intervals import Comparison, compare_log_ratios, holm
 from greenlight.statistics.looks import look_of, pairs_at, rate_at
 
-ERRORS = {"mae": "MAE", "weighted_quantile_loss": "weighted quantile loss", "rmse": "RMSE of the mean"}
-OF_RETURNS = {"returns_mae": "MAE of returns"}
-IN_PRICES = ("mae", "rmse")
-
-
 # Errors are compared above this share of the price (or of 1 for scale-free losses): below it there is no error.
 NO_ERROR = 1e-9
-
-
-def errors_of(given: str) -> tuple[str, ...]:
-    """The errors that are judged of models that are given `prices`, or returns of them."""
-    return (*ERRORS, *(OF_RETURNS if given != AS_PRICES else ()))
 
 
 Outcome = Literal["pass", "fail", "inconclusive"]

@@ -62,7 +62,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from greenlight.errors import UserError
 from greenlight.files import read_json
-from greenlight.judgement.comparison import errors_of
+from greenlight.measures.judged import errors_of
 from greenlight.measures.points import MEDIAN, point_words
 from greenlight.variants import Variant
 

@@ -10,9 +10,9 @@ import numpy as np
 
 from greenlight.files import read_parquet
 from greenlight.judgement.a_against_b import ERROR_COLUMNS, Name
-from greenlight.judgement.comparison import OF_RETURNS
 from greenlight.judgement.registry import NAMES
 from greenlight.layout import Layout
+from greenlight.measures.judged import OF_RETURNS
 from greenlight.report.reading import Reader, at
 from greenlight.report.variants import VariantRow, gate_word, variant_row
 

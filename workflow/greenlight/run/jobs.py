@@ -21,7 +21,7 @@ from pydantic import BaseModel
 from greenlight import provenance
 from greenlight.code import Code, portable
 from greenlight.data.returns import rows_for
-from greenlight.judgement.comparison import errors_of
+from greenlight.measures.judged import errors_of
 from greenlight.plugins import Reference
 from greenlight.random_weights import folder_of
 from greenlight.run.job import Job

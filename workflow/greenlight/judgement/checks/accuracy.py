@@ -18,23 +18,14 @@ import numpy as np
 
 from greenlight.data.returns import AS_PRICES
 from greenlight.judgement.checks.base import Check, Status, Subject, percent
-from greenlight.judgement.comparison import (
-    ERRORS,
-    Arms,
-    Judged,
-    Limits,
-    classify,
-    compare,
-    details_of,
-    needed_units,
-    undecided,
-)
+from greenlight.judgement.comparison import Arms, Judged, Limits, classify, compare, details_of, needed_units, undecided
 from greenlight.judgement.evidence import VariantEvidence
 from greenlight.judgement.expected import Expected, ExpectedModel
 from greenlight.judgement.registry import made_in
 from greenlight.judgement.rules import Rules
 from greenlight.judgement.tables import Scores
 from greenlight.measures.accuracy import summarise
+from greenlight.measures.judged import ERRORS
 from greenlight.measures.returns import RETURN_METRICS
 from greenlight.statistics.intervals import mean_interval
 

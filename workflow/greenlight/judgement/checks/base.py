@@ -7,11 +7,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from greenlight.judgement.comparison import ERRORS, OF_RETURNS
 from greenlight.judgement.evidence import VariantEvidence
 from greenlight.judgement.expected import Expected
 from greenlight.judgement.registry import Severity
 from greenlight.judgement.rules import Rules
+from greenlight.measures.judged import ERRORS, OF_RETURNS
 from greenlight.variants import Variant
 
 Status = Literal["pass", "warn", "fail", "inconclusive", "not-measured", "not-applicable"]

@@ -20,10 +20,11 @@ from greenlight.judgement.baseline import (
     speed_file,
 )
 from greenlight.judgement.checks.base import Check, Status, Subject, make_check, percent
-from greenlight.judgement.comparison import IN_PRICES, log_ratio
+from greenlight.judgement.comparison import log_ratio
 from greenlight.judgement.expected import Expected
 from greenlight.judgement.rules import Rules
 from greenlight.judgement.speed import Speed
+from greenlight.measures.judged import IN_PRICES
 from greenlight.statistics.intervals import Interval, compare_log_ratios, difference
 
 

@@ -28,6 +28,7 @@ REPRODUCIBILITY = {
     "same_seed_differing": 0,
     "other_seed_changed": 1.0,
     "other_symbol_changed": 1.0,
+    "alike": {"seed": 0.0, "symbol": 0.0, "time": 0.0},
     "batch_equals_rows": {"max_abs_difference": 1e-6, "tolerance": 0.01},
     "order_irrelevant": {"max_abs_difference": 1e-6, "tolerance": 0.01},
     "a_b_a": True,

@@ -40,7 +40,9 @@ def assert_same(upstream, static, windows, samples, seed=1):
             assert torch.equal(one[0], other[:, context:])
     limit = LIMITS[upstream.dtype]
     expected, found = upstream.probe(windows), static.probe(windows)
-    assert expected.keys() == found.keys() == {"s1_logits", "s2_logits", "s1_token", "s2_token"}
+    assert expected.keys() == found.keys() == {"s1_logits", "s2_logits", "s1_token", "s2_token", "candles"}
+    assert expected["candles"].shape == (len(windows), windows[0].horizon, 6)
+    np.testing.assert_allclose(found["candles"], expected["candles"], rtol=0, atol=limit)
     for name in ("s1_logits", "s2_logits"):
         logits = expected[name]
         assert logits.shape == (len(windows), windows[0].horizon, 32)

@@ -130,6 +130,8 @@ class Reproducibility(_Read):
         same_seed_differing: values that differed when the same windows were forecast with the same seed again.
         other_seed_changed, other_symbol_changed: share of sample paths that another seed, or the same prices under
             another symbol's name, changed; that of the window with the smallest.
+        alike: rank correlation with the paths of another seed, of another symbol's name and of another time, where it
+            is shown; else 0. See `measures.independence.likeness`.
         batch_equals_rows: windows together against each alone.
         order_irrelevant: windows in another order.
         a_b_a: A, then B, then A gave the first A again.
@@ -140,6 +142,7 @@ class Reproducibility(_Read):
     same_seed_differing: Count
     other_seed_changed: Share
     other_symbol_changed: Share
+    alike: dict[Literal["seed", "symbol", "time"], FiniteFloat]
     batch_equals_rows: Difference
     order_irrelevant: Difference
     a_b_a: bool

@@ -47,7 +47,7 @@ def interleaved_pairs(
     control_pairs: int,
     seed: int,
     first: int = 0,
-    after_pair: Callable[[Any], None] = lambda output: None,
+    after_pair: Callable[[bool, Any, Any], None] = lambda control, own, other: None,
 ) -> list[dict[str, Any]]:
     """Time two calls in turn, with the order within each pair and the places of control pairs drawn at random.
 
@@ -63,7 +63,8 @@ def interleaved_pairs(
         reference, variant: get a number, the same for both arms of a pair and else none that was given before, so that
             a remembered answer is not taken for a fast one.
         first: number of the first pair.
-        after_pair: gets what the second arm of each pair returned; outside the timed part.
+        after_pair: gets whether it is a control pair, and what its second arm and the reference returned; outside the
+            timed part.
     """
     random = np.random.default_rng([seed, first])
     beside = min(pairs, control_pairs)
@@ -77,13 +78,13 @@ def interleaved_pairs(
             calls.append((reference, further))
             further += 1
         timed = [timed_call(*one) for one in (calls if second_first else calls[::-1])]
-        (seconds, output), (own, _), *more = timed if second_first else timed[::-1]
+        (seconds, output), (own, other), *more = timed if second_first else timed[::-1]
         order = ("reference-first", "variant-first")
         measured.append(Pair(number, order[second_first], own, seconds, kind == "alone"))
-        after_pair(output)
+        after_pair(kind == "alone", output, other)
         for seconds, output in more:
             measured.append(Pair(number, order[not second_first], own, seconds, True))
-            after_pair(output)
+            after_pair(True, output, other)
     return [asdict(pair) for pair in measured]
 
 

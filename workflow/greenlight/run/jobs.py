@@ -236,9 +236,8 @@ class Plan(Scope):
         return {"symbols": list(self.shards[shard]), "again": alone and self.plugin(model).forecast.random}
 
     def _call(self, model: str, variant: str) -> Job:
-        chosen, accuracy = Variant.parse(variant), self.settings.rules.accuracy
-        reference = self.model(model).reference
-        alike = variant != reference and self.draws_alike(model, variant, reference)
+        chosen, reference = Variant.parse(variant), self.model(model).reference
+        alike = self._alike_to_reference(model, variant)
         own_eager = str(Variant(chosen.implementation, "eager", chosen.precision))
         alone = self.plugin(model).draws_alone(self.model(model), variant)
         eager = own_eager if chosen.compiled else reference if alike and not chosen.reduced else None
@@ -248,7 +247,7 @@ class Plan(Scope):
             # Whose forecasts its own are to be, in each shape: those of the same code without torch.compile.
             "eager": None if alone else eager,
             "shares_generator": self.implementations(model, [variant])[chosen.implementation].shares_generator,
-            "tolerance": accuracy.reduced_window_difference if chosen.reduced else accuracy.window_difference,
+            "tolerance": self._tolerance(variant),
         }
 
     def _own_shape(self) -> Shape:
@@ -294,7 +293,18 @@ class Plan(Scope):
     def _slowdown(self, model: str, variant: str) -> Job:
         rules = self.settings.rules.speed
         names = {"slowdown": SLOWDOWN, "tail": TAIL}
-        return {key: {name: getattr(rules, name) for name in own} for key, own in names.items()}
+        own = {key: {name: getattr(rules, name) for name in own} for key, own in names.items()}
+        return own | {"alike": self._alike_to_reference(model, variant), "tolerance": self._tolerance(variant)}
+
+    def _alike_to_reference(self, model: str, variant: str) -> bool:
+        """Whether a variant's sample paths are to be the reference's, and it is not the reference."""
+        reference = self.model(model).reference
+        return variant != reference and self.draws_alike(model, variant, reference)
+
+    def _tolerance(self, variant: str) -> float:
+        """From which share of the band on a path is another."""
+        accuracy = self.settings.rules.accuracy
+        return accuracy.reduced_window_difference if Variant.parse(variant).reduced else accuracy.window_difference
 
     def _scored(self, model: str) -> Job:
         levels = list(self.plugin(model).forecast.levels)

@@ -158,11 +158,17 @@ def _with_weights(module: _Module, folder: Path) -> _Module:
 
 def as_array(steps: Sequence[Tensor]) -> np.ndarray:
     """Steps of [windows, classes] as [windows, steps, classes], in float64 where the model runs in it."""
-    stacked = torch.stack(list(steps), dim=1).cpu()
-    return stacked.to(torch.promote_types(stacked.dtype, torch.float32)).numpy()
+    return in_full(torch.stack(list(steps), dim=1))
 
 
-def probed(s1_logits: np.ndarray, s2_logits: np.ndarray) -> dict[str, np.ndarray]:
-    """What a probe returns: logits [windows, steps, classes], and the likeliest tokens [windows, steps] int64."""
+def in_full(values: Tensor) -> np.ndarray:
+    """The values in float32, or in float64 where the model runs in it."""
+    return values.to(torch.promote_types(values.dtype, torch.float32)).cpu().numpy()
+
+
+def probed(s1_logits: np.ndarray, s2_logits: np.ndarray, candles: np.ndarray) -> dict[str, np.ndarray]:
+    """What a probe returns: logits [windows, steps, classes], and the likeliest tokens [windows, steps] int64; and what
+    the true tokens are decoded to, normalised: all columns, [windows, steps, 6]."""
     logits = {"s1_logits": s1_logits, "s2_logits": s2_logits}
-    return logits | {name.replace("logits", "token"): values.argmax(-1) for name, values in logits.items()}
+    tokens = {name.replace("logits", "token"): values.argmax(-1) for name, values in logits.items()}
+    return logits | tokens | {"candles": candles}

@@ -153,6 +153,12 @@ class KronosPublished(KronosUpstream):
         s1, s2 = self.tokenizer.encode(rows, half=True)
         return s1, s2
 
+    def _decoded(self, s1: Tensor, s2: Tensor) -> Tensor:
+        """As `KronosUpstream._decoded`."""
+        latest = [tokens[:, -self.settings.max_context :] for tokens in (s1, s2)]
+        decoded: Tensor = self.tokenizer.decode(latest, half=True)
+        return decoded
+
     def _infer(self, candles: Candles, noise: Tensor, samples: int, sampling: Sampling) -> tuple[np.ndarray, Draws]:
         """The published loop over one window: normalised candles [samples, horizon, 6], and its draws.
 

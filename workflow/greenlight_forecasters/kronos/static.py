@@ -16,7 +16,7 @@ from greenlight_forecasters.engine.options import changes
 from greenlight_forecasters.engine.replay import CallCompiler
 from greenlight_forecasters.kronos.candles import Candles, prepare
 from greenlight_forecasters.kronos.decoder import REPLAYED, Shape, StaticDecoder
-from greenlight_forecasters.kronos.forecaster import KronosForecaster, as_array, probed
+from greenlight_forecasters.kronos.forecaster import KronosForecaster, as_array, in_full, probed
 from greenlight_forecasters.kronos.joined import JoinedNetwork
 from greenlight_forecasters.kronos.sampling import Sampling, fill_noise, noise_size
 from greenlight_forecasters.kronos.static_tokenizer import PathDecoder
@@ -172,41 +172,50 @@ class KronosStatic(KronosForecaster):
         known, usable = self.encode(candles)
         decoder.begin(usable, forced=False)
         self._loop(decoder, plan, candles, known)
-        windows = len(candles.values)
-        return known, tuple(part[:windows, :, 1 : plan.horizon + 1].clone() for part in (decoder.s1, decoder.s2))
+        return known, self._drawn(decoder, len(candles.values), plan.horizon)
 
     def _decoded(self, known: Tokens, drawn: Tokens) -> np.ndarray:
         """Normalised candles of what the decoder at hand has drawn, [windows, samples, horizon, 6] float32."""
-        windows, context, horizon = len(known[0]), known[0].shape[1], drawn[0].shape[2]
-        first = max(0, context + horizon - self.settings.max_context)
-        seen = tuple(tokens[:, first:] for tokens in known)
-        values = self.path_decoder(seen, drawn).to(torch.float32)
-        values = values.masked_fill(~self.decoder.usable[:windows, :, None, None], torch.nan).cpu().numpy()
+        values = self._candles(known, drawn).to(torch.float32)
+        values = values.masked_fill(~self.decoder.usable[: len(values), :, None, None], torch.nan).cpu().numpy()
         if not np.isfinite(values).all():
             self.decoder.clear()
         return values
 
+    def _candles(self, known: Tokens, drawn: Tokens) -> Tensor:
+        """Normalised candles of drawn tokens after known ones, [windows, samples, horizon, 6]."""
+        first = max(0, known[0].shape[1] + drawn[0].shape[2] - self.settings.max_context)
+        return self.path_decoder(tuple(tokens[:, first:] for tokens in known), drawn)
+
+    def _drawn(self, decoder: StaticDecoder, windows: int, horizon: int) -> Tokens:
+        """The tokens [windows, samples, horizon] that lie in the decoder."""
+        return tuple(part[:windows, :, 1 : horizon + 1].clone() for part in (decoder.s1, decoder.s2))
+
     @guarded
     def probe(self, windows: Sequence[Window]) -> dict[str, np.ndarray]:
-        """Logits at each step, fed the truth, and the likeliest tokens; see `probed`.
+        """Logits at each step, fed the truth, the likeliest tokens, and candles; see `probed`.
 
         The logits of s2 are given the true s1 of the same step. The decoder has the samples of the latest
-        forecast, all fed the same, so that the graphs are those that `forecast` runs.
+        forecast, so that the graphs are those that `forecast` runs.
         """
         context, horizon = self.check(windows)
         plan = Plan.make(context, horizon, self.settings.max_context)
-        logits_s1, logits_s2 = [], []
+        logits_s1, logits_s2, decoded = [], [], []
         for batch in self._batches(windows):
             candles = prepare(batch, self.settings.clip)
             truth = self.truth_tokens(candles)
             decoder = self._decoder_for(len(batch), plan, self.samples)
             decoder.begin(torch.ones(len(batch), dtype=torch.bool, device=self.device), forced=True)
             for buffer, tokens in zip((decoder.s1, decoder.s2), truth, strict=True):
-                buffer[: len(batch), :, 1 : horizon + 1] = tokens[:, None, context:]
-            steps = self._loop(decoder, plan, candles, tuple(tokens[:, :context] for tokens in truth), keep=True)
+                # The first sample is looked at; what the others are fed, the truth backwards, must not matter.
+                buffer[: len(batch), :1, 1 : horizon + 1] = tokens[:, None, context:]
+                buffer[: len(batch), 1:, 1 : horizon + 1] = tokens[:, None, context:].flip(2)
+            known = tuple(tokens[:, :context] for tokens in truth)
+            steps = self._loop(decoder, plan, candles, known, keep=True)
             logits_s1.append(as_array([step[0][: len(batch)] for step in steps]))
             logits_s2.append(as_array([step[1][: len(batch)] for step in steps]))
-        return probed(np.concatenate(logits_s1), np.concatenate(logits_s2))
+            decoded.append(in_full(self._candles(known, self._drawn(decoder, len(batch), horizon))[:, 0]))
+        return probed(*(np.concatenate(parts) for parts in (logits_s1, logits_s2, decoded)))
 
     def _loop(
         self, decoder: StaticDecoder, plan: Plan, candles: Candles, known: Tokens, keep: bool = False

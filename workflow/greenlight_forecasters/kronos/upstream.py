@@ -11,7 +11,7 @@ from torch import Tensor
 
 from greenlight.api import Window
 from greenlight_forecasters.kronos.candles import Candles, prepare
-from greenlight_forecasters.kronos.forecaster import KronosForecaster, as_array, probed
+from greenlight_forecasters.kronos.forecaster import KronosForecaster, as_array, in_full, probed
 from greenlight_forecasters.kronos.sampling import (
     Sampling,
     draw,
@@ -73,9 +73,7 @@ class KronosUpstream(KronosForecaster):
             sampling: how tokens are drawn.
         """
         s1, s2, usable = self._run(candles, noise, samples, sampling)
-        horizon = len(noise)
-        first = max(0, s1.shape[1] - self.settings.max_context)
-        decoded = self.tokenizer.decode(s1[:, first:], s2[:, first:])[:, -horizon:]
+        decoded = self._decoded(s1, s2)[:, -len(noise) :]
         return decoded.masked_fill(~usable[:, None, None], torch.nan).to(torch.float32).cpu().numpy()
 
     @torch.no_grad()
@@ -113,7 +111,7 @@ class KronosUpstream(KronosForecaster):
 
     @torch.no_grad()
     def probe(self, windows: Sequence[Window]) -> dict[str, np.ndarray]:
-        """Logits at each step, fed the truth, and the likeliest tokens; see `probed`.
+        """Logits at each step, fed the truth, the likeliest tokens, and candles; see `probed`.
 
         The logits of s2 are given the true s1 of the same step.
         """
@@ -130,4 +128,8 @@ class KronosUpstream(KronosForecaster):
             # Cloned: the next call of a compiled function may overwrite what this one returned.
             logits_s1.append(logits[:, -1].clone())
             logits_s2.append(self.network.decode_s2(hidden, s1[:, last : last + 1])[:, -1].clone())
-        return probed(as_array(logits_s1), as_array(logits_s2))
+        return probed(as_array(logits_s1), as_array(logits_s2), in_full(self._decoded(s1, s2)[:, -horizon:]))
+
+    def _decoded(self, s1: Tensor, s2: Tensor) -> Tensor:
+        """Normalised candles [batch, length, 6] of the latest tokens, at most `max_context`."""
+        return self.tokenizer.decode(*(tokens[:, -self.settings.max_context :] for tokens in (s1, s2)))

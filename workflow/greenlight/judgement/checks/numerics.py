@@ -202,8 +202,8 @@ def reproducibility_checks(subject: Subject, reference: VariantEvidence) -> list
         return subject.missing(REPRODUCIBILITY_CHECKS, "no predict trial measured reproducibility", "predict")
     return [
         _same_seed(subject, found),
-        _changed(subject, "other-seed", "another seed", [entry.other_seed_changed for entry in found]),
-        _changed(subject, "other-symbol", "another symbol's name", [entry.other_symbol_changed for entry in found]),
+        _changed(subject, "other-seed", found, {"seed": "another seed"}),
+        _changed(subject, "other-symbol", found, {"symbol": "another symbol's name", "time": "another time"}),
         _samples_differ(subject, results, reference.results("predict")),
         _difference(subject, "batch-equals-rows", "a batch against its rows", "batch_equals_rows", found),
         _order(subject, results, found),
@@ -239,7 +239,11 @@ def _same_seed(subject: Subject, found: list[Reproducibility]) -> Check:
     return subject.holds("same-seed", differing == 0, reason, "predict", figure=differing, limit=0)
 
 
-def _changed(subject: Subject, name: str, what: str, shares: list[float]) -> Check:
+def _changed(subject: Subject, name: str, found: list[Reproducibility], by: dict[str, str]) -> Check:
+    """Another seed, or another symbol or time, draws other numbers; `by`: what changed, in words, the first first."""
+    what = next(iter(by.values()))
+    field = "other_seed_changed" if name == "other-seed" else "other_symbol_changed"
+    shares = [getattr(entry, field) for entry in found]
     if not subject.expected.models[subject.found.model].random:
         share = max(shares)
         if share == 0:
@@ -251,7 +255,13 @@ def _changed(subject: Subject, name: str, what: str, shares: list[float]) -> Che
     reason = f"{what} changes {share:.0%} of a window's sample paths, at least"
     if share == 0:
         reason = f"{what} gives the same samples: the {'seed' if name == 'other-seed' else 'symbol'} is ignored"
-    return subject.holds(name, share > 0 and share >= limit, reason, "predict", figure=share, limit=limit)
+    holds = share > 0 and share >= limit
+    for key, what in by.items():
+        alike = max((entry.alike[key] for entry in found), key=abs)
+        if holds and alike:
+            reason = f"{what} gives paths that go with the first ones: rank correlation {alike:+.2f}, sample by sample"
+            holds = False
+    return subject.holds(name, holds, reason, "predict", figure=share, limit=limit)
 
 
 def _samples_differ(subject: Subject, own: list[PredictResult], reference: list[PredictResult]) -> Check:

@@ -6,6 +6,7 @@ import hashlib
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from greenlight.api import Forecaster
 from greenlight.data.windows import FEATURES, Window, practice_windows, same_shape
 from greenlight.files import write_parquet
 from greenlight.measures.forecasts import forecast_table, paths_hash
+from greenlight.measures.independence import likeness, new_paths
 from greenlight.measures.memory import MemoryMeter
 from greenlight.run.children.common import (
     Request,
@@ -38,6 +40,9 @@ HELD = 0.75
 
 # a of f(ax + b) against a f(x) + b: a power of two, which rounds nothing.
 _UNIT = 4.0
+
+# By how much seeds are larger that must draw anew, too, where a part of a seed is used: its parity, or its last bits.
+_FURTHER_SEEDS = (2, 1 << 16)
 
 # Bytes of forecasts that are kept to be made again.
 ROOM = 256 << 20
@@ -229,6 +234,11 @@ def reproducibility(forecaster: Forecaster, windows: list[Window], request: Requ
         """Of two forecasts of the same windows, at the worst step of the worst window."""
         return {"max_abs_difference": float(_apart(one, other, precision).max()), "tolerance": tolerance(precision)}
 
+    further = [np.array(forecaster.forecast(windows, count, seed + more)) for more in _FURTHER_SEEDS]
+    seeds = [first, gave["other seed"][0], *further]
+    # Where a call is filled up, windows stand in it more than once.
+    own = list({window.key: row for row, window in enumerate(windows)}.values())
+    later = np.array(forecaster.forecast([_a_day_later(window) for window in windows], count, seed))
     # Each window alone; a compiled variant has the shapes that it was compiled for, so the call is filled with it.
     size, fill = request["timed_windows"], request["mode"] != "eager"
     alone = (next(calls_of([window], size, fill=fill))[0] for window in windows)
@@ -236,8 +246,13 @@ def reproducibility(forecaster: Forecaster, windows: list[Window], request: Requ
     unit = difference(first, (gave["unit"][0] - shifts[:, None, None]) / _UNIT)
     return {
         "same_seed_differing": int((first != latest).sum()),
-        "other_seed_changed": _changed_paths(first, gave["other seed"][0]),
-        "other_symbol_changed": _changed_paths(first, gave["other symbol"][0]),
+        "other_seed_changed": min(new_paths(one, other) for one, other in combinations(seeds, 2)),
+        "other_symbol_changed": new_paths(first, gave["other symbol"][0]),
+        "alike": {
+            "seed": likeness(*(forecast[own] for forecast in seeds)),
+            "symbol": likeness(first[own], gave["other symbol"][0][own]),
+            "time": likeness(first[own], later[own]),
+        },
         "batch_equals_rows": difference(first, rows),
         "order_irrelevant": difference(first, gave["order"][0][::-1]),
         "a_b_a": overwritten["same_input_same_output"],
@@ -252,9 +267,9 @@ def reproducibility(forecaster: Forecaster, windows: list[Window], request: Requ
     }
 
 
-def _changed_paths(first: np.ndarray, second: np.ndarray) -> float:
-    """Share of sample paths that differ, of the window with the smallest."""
-    return float((first != second).any(axis=-1).mean(axis=-1).min())
+def _a_day_later(window: Window) -> Window:
+    """The window with other times, and the clock that the model reads as it was: another draw of the same forecast."""
+    return replace(window, timestamps=window.timestamps + np.timedelta64(1, "D"), wall=window.calendar)
 
 
 def _shifts(forecaster: Forecaster, windows: Sequence[Window]) -> np.ndarray:

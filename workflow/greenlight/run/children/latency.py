@@ -12,6 +12,7 @@ import numpy as np
 from greenlight.measures.latency import calls_of_reference, interleaved_pairs
 from greenlight.measures.memory import MemoryMeter
 from greenlight.measures.steadiness import steady_calls
+from greenlight.measures.timed import TimedOutputs
 from greenlight.run.children.common import Request, load, one_window_a_symbol, pin_process, worked
 from greenlight.run.children.outputs import problem_of
 from greenlight.statistics.looks import calls_to_bound, pairs_at, rate_at, slow_rate
@@ -50,13 +51,24 @@ def run(request: Request) -> dict[str, Any]:
             reference.forecast(windows, request["samples"], request["seed"])
         recorder.end_of_warm_up(variant)
 
-        def after_pair(output: np.ndarray) -> None:
-            meter.read()
-            after_call(output)
+        returned = TimedOutputs(
+            np.array([np.abs(window.known).mean() for window in windows]),
+            **{name: request[name] for name in ("alike", "tolerance", "random")},
+        )
 
-        def after_call(output: np.ndarray) -> None:
+        def check(output: np.ndarray) -> None:
             if problem := problem_of(request, output, windows):
                 raise InvalidOutput(f"a timed call: {problem}")
+
+        def after_pair(control: bool, output: np.ndarray, other: np.ndarray) -> None:
+            meter.read()
+            check(output)
+            if not control:
+                returned.add_pair(output, other)
+
+        def after_call(output: np.ndarray) -> None:
+            check(output)
+            returned.add(output)
 
         def measure(pairs: int, control_pairs: int, first: int) -> list[dict[str, Any]]:
             # Pairs that are timed again have seeds of their own: no call asks for what an earlier one was given.
@@ -96,6 +108,8 @@ def run(request: Request) -> dict[str, Any]:
         timed = np.array(latest["output"])
         if not np.array_equal(timed, variant.forecast(windows, request["samples"], latest["seed"])):
             raise InvalidOutput("the same call gives other values where it is not timed")
+        if problem := returned.problem():
+            raise InvalidOutput(problem)
     return {
         "pairs": pairs,
         "looks": looks,

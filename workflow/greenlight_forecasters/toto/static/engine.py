@@ -210,12 +210,17 @@ class TotoEngine:
         results = []
         for prefill, rows in self._prefilled(series, horizon, observed, groups):
             decode = self._decode(prefill, horizon, self._last_samples())
-            found = [_copied(prefill, "first_", len(rows))]
+            found = [_copied(prefill, "first_", [0] * len(rows))]
+            # Each window's truth is another of its paths; what the others are fed must not matter.
+            places = [row % decode.shape.paths for row in range(len(rows))]
             decode.start()
             for step in range(steps):
-                decode.patch[: len(rows)] = truth[rows.start : rows.stop, :, step, None].to(decode.patch)
+                patch = truth[rows.start : rows.stop, :, step].to(decode.patch)
+                decode.patch[: len(rows)] = -patch[:, :, None]
+                for row, place in enumerate(places):
+                    decode.patch[row, :, place] = patch[row]
                 decode.step()
-                found.append(_copied(decode, "next_", len(rows)))
+                found.append(_copied(decode, "next_", places))
             results.append([torch.stack(field, dim=2) for field in zip(*found, strict=True)])
         return Mixture(*(torch.cat(field) for field in zip(*results, strict=True)))
 
@@ -365,6 +370,9 @@ def _joined(parts: list[Tensor], dim: int) -> Tensor:
     return parts[0] if len(parts) == 1 else torch.cat(parts, dim=dim)
 
 
-def _copied(module: Buffers, prefix: str, windows: int) -> list[Tensor]:
-    """The distribution that a module's buffers hold, for its first path."""
-    return [field[:windows, :, 0].clone() for field in module.loaded(prefix, Mixture)]
+def _copied(module: Buffers, prefix: str, places: Sequence[int]) -> list[Tensor]:
+    """The distribution that a module's buffers hold, of one path of each window."""
+    return [
+        torch.stack([field[row, :, place] for row, place in enumerate(places)])
+        for field in module.loaded(prefix, Mixture)
+    ]

@@ -1,0 +1,53 @@
+"""Are the sample paths of two forecasts, by another seed, or of another symbol or time, drawn independently?"""
+
+from __future__ import annotations
+
+import numpy as np
+
+# Standard errors from which on a correlation is shown: by chance once in a million.
+_SHOWN = 5.0
+
+
+def new_paths(first: np.ndarray, other: np.ndarray) -> float:
+    """Share of the paths of `other`, [windows, samples, horizon], that are none of `first`'s; of the worst window.
+
+    A path counts as the same in any place among the samples, unless a forecast repeats paths by itself, as one that
+    draws few tokens does: then in its own place only.
+    """
+    shares = []
+    for one, two in zip(first, other, strict=True):
+        known = {path.tobytes() for path in one}
+        if len(known) == len(one):
+            shares.append(np.mean([path.tobytes() not in known for path in two]))
+        else:
+            shares.append((one != two).any(axis=-1).mean())
+    return float(min(shares))
+
+
+def likeness(one: np.ndarray, *others: np.ndarray) -> float:
+    """Rank correlation of sample paths [windows, samples, horizon] with those of others in their places, if it is
+    shown; else 0.
+
+    The levels of the paths are correlated, in the mean of the steps and at the last, over the samples of a window, and
+    averaged over windows and others. If draws are independent, any order of the one's samples is as likely as any
+    other, so that a rank correlation of n samples has mean 0 and variance 1 / (n - 1), whatever is drawn.
+    """
+    found = 0.0
+    for level in (lambda paths: paths.mean(axis=2), lambda paths: paths[..., -1]):
+        ranks = _unit_ranks(level(one))
+        each = np.concatenate([(ranks * _unit_ranks(level(other))).sum(axis=1) for other in others])
+        each = each[~np.isnan(each)]
+        if len(each) and abs(each.sum()) * np.sqrt((one.shape[1] - 1) / len(each)) >= _SHOWN:
+            found = max(found, float(each.mean()), key=abs)
+    return found
+
+
+def _unit_ranks(values: np.ndarray) -> np.ndarray:
+    """Ranks within each row of [windows, samples], ties at their mean, as vectors of mean 0 and length 1; NaN where all
+    values are the same."""
+    ordered = np.sort(values, axis=1)
+    ends = [[np.searchsorted(*pair, side) for pair in zip(ordered, values, strict=True)] for side in ("left", "right")]
+    centred = np.mean(ends, axis=0) - values.shape[1] / 2
+    lengths = np.sqrt((centred**2).sum(axis=1, keepdims=True))
+    unit: np.ndarray = centred / np.where(lengths > 0, lengths, np.nan)
+    return unit

@@ -34,6 +34,7 @@ KINDS = (
     "evidence",
     "environment",
     "torch's own bugs",
+    "predictors",
 )
 
 

@@ -53,6 +53,11 @@ def repeats(kind: str, check: str, **entries) -> Simulated:
     return effect(kind, check, reproducibility=entries)
 
 
+def _alike(**shown: float) -> dict[str, float]:
+    """Rank correlations with paths that must be others."""
+    return {"seed": 0.0, "symbol": 0.0, "time": 0.0} | shown
+
+
 def differing(size: float) -> dict[str, float]:
     """Two forecasts that must be equal and differ by so much."""
     return {"max_abs_difference": size, "tolerance": 0.01}
@@ -138,6 +143,10 @@ SIMULATED: dict[str, Simulated] = {
     "a seed that is ignored": repeats("sampling", "other-seed", other_seed_changed=0.0),
     "a seed that changes a third of the paths": repeats("sampling", "other-seed", other_seed_changed=0.33),
     "a symbol that is ignored": repeats("sampling", "other-symbol", other_symbol_changed=0.0),
+    "a seed that hardly moves the paths": repeats("sampling", "other-seed", alike=_alike(seed=0.96)),
+    "a symbol that hardly moves the paths": repeats("sampling", "other-symbol", alike=_alike(symbol=0.6)),
+    "a symbol that mirrors the paths": repeats("sampling", "other-symbol", alike=_alike(symbol=-0.8)),
+    "the same numbers at all times": repeats("sampling", "other-symbol", alike=_alike(time=1.0)),
     "a twentieth of the paths drawn twice": effect("sampling", "samples-differ", distinct_paths=0.95),
     "half of the paths drawn twice": effect("sampling", "samples-differ", distinct_paths=0.5),
     "a location that is not added": repeats(

@@ -42,6 +42,7 @@ CONFIG = {
     "models": {
         "toto": {"variants": ["upstream-eager", "host-index-eager", "static-eager", "static-default", ROUNDED]},
         "kronos": {"variants": ["upstream-eager", "static-eager"], "temperature": 1.1, "top_p": 0.98},
+        "chronos-2": {"variants": ["upstream-eager", "static-eager"]},
     },
 }
 GOOD = {
@@ -51,6 +52,7 @@ GOOD = {
         ROUNDED: ("predict", "probe"),
     },
     "kronos": {"upstream-eager": ("predict", "probe"), "static-eager": ("predict", "probe")},
+    "chronos-2": {"upstream-eager": ("probe",), "static-eager": ("probe",)},
 }
 CATALOGUE = tomllib.loads(Path(__file__).with_name("catalogue.toml").read_text())
 

@@ -63,6 +63,11 @@ FOUND = {
     "a symbol at its last step": (symbol(2, lambda p: p + 0.6 * WIDTH * (np.arange(HORIZON) == 15)), "SYM2 ", "step"),
     "a window moved": (window(7, lambda p: p + 1.3 * WIDTH), "SYM1/2", "band widths"),
     "a symbol's band half as wide": (symbol(4, lambda p: wider(p, 0.35)), "SYM4", "times"),
+    "a symbol whose paths go on as others": (
+        symbol(1, lambda p: np.concatenate([p[..., :8], np.roll(p[..., 8:], 1, axis=-2)], axis=-1)),
+        "SYM1",
+        "times in the change from step 8 to the next",
+    ),
     "a symbol reversed in time": (symbol(3, lambda p: p[..., ::-1]), "SYM3", "times"),
 }
 

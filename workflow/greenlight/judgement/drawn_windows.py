@@ -23,8 +23,8 @@ _ROUNDING = 1e-5
 
 @dataclass(frozen=True)
 class WindowDifferences:
-    """Rank tests of each window, [windows, quantities]: the level at each step, the mean level of the steps, and the
-    change from the first step to the last; then how widely each of them spreads.
+    """Rank tests of each window, [windows, quantities]: the level at each step, the mean level of the steps, the change
+    from the first step to the last, and those from step to step; then how widely each of them spreads.
 
     Attributes:
         score: normal scores; 0 where nothing differs.
@@ -41,7 +41,7 @@ SHARE_OF_ALARMS = 0.5
 
 def quantities(horizon: int) -> int:
     """How many quantities are compared."""
-    return 2 * (horizon + 2)
+    return 2 * (2 * horizon + 1)
 
 
 def compare_windows(own: np.ndarray, other: np.ndarray) -> WindowDifferences:
@@ -63,8 +63,9 @@ def compare_windows(own: np.ndarray, other: np.ndarray) -> WindowDifferences:
 
 
 def _values(paths: np.ndarray) -> np.ndarray:
-    """[windows, samples, horizon + 2]: levels, their mean, and the change from first to last."""
-    return np.concatenate([paths, paths.mean(axis=2, keepdims=True), paths[..., -1:] - paths[..., :1]], axis=2)
+    """[windows, samples, 2 * horizon + 1]: levels, their mean, the change from first to last, and that at each step."""
+    mean, whole = paths.mean(axis=2, keepdims=True), paths[..., -1:] - paths[..., :1]
+    return np.concatenate([paths, mean, whole, np.diff(paths, axis=2)], axis=2)
 
 
 def units_of(windows: Sequence[str]) -> dict[str, list[int]]:
@@ -93,10 +94,13 @@ def shown_window(
         return None
     unit, quantity = np.unravel_index(int(np.argmax(np.abs(score) * shown)), size.shape)
     levels = size.shape[1] // 2
-    place = quantity % levels
-    what = f"at step {place + 1}"
-    if place >= levels - 2:
-        what = ("in the mean of the steps", "in the change from the first step to the last")[place - levels + 2]
+    horizon, place = levels // 2, quantity % levels
+    if place < horizon:
+        what = f"at step {place + 1}"
+    elif place > horizon + 1:
+        what = f"in the change from step {place - horizon - 1} to the next"
+    else:
+        what = ("in the mean of the steps", "in the change from the first step to the last")[place - horizon]
     value = float(size[unit, quantity])
     moved = (
         f"median moves by {value:+.2f} band widths" if quantity < levels else f"spread is {math.exp(value):.2f} times"

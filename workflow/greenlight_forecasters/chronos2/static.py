@@ -60,6 +60,14 @@ class Chronos2Static(Forecaster):
         """See `Forecaster.changes`."""
         return self._engine.changes()
 
+    def served(self, windows: Sequence[Window], samples: int, seed: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        """What production's object gives beside what `forecast` does, [windows, levels, horizon] each."""
+        series = [torch.from_numpy(one) for one in self._variates.contexts(windows, self._engine.dimensions)]
+        levels = list(self._engine.dimensions.quantiles)
+        found, _ = self.predictor().predict_quantiles(series, windows[0].horizon, quantile_levels=levels)
+        expected = self.forecast(windows, samples, seed)
+        return {"quantiles": (np.stack([one[0].T.double().cpu().numpy() for one in found]), expected)}
+
     def sizes(self) -> dict[str, int]:
         """Number of parameters as published, and rows in a patch."""
         return {"parameters": self._engine.parameters, "patch": self._engine.dimensions.patch}

@@ -64,6 +64,14 @@ class Chronos2Upstream(Forecaster):
         quantiles = self._quantiles(contexts, windows[0].horizon)
         return {"quantiles": standardised(quantiles, contexts)[:, None]}
 
+    def served(self, windows: Sequence[Window], samples: int, seed: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        """What production's object gives beside what `forecast` does, [windows, levels, horizon] each."""
+        series = [torch.from_numpy(one) for one in self._variates.contexts(windows, self._dimensions)]
+        levels = list(self._dimensions.quantiles)
+        found, _ = self.predictor().predict_quantiles(series, windows[0].horizon, quantile_levels=levels)
+        expected = self.forecast(windows, samples, seed)
+        return {"quantiles": (np.stack([one[0].T.double().cpu().numpy() for one in found]), expected)}
+
     def sizes(self) -> dict[str, int]:
         """Number of parameters and rows in a patch."""
         return {"parameters": self._parameters, "patch": self._dimensions.patch}

@@ -98,6 +98,17 @@ class KronosForecaster(Forecaster):
         finally:
             self.sampling = usual
 
+    def served(self, windows: Sequence[Window], samples: int, seed: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        """What production's object gives beside what `forecast` does; see `kronos.serving`."""
+        from greenlight_forecasters.kronos.serving import served
+
+        return served(self, windows, samples, seed)
+
+    def columns(self, windows: Sequence[Window], samples: int, seed: int) -> np.ndarray:
+        """What `forecast` gives for each column of a candle, [windows, samples, horizon, 6]."""
+        each = ([replace(window, column=column) for window in windows] for column in range(6))
+        return np.stack([self.forecast(asked, samples, seed) for asked in each], axis=-1)
+
     @property
     def classes(self) -> tuple[int, int]:
         """Sizes of both vocabularies."""

@@ -181,16 +181,18 @@ class StaticKronosPredictor(Predictor):
             for _ in range(2):  # a CUDA graph is recorded at the first, and replayed at the second
                 self._engine.paths(candles, noise, samples, Sampling(1.0, 0, 0.9))
 
+    def numbers(self, series: int, horizon: int, samples: int) -> torch.Tensor:
+        """The random numbers of a call, [series, horizon, noise_size], from torch's own generator as published."""
+        classes = self._engine.classes
+        noise = torch.empty(series, horizon, noise_size(samples, classes), dtype=torch.float32, device=self.device)
+        fill_sequential(noise, samples, classes)
+        return noise
+
     def _normalised(self, candles: Candles, horizon: int, samples: int, sampling: Sampling) -> np.ndarray:
         """Sample paths [series, samples, horizon, 6] float32."""
-        classes = self._engine.classes
         series, rows = candles.values.shape[:2]
         with self._service.call([rows], horizon, series, samples):
-            noise = torch.empty(
-                series, horizon, noise_size(samples, classes), dtype=torch.float32, device=self._engine.device
-            )
-            fill_sequential(noise, samples, classes)
-            paths = self._engine.paths(candles, noise, samples, sampling)
+            paths = self._engine.paths(candles, self.numbers(series, horizon, samples), samples, sampling)
         if not np.isfinite(paths).all():
             raise RuntimeError(
                 "logits or candles that are not finite numbers came out of the model; its weights, or the prices, are "

@@ -53,6 +53,10 @@ class KronosUpstream(KronosForecaster):
         self.check(windows)
         return np.concatenate([self.paths(window, samples, seed)[..., window.column] for window in windows])
 
+    def columns(self, windows: Sequence[Window], samples: int, seed: int) -> np.ndarray:
+        """As `KronosForecaster.columns`, by one run of the loop."""
+        return np.concatenate([self.paths(window, samples, seed) for window in windows])
+
     @torch.no_grad()
     def paths(self, window: Window, samples: int, seed: int) -> np.ndarray:
         """Sampled candles of one window in its own units: [1, samples, horizon, 6] float64.

@@ -134,7 +134,7 @@ class StaticTotoForecaster(Predictor):
             if num_samples is None:
                 mean = self._engine.mean(series, prediction_length, observed=observed.bool(), groups=groups)
                 return TotoForecast(mean.to(series.dtype))
-            seeds = torch.randint(_MOST, (len(series),), dtype=torch.int64, device="cpu").tolist()
+            seeds = self.seeds(len(series))
             paths = self._engine.sample(
                 series,
                 prediction_length,
@@ -146,6 +146,11 @@ class StaticTotoForecaster(Predictor):
             )
             samples = paths.transpose(2, 3).to(series.dtype)
             return TotoForecast(samples.mean(dim=-1), samples)
+
+    def seeds(self, series: int) -> list[int]:
+        """Seeds of the random numbers of each series, from torch's own generator."""
+        found: list[int] = torch.randint(_MOST, (series,), dtype=torch.int64, device="cpu").tolist()
+        return found
 
     def warm_up(
         self,

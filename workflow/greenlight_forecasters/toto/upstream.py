@@ -108,6 +108,18 @@ class TotoUpstream(Forecaster):
             paths[row] = forecast.samples[0, 0].T.double().cpu().numpy()
         return quoting.prices(paths)
 
+    def served(self, windows: Sequence[Window], samples: int, seed: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        """What production's object gives for the quoted series, one by one with the random numbers of `forecast`, and
+        what that gives: {"close": (found, expected)}, [windows, samples, horizon] each."""
+        series, quoting = contexts(windows, self._patch)
+        predictor, paths = self.predictor(), []
+        for row, window in enumerate(windows):
+            with torch.random.fork_rng(devices=self._devices()):
+                torch.manual_seed(window_seed(seed, window))
+                found = predictor.forecast(self.masked(series[row]), window.horizon, samples).samples
+            paths.append(found[0, 0].T.double().cpu().numpy())
+        return {"close": (quoting.prices(np.stack(paths)), self.forecast(windows, samples, seed))}
+
     @torch.no_grad()
     def probe(self, windows: Sequence[Window]) -> dict[str, np.ndarray]:
         """Parameters of the predicted distribution at the prefill and at each decode step, fed the truth.

@@ -11,7 +11,9 @@ from greenlight.measures.numerics import BEYOND, compare, other_sizes
 from greenlight.run.children.common import Request, calls_of, load, one_window_a_symbol, pin_process, truth_settings
 from greenlight.run.children.draws import draw_beside
 from greenlight.run.children.golden import hold_to_golden
+from greenlight.run.children.serving import problem_as_served
 from greenlight.trials.child import serve
+from greenlight.trials.kinds import InvalidOutput
 from greenlight.watch.health import HealthRecorder
 
 
@@ -44,6 +46,8 @@ def run(request: Request) -> dict[str, Any]:
             found = _probe(variant.probe, windows, size, fill)
             compared += compare(found, single, truth, windows=keys, batch_size=size)
         draws = draw_beside(request, variant) if request["draws"] else None
+    if problem := problem_as_served(request):
+        raise InvalidOutput(problem)
     return {
         "windows": keys,
         "truth": "reference in float64" + "".join(f", {key}: {value}" for key, value in changed.items()),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -66,6 +67,20 @@ class TotoStatic(Forecaster):
         from greenlight_forecasters.toto.predictor import StaticTotoForecaster
 
         return StaticTotoForecaster(self._engine, **settings)
+
+    def served(self, windows: Sequence[Window], samples: int, seed: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        """What production's object gives for the quoted series, called for all windows at once with the random numbers
+        of `forecast`, and what that gives: {"close": (found, expected)}, [windows, samples, horizon] each."""
+        series, quoting = contexts(windows, self._engine.dimensions.patch_size)
+        predictor = self.predictor()
+        predictor.seeds = lambda count: [window_seed(seed, one) for one in windows]
+        values = torch.from_numpy(series)[:, None]
+        inputs = SimpleNamespace(
+            series=values, padding_mask=torch.ones_like(values), id_mask=torch.zeros_like(values, dtype=torch.int)
+        )
+        found = predictor.forecast(inputs, windows[0].horizon, samples).samples
+        paths = quoting.prices(found[:, 0].transpose(1, 2).double().cpu().numpy())
+        return {"close": (paths, self.forecast(windows, samples, seed))}
 
     def changes(self) -> dict[str, str]:
         """See `Forecaster.changes`."""

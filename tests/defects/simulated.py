@@ -248,6 +248,12 @@ SIMULATED: dict[str, Simulated] = {
         for stage, file in _FILES.items()
         for what, how in (("a file is missing:", _remove), ("a file is cut off:", _cut), ("a bit is flipped:", _flip))
     },
+    # predictors
+    "an object that gives another column": effect(
+        "predictors",
+        "as-served",
+        served="production's object gives other forecasts than are judged: close in 3 of 3 windows",
+    ),
     # environment
     **{
         f"a trial that {words}": effect("environment", "trials", failed=_failed("time", kind))

@@ -116,10 +116,12 @@ class GoldenResult(_Read):
 
 
 class ProbeResult(_Read):
-    """`probe`: {"quantities": [...]}, the reference's own too; `published`: that against independent code."""
+    """`probe`: {"quantities": [...]}, the reference's own too; `published`: that against independent code; `served`:
+    how production's object differs from the forecasts, in words, or nothing; null where there is none."""
 
     quantities: list[ProbeQuantity] = Field(min_length=1)
     published: list[ProbeQuantity]
     draws: Draws | None
     golden: GoldenResult | None
+    served: str | None
     health: Health

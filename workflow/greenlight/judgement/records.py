@@ -123,6 +123,14 @@ class Affine(_Read):
     tolerance: FiniteFloat
 
 
+class Alike(_Read):
+    """Rank correlations of sample paths with those of another seed, symbol's name or time; 0 where none is shown."""
+
+    seed: FiniteFloat
+    symbol: FiniteFloat
+    time: FiniteFloat
+
+
 class Reproducibility(_Read):
     """Metamorphic facts about the forecasts of one process.
 
@@ -142,7 +150,7 @@ class Reproducibility(_Read):
     same_seed_differing: Count
     other_seed_changed: Share
     other_symbol_changed: Share
-    alike: dict[Literal["seed", "symbol", "time"], FiniteFloat]
+    alike: Alike
     batch_equals_rows: Difference
     order_irrelevant: Difference
     a_b_a: bool

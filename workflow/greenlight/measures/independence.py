@@ -33,13 +33,18 @@ def likeness(one: np.ndarray, *others: np.ndarray) -> float:
     other, so that a rank correlation of n samples has mean 0 and variance 1 / (n - 1), whatever is drawn.
     """
     found = 0.0
-    for level in (lambda paths: paths.mean(axis=2), lambda paths: paths[..., -1]):
-        ranks = _unit_ranks(level(one))
-        each = np.concatenate([(ranks * _unit_ranks(level(other))).sum(axis=1) for other in others])
+    for own, *rest in zip(*map(_levels, (one, *others)), strict=True):
+        ranks = _unit_ranks(own)
+        each = np.concatenate([(ranks * _unit_ranks(other)).sum(axis=1) for other in rest])
         each = each[~np.isnan(each)]
         if len(each) and abs(each.sum()) * np.sqrt((one.shape[1] - 1) / len(each)) >= _SHOWN:
             found = max(found, float(each.mean()), key=abs)
     return found
+
+
+def _levels(paths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """[windows, samples] of paths: the mean of the steps, and the last."""
+    return paths.mean(axis=2), paths[..., -1]
 
 
 def _unit_ranks(values: np.ndarray) -> np.ndarray:

@@ -31,7 +31,7 @@ def numerics_checks(subject: Subject) -> list[Check]:
         return subject.missing(NUMERICS_CHECKS, f"{few.quantity} of {few.windows} windows, expected {wanted}", "probe")
     exact = _exact(subject, [q for q in quantities if q.kind == "exact"])
     held = [_as_published(subject, results)] if subject.is_reference else []
-    return [_numerics(subject, quantities), exact, _golden(subject, results), *held]
+    return [_numerics(subject, quantities), exact, _golden(subject, results), _served(subject, results), *held]
 
 
 def _place(quantity: ProbeQuantity) -> str:
@@ -183,6 +183,16 @@ def _golden(subject: Subject, results: list[ProbeResult]) -> Check:
     return subject.holds(name, holds, reason, "probe", figure=golden.agreeing, limit=limit)
 
 
+def _served(subject: Subject, results: list[ProbeResult]) -> Check:
+    """`as-served`: the code around the forecaster that no forecast of the gate runs."""
+    found = [result.served for result in results]
+    if None in found:
+        reason = "the forecaster has no other object for production, or is given returns"
+        return subject.check("as-served", "not-measured", reason, "probe")
+    wrong = next(filter(None, found), "")
+    return subject.holds("as-served", not wrong, wrong or "production's object gives what is judged", "probe")
+
+
 def _moved(off: list[GoldenNumerics], windows: int) -> str:
     """Windows whose teacher-forced values are not the stored ones, in words."""
     if not windows:
@@ -257,7 +267,7 @@ def _changed(subject: Subject, name: str, found: list[Reproducibility], by: dict
         reason = f"{what} gives the same samples: the {'seed' if name == 'other-seed' else 'symbol'} is ignored"
     holds = share > 0 and share >= limit
     for key, what in by.items():
-        alike = max((entry.alike[key] for entry in found), key=abs)
+        alike = max((float(getattr(entry.alike, key)) for entry in found), key=abs)
         if holds and alike:
             reason = f"{what} gives paths that go with the first ones: rank correlation {alike:+.2f}, sample by sample"
             holds = False

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import warnings
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -67,27 +68,25 @@ _STYLE: dict[Any, Any] = {
 }
 
 
-def style() -> AbstractContextManager[None]:
-    """The style as a context; nothing of the user's own matplotlib settings gets in."""
-    context = matplotlib.rc_context()
-    matplotlib.rcdefaults()
-    matplotlib.rcParams.update(_STYLE)
-    return context
+@contextlib.contextmanager
+def canvas(
+    path: Path, width: float, height: float, rows: int = 1, columns: int = 1
+) -> Iterator[tuple[Figure, list[Axes]]]:
+    """A figure of `rows` by `columns` axes, sizes in inches, the axes row by row; at the end it is written as SVG.
 
-
-def new_figure(width: float, height: float, rows: int = 1, columns: int = 1) -> tuple[Figure, list[Axes]]:
-    """A figure of `rows` by `columns` axes, sizes in inches; the axes row by row."""
-    figure = Figure(figsize=(width, height), layout="constrained")
-    return figure, list(figure.subplots(rows, columns, squeeze=False).flat)
-
-
-def save(figure: Figure, path: Path) -> None:
-    """Write a figure as SVG: the same picture gives the same bytes, and it follows a dark colour scheme."""
-    buffer = io.StringIO()
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-        warnings.filterwarnings("ignore", message="AutoDateLocator was unable to pick")
-        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    Nothing of the user's own matplotlib settings gets in. The same picture gives the same bytes, and it follows a dark
+    colour scheme.
+    """
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(_STYLE)
+        figure = Figure(figsize=(width, height), layout="constrained")
+        yield figure, list(figure.subplots(rows, columns, squeeze=False).flat)
+        buffer = io.StringIO()
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+            warnings.filterwarnings("ignore", message="AutoDateLocator was unable to pick")
+            figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     head, separator, rest = buffer.getvalue().partition("<defs>")
     write_text(path, head + _dark_style() + separator + rest)
 

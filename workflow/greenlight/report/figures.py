@@ -20,12 +20,10 @@ from greenlight.report.drawing import (
     FAINT,
     INK,
     ORANGE,
+    canvas,
     label,
     look_of,
-    new_figure,
-    save,
     seconds_unit,
-    style,
 )
 
 SYMBOLS_BY_NAME = 40
@@ -80,8 +78,7 @@ def draw_forecasts(path: Path, cases: Sequence[ForecastCase], variant: str, refe
     shown = list(cases)[:6]
     columns = min(3, len(shown))
     rows = -(-len(shown) // columns)
-    with style():
-        figure, axes = new_figure(3.4 * columns, 2.3 * rows + 0.5, rows, columns)
+    with canvas(path, 3.4 * columns, 2.3 * rows + 0.5, rows, columns) as (figure, axes):
         for panel, case in zip(axes, shown, strict=False):
             hatched: dict[str, Any] = {"facecolor": BLUE, "alpha": 0.16, "linewidth": 0}
             panel.fill_between(case.times, case.low, case.high, label="10 to 90% band", **hatched)
@@ -100,7 +97,6 @@ def draw_forecasts(path: Path, cases: Sequence[ForecastCase], variant: str, refe
             unused.set_visible(False)
         handles, names = axes[0].get_legend_handles_labels()
         figure.legend(handles, names, loc="outside lower center", ncols=min(5, len(names)))
-        save(figure, path)
 
 
 def draw_latencies(path: Path, latencies: Sequence[Latencies], reference: str) -> None:
@@ -111,8 +107,7 @@ def draw_latencies(path: Path, latencies: Sequence[Latencies], reference: str) -
     """
     every = np.concatenate([np.r_[entry.seconds, entry.reference_seconds] for entry in latencies])
     factor, unit = seconds_unit(float(every.max()))
-    with style():
-        figure, (axes,) = new_figure(7.6, 0.72 * len(latencies) + 1.1)
+    with canvas(path, 7.6, 0.72 * len(latencies) + 1.1) as (figure, (axes,)):
         for row, entry in enumerate(latencies):
             lanes = ((entry.reference_seconds, -0.18, ORANGE, "o", "none"), (entry.seconds, 0.18, BLUE, "^", BLUE))
             for seconds, offset, color, marker, face in lanes:
@@ -147,7 +142,6 @@ def draw_latencies(path: Path, latencies: Sequence[Latencies], reference: str) -
         else:
             axes.set_xlim(left=0)
         figure.legend(loc="outside upper right", ncols=3)
-        save(figure, path)
 
 
 def _thinned(seconds: np.ndarray) -> np.ndarray:
@@ -159,8 +153,7 @@ def _thinned(seconds: np.ndarray) -> np.ndarray:
 
 def draw_speedups(path: Path, speedups: Sequence[Speedup], reference: str) -> None:
     """Speedup of each variant over the reference with its interval; the hatched band is the A/A noise."""
-    with style():
-        figure, (axes,) = new_figure(7.6, 0.42 * len(speedups) + 1.1)
+    with canvas(path, 7.6, 0.42 * len(speedups) + 1.1) as (figure, (axes,)):
         noises = [entry.noise for entry in speedups if entry.noise is not None]
         if noises:
             low, high = min(bounds[0] for bounds in noises), max(bounds[1] for bounds in noises)
@@ -180,7 +173,6 @@ def draw_speedups(path: Path, speedups: Sequence[Speedup], reference: str) -> No
         axes.set_xlabel(f"speedup over {label(reference)} (above 1 is faster), median and interval")
         if noises:
             figure.legend(loc="outside upper right")
-        save(figure, path)
 
 
 def draw_mae_ratios(path: Path, symbols: Sequence[str], ratios: Mapping[str, np.ndarray]) -> None:
@@ -191,47 +183,42 @@ def draw_mae_ratios(path: Path, symbols: Sequence[str], ratios: Mapping[str, np.
         ratios: by label of the comparison, [symbols]; NaN where there is none.
     """
     draw = _ratios_by_name if len(symbols) <= SYMBOLS_BY_NAME else _ratio_distribution
-    with style():
-        draw(path, symbols, ratios)
+    draw(path, symbols, ratios)
 
 
 def _ratios_by_name(path: Path, symbols: Sequence[str], ratios: Mapping[str, np.ndarray]) -> None:
-    figure, (axes,) = new_figure(7.6, max(0.3, 0.07 * len(ratios)) * len(symbols) + 0.08 * len(ratios) + 1.1)
-    height = 0.7 / max(1, len(ratios))
-    for number, (name, values) in enumerate(ratios.items()):
-        color, marker, _ = look_of(number)
-        rows = np.arange(len(symbols)) + (number - (len(ratios) - 1) / 2) * height
-        look: dict[str, Any] = {"linestyle": "none", "color": color, "marker": marker, "markersize": 4.5}
-        axes.plot(values, rows, label=label(name, 60), **look)
-    axes.axvline(1, color=INK, linewidth=1)
-    axes.set_yticks(range(len(symbols)), [label(symbol) for symbol in symbols])
-    axes.set_ylim(len(symbols) - 0.5, -0.5)
-    axes.set_xlabel("MAE ratio (below 1 is better)")
-    _ratio_axis(axes)
-    figure.legend(loc="outside upper left", ncols=2)
-    save(figure, path)
+    with canvas(path, 7.6, max(0.3, 0.07 * len(ratios)) * len(symbols) + 0.08 * len(ratios) + 1.1) as (figure, (axes,)):
+        height = 0.7 / max(1, len(ratios))
+        for number, (name, values) in enumerate(ratios.items()):
+            color, marker, _ = look_of(number)
+            rows = np.arange(len(symbols)) + (number - (len(ratios) - 1) / 2) * height
+            look: dict[str, Any] = {"linestyle": "none", "color": color, "marker": marker, "markersize": 4.5}
+            axes.plot(values, rows, label=label(name, 60), **look)
+        axes.set_yticks(range(len(symbols)), [label(symbol) for symbol in symbols])
+        axes.set_ylim(len(symbols) - 0.5, -0.5)
+        _ratio_axis(axes)
+        figure.legend(loc="outside upper left", ncols=2)
 
 
 def _ratio_distribution(path: Path, symbols: Sequence[str], ratios: Mapping[str, np.ndarray]) -> None:
-    figure, (axes,) = new_figure(7.6, 3.6)
-    for number, (name, values) in enumerate(ratios.items()):
-        color, marker, line = look_of(number)
-        known = np.sort(values[np.isfinite(values)])
-        share = np.arange(1, len(known) + 1) / max(1, len(known))
-        every = max(1, len(known) // 8)
-        look: dict[str, Any] = {"color": color, "linestyle": line, "marker": marker, "markersize": 4}
-        axes.plot(known, share, label=label(name, 60), markevery=(number, every), **look)
-    axes.axvline(1, color=INK, linewidth=1)
-    axes.set_ylabel(f"share of {len(symbols)} symbols")
-    axes.set_ylim(0, 1)
-    axes.set_xlabel("MAE ratio (below 1 is better)")
-    _ratio_axis(axes)
-    figure.legend(loc="outside upper left", ncols=2)
-    save(figure, path)
+    with canvas(path, 7.6, 3.6) as (figure, (axes,)):
+        for number, (name, values) in enumerate(ratios.items()):
+            color, marker, line = look_of(number)
+            known = np.sort(values[np.isfinite(values)])
+            share = np.arange(1, len(known) + 1) / max(1, len(known))
+            every = max(1, len(known) // 8)
+            look: dict[str, Any] = {"color": color, "linestyle": line, "marker": marker, "markersize": 4}
+            axes.plot(known, share, label=label(name, 60), markevery=(number, every), **look)
+        axes.set_ylabel(f"share of {len(symbols)} symbols")
+        axes.set_ylim(0, 1)
+        _ratio_axis(axes)
+        figure.legend(loc="outside upper left", ncols=2)
 
 
 def _ratio_axis(axes: Axes) -> None:
-    """At least half a percent to either side of 1, so that rounding does not look like a difference."""
+    """A line at 1, and at least half a percent to either side of it: rounding must not look like a difference."""
+    axes.axvline(1, color=INK, linewidth=1)
+    axes.set_xlabel("MAE ratio (below 1 is better)")
     low, high = axes.get_xlim()
     axes.set_xlim(min(low, 0.995), max(high, 1.005))
     axes.xaxis.set_major_formatter(ScalarFormatter(useOffset=False))
@@ -241,8 +228,7 @@ def draw_shapes(path: Path, shapes: Sequence[str], seconds: Mapping[str, tuple[n
     """Seconds of the first call in each shape (filled) and of a later one (hollow), by variant; NaN where unknown."""
     known = [values[np.isfinite(values)] for pair in seconds.values() for values in pair]
     factor, unit = seconds_unit(float(np.concatenate(known).max()))
-    with style():
-        figure, (axes,) = new_figure(7.6, 0.2 * len(shapes) + 1.4)
+    with canvas(path, 7.6, 0.2 * len(shapes) + 1.4) as (figure, (axes,)):
         for number, (name, pair) in enumerate(seconds.items()):
             color, marker, _ = look_of(number)
             for values, face, what in zip(pair, (color, "none"), ("first call", "later call"), strict=True):
@@ -256,13 +242,11 @@ def draw_shapes(path: Path, shapes: Sequence[str], seconds: Mapping[str, tuple[n
         axes.xaxis.set_minor_locator(NullLocator())
         axes.set_xlabel(f"one call, {unit}")
         figure.legend(loc="outside upper left", ncols=2)
-        save(figure, path)
 
 
 def draw_trend(path: Path, runs: Sequence[str], series: Mapping[str, np.ndarray], title: str) -> None:
     """A figure of each model over archived runs, oldest first; NaN where a run has none."""
-    with style():
-        figure, (axes,) = new_figure(7.6, 2.6)
+    with canvas(path, 7.6, 2.6) as (figure, (axes,)):
         for number, (name, values) in enumerate(series.items()):
             color, marker, line = look_of(number)
             axes.plot(range(len(runs)), values, color=color, marker=marker, linestyle=line, label=label(name, 40))
@@ -272,4 +256,3 @@ def draw_trend(path: Path, runs: Sequence[str], series: Mapping[str, np.ndarray]
             axes.xaxis.set_minor_locator(NullLocator())
         axes.set_title(title)
         figure.legend(loc="outside upper right", ncols=3)
-        save(figure, path)

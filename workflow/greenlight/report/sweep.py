@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from greenlight.report.drawing import label, look_of, new_figure, save, style
+from greenlight.report.drawing import canvas, label, look_of
 from greenlight.report.formats import NONE, mebibytes, significant
 from greenlight.report.markup import anchor
 from greenlight.report.render import data_uri, html_page, markdown_page
@@ -177,8 +177,7 @@ def draw(sweep: Sweep, folder: Path) -> dict[tuple[str, str], Path]:
 
 
 def _draw(path: Path, points: Sequence[Point], title: str) -> None:
-    with style():
-        figure, (axes,) = new_figure(6.4, 3.0)
+    with canvas(path, 6.4, 3.0) as (figure, (axes,)):
         for number, variant in enumerate(dict.fromkeys(point.variant for point in points)):
             own = sorted((point for point in points if point.variant == variant), key=lambda point: point.value)
             color, marker, line = look_of(number)
@@ -195,7 +194,6 @@ def _draw(path: Path, points: Sequence[Point], title: str) -> None:
         axes.set_xlabel(title)
         axes.set_ylabel("windows a second")
         figure.legend(loc="outside upper right", ncols=2)
-        save(figure, path)
 
 
 def rows(sweep: Sweep) -> list[dict[str, Any]]:

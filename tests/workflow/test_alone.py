@@ -18,10 +18,13 @@ from greenlight.layout import Layout
 from greenlight.run.ledger import read_entry
 from greenlight.run.resources import limits_of, resources_of
 from greenlight.settings import load_settings
-from tests.workflow.project import SMALL, make_project
+from tests.workflow.project import ROOT, SMALL, make_project
 
-MODELS = ("toto", "kronos")
-TIMED = {f"time/{model}/static-eager" for model in MODELS}
+# The plug-in of docs/plugins.md under two names, with a second implementation: its trials are the shortest.
+DRIFT = ROOT / "tests" / "plugins" / "drift.py"
+MODELS = ("drift-1", "drift-2")
+REFERENCE, OTHER = "plain-eager", "other-eager"
+TIMED = {f"time/{model}/{OTHER}" for model in MODELS}
 VARIANTS = ["upstream-eager", "static-eager"]
 pytestmark = pytest.mark.slow
 
@@ -47,7 +50,13 @@ def measured(tmp_path_factory):
     config["evaluation"] |= {"windows": 1, "probe_windows": 1, "samples": 2, "horizon": 4}
     config["timing"] |= {"extra_seconds": 0}
     config["trials"] = {"repeats": 1}
-    config["models"] = {model: {"variants": VARIANTS} for model in MODELS}
+    config["models"] = {"toto": None, "kronos": None}
+    for model in MODELS:
+        text = DRIFT.read_text().replace('"drift-1"', f'"{model}"')
+        second = 'implementations={"other": Implementation("Drift"), '
+        assert text.count(f'"{model}"') == text.count("implementations={") == 1
+        (project.folder / f"{model}.py").write_text(text.replace("implementations={", second))
+        config["models"][model] = {"plugin": f"{model}.py:MODEL", "variants": [REFERENCE, OTHER]}
     project.configure(config)
     return project
 
@@ -57,8 +66,8 @@ def test_no_other_job_runs_beside_a_timed_one(measured, cores):
     """With 2 and 8 cores the others do run side by side, so that the test could fail; forecasts are the same."""
     shutil.rmtree(measured.folder / "results", ignore_errors=True)
     layout = Layout(Path("results"))
-    targets = [layout.record("time", model, "static-eager") for model in MODELS]
-    targets += [layout.predict_record("kronos", variant, 0) for variant in VARIANTS]
+    targets = [layout.record("time", model, OTHER) for model in MODELS]
+    targets += [layout.predict_record(MODELS[0], variant, 0) for variant in (REFERENCE, OTHER)]
     limits = ["--resources", "mem_mb=100000"]  # a small machine would keep them apart, and nothing be seen
     done = measured.snakemake(*map(str, targets), "--cores", str(cores), *limits)
     assert done.returncode == 0, done.stdout
@@ -67,7 +76,7 @@ def test_no_other_job_runs_beside_a_timed_one(measured, cores):
     beside = [pair for pair in itertools.combinations(found, 2) if overlap(*(found[name] for name in pair))]
     assert [pair for pair in beside if TIMED.intersection(pair)] == []
     assert bool(beside) is (cores > 1), found
-    files = [measured.folder / layout.forecast("kronos", variant, "SIM_00000") for variant in VARIANTS]
+    files = [measured.folder / layout.forecast(MODELS[0], variant, "SIM_00000") for variant in (REFERENCE, OTHER)]
     tables = [pq.ParquetFile(file).read().to_pydict() for file in files]
     assert tables == measured.__dict__.setdefault("tables", tables)
 

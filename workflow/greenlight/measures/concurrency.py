@@ -92,7 +92,12 @@ def chance_of_ends(outside: np.ndarray, others: int) -> float:
     """
     if others < 2:
         return 1.0
-    from scipy import stats  # here: few trials ask, and the import takes most of a second
+    from scipy import special  # here: few trials ask
 
-    each = stats.betabinom.sf(outside.sum(axis=1) - 1, outside.shape[1], 2, others - 1)
-    return float(stats.chi2.sf(-2 * np.log(np.maximum(each, 1e-300)).sum(), 2 * len(each)))
+    draws = outside.shape[1]
+    count = np.arange(draws + 1)
+    ways = -np.log(draws + 1) - special.betaln(draws - count + 1, count + 1)
+    logs = ways + special.betaln(count + 2, draws - count + others - 1) - special.betaln(2, others - 1)
+    at_least = np.minimum(1.0, np.cumsum(np.exp(logs[::-1]))[::-1])
+    each = at_least[outside.sum(axis=1)]
+    return float(special.chdtrc(2 * len(each), -2 * np.log(np.maximum(each, 1e-300)).sum()))

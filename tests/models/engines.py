@@ -61,7 +61,7 @@ def write_checkpoints(folder: Path) -> None:
     toto, configuration = random_toto(num_layers=2, spacewise_every_n_layers=2, sharpness=3.0)
     save_checkpoint(toto, configuration, folder / "toto")
     random_checkpoint(folder / "chronos-2")
-    for name, module in (("kronos", random_network()), ("tokenizer", random_tokenizer())):
+    for name, module in (("kronos", random_network(n_layers=1)), ("tokenizer", random_tokenizer(layers=2))):
         (folder / name).mkdir()
         write_json(folder / name / "config.json", module.config.model_dump())
         save_file(module.state_dict(), folder / name / "model.safetensors")

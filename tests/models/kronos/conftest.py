@@ -91,10 +91,10 @@ def random_network(sharpness: float = 1.0, seed: int = 0, **dimensions) -> Krono
     return network.eval()
 
 
-def random_tokenizer(bits: int = 5, seed: int = 1) -> KronosTokenizer:
+def random_tokenizer(bits: int = 5, seed: int = 1, layers: int = 3) -> KronosTokenizer:
     """A tokenizer with random weights."""
     torch.manual_seed(seed)
-    sizes = {"d_in": 6, "d_model": 32, "n_heads": 4, "ff_dim": 48, "n_enc_layers": 3, "n_dec_layers": 3}
+    sizes = {"d_in": 6, "d_model": 32, "n_heads": 4, "ff_dim": 48, "n_enc_layers": layers, "n_dec_layers": layers}
     return KronosTokenizer(TokenizerConfig(**sizes, s1_bits=bits, s2_bits=bits, group_size=bits)).eval()
 
 

@@ -73,8 +73,8 @@ def with_heads(module, heads=4):
     return module
 
 
-def stand_in():
-    return StandIn(with_heads(random_network()), with_heads(random_tokenizer()))
+def stand_in(layers=2):
+    return StandIn(with_heads(random_network(n_layers=layers)), with_heads(random_tokenizer(layers=layers + 1)))
 
 
 def published():
@@ -252,7 +252,7 @@ def test_many_threads(original):
 
 @pytest.mark.slow
 def test_two_hundred_calls_with_a_growing_context_compile_four_graphs_and_are_exact():
-    original = stand_in()
+    original = stand_in(layers=1)
     original.max_context = 512
     accelerated, eager = (accelerate(original, mode=mode) for mode in ("default", "eager"))
     frame, before, after = case(1, 300, 7)

@@ -36,14 +36,14 @@ def pytest_collection_modifyitems(items):
 
 # Slow groups of a minute and more, the longest first; all others follow as they are collected.
 LONGEST = (
-    "test_defects.py",
     "finished",
-    "test_slurm.py",
-    "test_kronos_predictor.py",
+    "test_defects.py",
     "test_in_a_process.py",
-    "test_alone.py",
+    "test_slurm.py",
     "test_whole_gate.py",
     "test_staleness.py",
+    "test_alone.py",
+    "test_kronos_predictor.py",
     "test_toto_predictor.py",
 )
 # Their tests share nothing that is costly, so each may run in another process.

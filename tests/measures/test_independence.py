@@ -26,6 +26,14 @@ def test_independent_draws_are_never_called_alike(tokens):
         assert new_paths(first, others[0]) >= 0.5 or tokens
 
 
+def test_few_outcomes_are_the_same_by_chance_and_count_in_their_places():
+    """Twenty paths, of which each window draws eight: most of one window's are another forecast's, too."""
+    known = paths(0, 20, HORIZON)
+    for seed in range(400):
+        first, other = known[np.random.default_rng(seed).integers(0, 20, (2, WINDOWS, SAMPLES))]
+        assert new_paths(first, other) >= 0.5
+
+
 def test_draws_that_a_seed_hardly_moves_are_alike():
     first = paths(1)
     assert new_paths(first, first + 1e-9) == 1

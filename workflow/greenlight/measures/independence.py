@@ -6,22 +6,23 @@ import numpy as np
 
 # Standard errors from which on a correlation is shown: by chance once in a million.
 _SHOWN = 5.0
+# Paths of all windows from which on those in other places count.
+_ENOUGH = 32
 
 
 def new_paths(first: np.ndarray, other: np.ndarray) -> float:
-    """Share of the paths of `other`, [windows, samples, horizon], that are none of `first`'s; of the worst window.
+    """Share of the paths of `other`, [windows, samples, horizon], that are not `first`'s: of the worst window, in their
+    places among the samples; or of all windows, in any place, if that is less.
 
-    A path counts as the same in any place among the samples, unless a forecast repeats paths by itself, as one that
-    draws few tokens does: then in its own place only.
+    What draws few tokens gives the same path now and then. So any place counts only where no window repeats a path by
+    itself, among so many that paths which are seldom the same by chance can't be most of them.
     """
-    shares = []
-    for one, two in zip(first, other, strict=True):
-        known = {path.tobytes() for path in one}
-        if len(known) == len(one):
-            shares.append(np.mean([path.tobytes() not in known for path in two]))
-        else:
-            shares.append((one != two).any(axis=-1).mean())
-    return float(min(shares))
+    share = (first != other).any(axis=-1).mean(axis=-1).min()
+    known = [{path.tobytes() for path in paths} for paths in first]
+    if first[..., 0].size >= _ENOUGH and sum(map(len, known)) == first[..., 0].size:
+        new = [path.tobytes() not in own for own, paths in zip(known, other, strict=True) for path in paths]
+        share = min(share, np.mean(new))
+    return float(share)
 
 
 def likeness(one: np.ndarray, *others: np.ndarray) -> float:

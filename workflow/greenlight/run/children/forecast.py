@@ -246,8 +246,8 @@ def reproducibility(forecaster: Forecaster, windows: list[Window], request: Requ
     unit = difference(first, (gave["unit"][0] - shifts[:, None, None]) / _UNIT)
     return {
         "same_seed_differing": int((first != latest).sum()),
-        "other_seed_changed": min(new_paths(one, other) for one, other in combinations(seeds, 2)),
-        "other_symbol_changed": new_paths(first, gave["other symbol"][0]),
+        "other_seed_changed": min(new_paths(one[own], other[own]) for one, other in combinations(seeds, 2)),
+        "other_symbol_changed": new_paths(first[own], gave["other symbol"][0][own]),
         "alike": {
             "seed": likeness(*(forecast[own] for forecast in seeds)),
             "symbol": likeness(first[own], gave["other symbol"][0][own]),

@@ -12,6 +12,12 @@ from greenlight.files import write_json
 from greenlight.layout import Layout
 from tools.stability import Judged, judge_again, problem_with
 
+LOSERS = {
+    "static-eager": "passes, 0.5 [0.4, 0.6] times as fast as static-default",
+    "static-reduce-overhead": "the same as static-default on this device",
+    "upstream-default": "slow-calls: 5% of calls",
+}
+
 
 def judged(condition: str = "cores-1", verdict: str = "pass", toto: str | None = "static-default") -> Judged:
     return Judged(condition, verdict, (), (("toto", toto),), 1.0)
@@ -43,11 +49,13 @@ def test_a_run_that_leaves_no_verdict_is_not_taken_for_the_one_before(
         return subprocess.CompletedProcess(command, 0, "the last words")
 
     write_json(layout.verdict, {"gate": "pass", "reasons": []})
-    write_json(layout.decision, {"models": {"toto": {"chosen": "static-default"}}})
+    write_json(layout.decision, {"models": {"toto": {"chosen": "static-default", "losers": LOSERS}}})
     monkeypatch.setattr(subprocess, "run", run)
     if not leaves:
         with pytest.raises(RuntimeError, match="the last words"):
             judge_again(layout, "cores-2")
         return
-    assert judge_again(layout, "cores-2").chosen == (("toto", "static-default"),)
+    again = judge_again(layout, "cores-2")
+    assert again.chosen == (("toto", "static-default"),)
+    assert again.reasons == ("toto upstream-default: slow-calls: 5% of calls",)
     assert given[0][given[0].index("--forcerun") :][:4] == ["--forcerun", "time", "--cores", "2"]

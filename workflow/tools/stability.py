@@ -32,7 +32,7 @@ class Judged:
     """One time that everything was timed and judged.
 
     Attributes:
-        verdict: of the gate; reasons: why it does not pass.
+        verdict: of the gate; reasons: why it does not pass, and which variants fail by what.
         chosen: model and variant that is deployed, None where none is.
         minutes: of timing and judging.
     """
@@ -65,7 +65,13 @@ def judge_again(layout: Layout, condition: str, arguments: Sequence[str] = ()) -
         raise RuntimeError(done.stdout[-4000:])
     verdict, models = read_json(layout.verdict), read_json(layout.decision)["models"]
     chosen = tuple((name, models[name]["chosen"]) for name in sorted(models))
-    return Judged(condition, verdict["gate"], tuple(verdict["reasons"]), chosen, minutes)
+    failing = [
+        f"{model} {variant}: {reason}"
+        for model, decision in models.items()
+        for variant, reason in decision["losers"].items()
+        if not reason.startswith(("passes", "the same as", "trials: the same as"))
+    ]
+    return Judged(condition, verdict["gate"], (*verdict["reasons"], *failing), chosen, minutes)
 
 
 @contextlib.contextmanager
@@ -92,7 +98,7 @@ def problem_with(runs: Sequence[Judged]) -> str:
 def row(number: int, run: Judged) -> str:
     """A row of the table."""
     chosen = ", ".join(f"{model}: {variant or 'none'}" for model, variant in run.chosen)
-    why = "; ".join(run.reasons).replace("|", "\\|")[:200]
+    why = "; ".join(run.reasons).replace("|", "\\|")[:300]
     return f"| {number} | {run.condition} | {run.verdict} | {chosen} | {run.minutes:.1f} | {why} |"
 
 
@@ -108,7 +114,7 @@ def main() -> None:
         sys.exit(f"greenlight: {options.of}: no run was judged in it; expected the results of a finished run")
     arguments = ["--configfile", options.configfile] if options.configfile else []
     print(f"{datetime.date.today()}, {processor_name()}, {os.cpu_count()} CPU, {platform.machine()}\n")
-    print("| run | condition | verdict | chosen | minutes | why not |\n|---:|---|---|---|---:|---|", flush=True)
+    print("| run | condition | verdict | chosen | minutes | what fails |\n|---:|---|---|---|---:|---|", flush=True)
     runs: list[Judged] = []
     for condition in options.conditions:
         for number in range(1, options.runs + 1):

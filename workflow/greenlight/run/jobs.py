@@ -34,7 +34,7 @@ from greenlight.weights import MODEL, checkpoint_folders, contents_of, golden_di
 
 # The rules that decide whether more pairs are measured.
 SLOWDOWN = ("slower", "slower_shown", "alpha")
-TAIL = ("slow_call", "slow_share", "alpha")
+TAIL = ("slow_call", "slow_share", "alpha", "suspicion")
 # Those that decide whether further seeds are.
 LIMITS = ("margin", "alpha", "minimum_series", "minimum_units")
 

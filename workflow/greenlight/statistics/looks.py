@@ -32,8 +32,9 @@ def look_of(found: int, planned: int, processes: int, looks: int) -> int | None:
 
 def slow_rate(rate: float, alone: int) -> float:
     """The share of a look's error rate at which slow calls are bounded: calls alone, where there are any, are looked at
-    twice, once as soon as so many without a slow one bound it (`calls_to_bound`), and at their end."""
-    return rate / 2 if alone else rate
+    three times, as soon as so many without a slow one bound it (`calls_to_bound`), at their end, and where they looked
+    slow, once more."""
+    return rate / 3 if alone else rate
 
 
 def calls_to_bound(share: float, rate: float) -> float:

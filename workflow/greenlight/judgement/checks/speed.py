@@ -11,6 +11,7 @@ from greenlight.judgement.registry import made_in
 from greenlight.judgement.speed import Speed
 from greenlight.statistics.intervals import needed_pairs, trend
 from greenlight.statistics.looks import calls_to_bound
+from greenlight.statistics.sequential import slow_of
 
 SPEED_CHECKS = tuple(name for name in made_in("speed", stages="time", demand="variants") if name != "memory-growth")
 
@@ -97,6 +98,10 @@ def _slow_calls(subject: Subject, speed: Speed) -> Check:
     lower, upper = speed.slow_bounds
     reason = f"{own:.0%} [{lower:.1%}, {upper:.1%}] of calls above {rules.slow_call:g} medians, {other:.0%} of the "
     reason += f"reference's (p {speed.slow_p_value:.2g})"
+    before = [result.alone_before["variant_seconds"] for result in subject.found.results("time") if result.alone_before]
+    if before:
+        slow, of = slow_of(rules.slow_call, *before)
+        reason += f"; called alone once more, for {slow} of {of} calls were slow at first"
     status: Status = "inconclusive"
     if speed.slow_p_value <= speed.alpha:
         status = "fail"

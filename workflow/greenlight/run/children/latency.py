@@ -15,6 +15,7 @@ from greenlight.measures.steadiness import steady_calls
 from greenlight.measures.timed import TimedOutputs
 from greenlight.run.children.common import Request, load, one_window_a_symbol, pin_process, worked
 from greenlight.run.children.outputs import problem_of
+from greenlight.statistics.intervals import excess_p_value
 from greenlight.statistics.looks import calls_to_bound, pairs_at, rate_at, slow_rate
 from greenlight.statistics.sequential import settled, slow_of, tail_settled
 from greenlight.trials.child import serve
@@ -25,6 +26,8 @@ from greenlight.watch.health import HealthRecorder
 
 # Seeds of calls alone begin so far above those of pairs, however many pairs there will be.
 _ALONE = 1 << 24
+# Seconds before calls alone are made once more: what interrupts a machine comes in bursts.
+_PAUSE = 5.0
 
 
 def run(request: Request) -> dict[str, Any]:
@@ -94,13 +97,7 @@ def run(request: Request) -> dict[str, Any]:
         before = watch.read()
         pairs = again.measure(timing["pairs"], timing["control_pairs"], 0)
         # Before further pairs, which take the reference's time too: often they decide what pairs leave open.
-        alone = steady_calls(
-            lambda number: timed_variant(request["seed"] + _ALONE + number),
-            **planned_alone(request, pairs),
-            slow_call=request["tail"]["slow_call"],
-            device=request["device"],
-            after_call=after_call,
-        )
+        *before_alone, alone = calls_alone(request, pairs, timed_variant, after_call)
         looks = 1
         for more in _further(request, pairs, alone, lambda: again.seconds_each):
             pairs += again.measure(*more, len(pairs))
@@ -114,6 +111,7 @@ def run(request: Request) -> dict[str, Any]:
         "pairs": pairs,
         "looks": looks,
         "alone": alone,
+        "alone_before": before_alone[0] if before_alone else {},
         "load": {"idle": idle, "before": before, "during": again.loads, "after": glance(request["device"])},
         "load_seconds": load_seconds,
         "first_call_seconds": first_call_seconds,
@@ -165,6 +163,50 @@ class Quietly:
     def seconds_each(self) -> float:
         """Seconds of work that a pair took."""
         return self._worked / self._kept
+
+
+def calls_alone(
+    request: Request,
+    pairs: list[dict[str, Any]],
+    variant: Callable[[int], np.ndarray],
+    after_call: Callable[[np.ndarray], None],
+) -> list[dict[str, list[float]]]:
+    """One or two batches of `steady_calls`, of which the last counts; `variant` gets the seed of its call.
+
+    Where more calls look slow than of the reference and the yardstick, a second batch is made after a pause: code that
+    is slow now and then is so again, and a machine that was interrupted seldom is. Each may pass a share at its limit
+    at a third of the rate (`looks.slow_rate`).
+    """
+    plan, tail = planned_alone(request, pairs), request["tail"]
+
+    def batch(first: int) -> dict[str, list[float]]:
+        return steady_calls(
+            lambda number: variant(request["seed"] + _ALONE + first + number),
+            **plan,
+            slow_call=tail["slow_call"],
+            device=request["device"],
+            after_call=after_call,
+        )
+
+    found = batch(0)
+    if not plan["calls"]:
+        return [found]
+    own, other = _slow(request, pairs, found)
+    if excess_p_value(*own, *other) > tail["suspicion"]:
+        return [found]
+    time.sleep(_PAUSE)
+    return [found, batch(plan["calls"])]
+
+
+def _slow(
+    request: Request, pairs: list[dict[str, Any]], alone: dict[str, list[float]]
+) -> tuple[tuple[int, int], tuple[int, int]]:
+    """(slow calls, calls) of the variant, and of reference and yardstick."""
+    every, slow_call = _columns(request, pairs), request["tail"]["slow_call"]
+    control, process, variant = every["control"], every["process"], every["variant_seconds"]
+    eager = calls_of_reference(process, every["pair"], control, every["reference_seconds"], variant)
+    own = slow_of(slow_call, variant[~control], alone["variant_seconds"])
+    return own, slow_of(slow_call, eager, alone["yardstick_seconds"])
 
 
 def planned_alone(request: Request, pairs: list[dict[str, Any]]) -> dict[str, Any]:
@@ -229,9 +271,7 @@ def _settled(request: Request, pairs: list[dict[str, Any]], alone: dict[str, lis
     every, tail = _columns(request, pairs), request["tail"]
     control, process, variant = every["control"], every["process"], every["variant_seconds"]
     ratios = np.log(variant / every["reference_seconds"])
-    eager = calls_of_reference(process, every["pair"], control, every["reference_seconds"], variant)
-    own = slow_of(tail["slow_call"], variant[~control], alone["variant_seconds"])
-    other = slow_of(tail["slow_call"], eager, alone["yardstick_seconds"])
+    own, other = _slow(request, pairs, alone)
     rate = slow_rate(tail["alpha"] * share, len(alone["variant_seconds"]))
     steady = tail_settled(own, other, slow_share=tail["slow_share"], rate=rate)
     return steady and settled(ratios[~control], process[~control], ratios[control], share=share, **request["slowdown"])

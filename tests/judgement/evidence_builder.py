@@ -372,12 +372,8 @@ class _Writer:
             result |= {"device_memory_readings": on_device.tolist(), "device_peak_bytes": int(on_device.max())}
         result["recompiles_after_warm_up"] = self._health()["recompiles_after_warm_up"]
         quiet = {"seconds": 2.0, "processors": 2, "foreign": self.effects.foreign, "waited": 0.0, "device": None}
-        result["load"] = {
-            "idle": None,
-            "before": quiet,
-            "during": [quiet | {"pairs": calls, "kept": True}],
-            "after": quiet,
-        }
+        during = [quiet | {"pairs": calls, "kept": True}]
+        result["load"] = {"idle": None, "before": quiet, "during": during, "after": quiet}
         return [result | {"health": self._health()} for _ in range(asked["trials"])]
 
     def _repeat(self, asked: Any, files: dict[str, str]) -> list[Any]:

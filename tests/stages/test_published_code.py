@@ -73,9 +73,9 @@ def test_what_a_copy_can_t_be(folder, own, words):
 def test_what_is_set_reaches_the_model():
     settings = KronosSettings(windows_per_batch=256, series_per_batch=30, capacity=512)
     own = parse(ModelSettings, settings.own(), "test")
-    assert (own.windows_per_batch, own.series_per_batch, own.capacity) == (256, 30, 512)
+    assert (own.windows_at_once, own.series_per_batch, own.capacity) == (256, 30, 512)
     unset = parse(ModelSettings, KronosSettings().own(), "test")
-    assert (unset.windows_per_batch, unset.series_per_batch, unset.capacity) == (8, None, None)
+    assert (unset.windows_at_once, unset.series_per_batch, unset.capacity) == (8, None, None)
 
 
 def toto(**own):

@@ -104,7 +104,8 @@ class TimingSettings(Section):
     """How often pairs are looked at. Where they leave open whether a variant is slower, the last process doubles their
     number, at most until the last look; the error rates are split over the looks. 1: the planned pairs only."""
     extra_seconds: float = Field(default=20, ge=0, le=_DAYS)
-    """Seconds that a variant may spend on further pairs; a doubling that does not fit is not begun."""
+    """Seconds that a variant may spend on further pairs, and on calls alone; a doubling that does not fit is not begun.
+    Calls alone that look slow are made once more, which takes as long again."""
     steady_calls: int = Field(default=160, ge=0, le=100_000)
     """Calls of the variant alone, in the last process, beside work of the same length, which bound the share of slow
     calls: at most so many, fewer as soon as none was slow among enough of them. Where not even those fit into

@@ -13,7 +13,7 @@ from greenlight.judgement.evidence import VariantEvidence
 from greenlight.judgement.expected import ExpectedJob
 from greenlight.judgement.rules import Rules, SpeedRules
 from greenlight.judgement.tables import Pairs
-from greenlight.measures.latency import calls_of_reference
+from greenlight.measures.latency import calls_of_reference, slow_calls
 from greenlight.statistics.intervals import (
     Comparison,
     Interval,
@@ -28,7 +28,7 @@ from greenlight.statistics.intervals import (
     trend,
 )
 from greenlight.statistics.looks import look_of, rate_at, slow_rate
-from greenlight.statistics.sequential import NOISE_RATE, slow_of
+from greenlight.statistics.sequential import NOISE_RATE
 
 
 @dataclass(frozen=True)
@@ -134,13 +134,10 @@ def measure_speed(
     if len(control.pair):
         noise = median_interval(np.log(control.variant_seconds / control.reference_seconds), NOISE_RATE * share)
     half = _halves(measured.process)
-    eager = calls_of_reference(pairs.process, pairs.pair, pairs.control, pairs.reference_seconds, pairs.variant_seconds)
+    arms = (pairs.process, pairs.pair, pairs.control, pairs.reference_seconds, pairs.variant_seconds)
     more = alone or {}
     tail = slow_rate(alpha, len(more.get("variant_seconds", ())))
-    slow = (
-        slow_of(rules.slow_call, measured.variant_seconds, more.get("variant_seconds", ())),
-        slow_of(rules.slow_call, eager, more.get("yardstick_seconds", ())),
-    )
+    slow = slow_calls(rules.slow_call, more, *arms)
     numbers = np.unique(measured.process)
     drifts = [
         (
@@ -156,7 +153,7 @@ def measure_speed(
         choosing=median_interval(logs[half], alpha),
         confirming=median_interval(logs[~half], alpha),
         variant=_describe(measured.variant_seconds),
-        reference=_describe(eager),
+        reference=_describe(calls_of_reference(*arms)),
         slow=(slow[0][0] / slow[0][1], slow[1][0] / slow[1][1]),
         slow_calls=slow[0][1],
         slow_rate=tail,

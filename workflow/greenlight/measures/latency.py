@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+
+from greenlight.statistics.sequential import slow_of
 
 PAIRS_SCHEMA = pa.schema(
     [
@@ -86,6 +88,27 @@ def interleaved_pairs(
             measured.append(Pair(number, order[not second_first], own, seconds, True))
             after_pair(True, output, other)
     return [asdict(pair) for pair in measured]
+
+
+def slow_calls(
+    slow_call: float,
+    alone: Mapping[str, Sequence[float]],
+    process: np.ndarray,
+    pair: np.ndarray,
+    control: np.ndarray,
+    reference: np.ndarray,
+    variant: np.ndarray,
+) -> tuple[tuple[int, int], tuple[int, int]]:
+    """(slow calls, calls) of the variant, in pairs and alone, and of the reference and the yardstick beside it.
+
+    Args:
+        slow_call: a call is slow above so many medians of its part.
+        alone: {"variant_seconds", "yardstick_seconds"} of `steady_calls`; may be empty.
+        process, pair, control, reference, variant: as for `calls_of_reference`.
+    """
+    eager = calls_of_reference(process, pair, control, reference, variant)
+    own = slow_of(slow_call, variant[~control], alone.get("variant_seconds", ()))
+    return own, slow_of(slow_call, eager, alone.get("yardstick_seconds", ()))
 
 
 def calls_of_reference(

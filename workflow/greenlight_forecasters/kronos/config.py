@@ -13,8 +13,7 @@ FEATURES = ("open", "high", "low", "close", "volume", "amount")
 CLOSE = FEATURES.index("close")
 CLIP = 5.0
 EPSILON = 1e-5
-_Size = Annotated[int, Field(gt=0)]
-_Count = Annotated[int, Field(ge=1)]
+_Size = Annotated[int, Field(ge=1)]
 _Bits = Annotated[int, Field(ge=1, le=20)]
 _Share = Annotated[float, Field(ge=0, lt=1)]
 _Config = TypeVar("_Config", bound=BaseModel)
@@ -93,7 +92,7 @@ class Settings(BaseModel):
     """Where the tokenizer's weights are, as for source."""
     tokenizer_revision: str | None = None
     """Commit of the tokenizer's Hugging Face id."""
-    max_context: _Count = 512
+    max_context: _Size = 512
     """Tokens that the model attends to; older ones are dropped."""
     clip: Annotated[float, Field(gt=0, allow_inf_nan=False)] = CLIP
     """Where candles are cut off, in standard deviations from the mean of the context; as the published predictor's."""
@@ -103,12 +102,17 @@ class Settings(BaseModel):
     """Keep the k likeliest tokens; 0 keeps all. As published, top_p is not applied where this is set."""
     top_p: Annotated[float, Field(gt=0, le=1)] = 0.9
     """Keep the likeliest tokens up to this probability, as the published predictor does by default; 1 keeps all."""
-    windows_per_batch: _Count = 8
-    """The most windows that `static` forecasts at once. On a GPU, set it to all."""
-    series_per_batch: _Count | None = None
+    windows_per_batch: _Size | None = None
+    """The most windows that `static` forecasts at once; 8 where it is not set. On a GPU, set it to all."""
+    series_per_batch: _Size | None = None
     """The most sliding windows that `static` recomputes at once; where it is not set, 1 on a CPU and 16 elsewhere."""
-    capacity: _Count | None = None
+    capacity: _Size | None = None
     """Context rows that `static` reserves its cache for; as many as the first call needs where it is not set."""
+
+    @property
+    def windows_at_once(self) -> int:
+        """`windows_per_batch`, or what it is where it is not set."""
+        return self.windows_per_batch or 8
 
 
 def parse(schema: type[_Config], values: dict[str, Any], where: str | Path) -> _Config:

@@ -31,8 +31,6 @@ class KronosSettings(ModelSettings, Settings):
     code: dict[str, str] = Field(default_factory=dict)
     """Folders with copies of the published code (model/kronos.py, model/module.py), whose loop is run, by the name of
     the implementation that each becomes: {fork: ../external/kronos} gives fork-eager, fork-default and so on."""
-    windows_per_batch: int | None = Field(default=None, ge=1)  # type: ignore[assignment]
-    """The most windows that `static` forecasts at once; 8 where it is not set. On a GPU, set it to all."""
 
     def own(self) -> dict[str, Any]:
         """As for every model; without what has no effect on a forecast where it is left as it is: baselines stay so."""

@@ -159,8 +159,8 @@ class KronosStatic(KronosForecaster):
         windows, horizon = noise.shape[:2]
         plan = Plan.make(candles.values.shape[1], horizon, self.settings.max_context)
         paths = []
-        for first in range(0, windows, self.settings.windows_per_batch):
-            rows = slice(first, first + self.settings.windows_per_batch)
+        for first in range(0, windows, self.settings.windows_at_once):
+            rows = slice(first, first + self.settings.windows_at_once)
             decoder = self._decoder_for(len(noise[rows]), plan, samples)
             decoder.filter.use(sampling)
             decoder.noise[: len(noise[rows]), :horizon] = noise[rows]
@@ -239,8 +239,8 @@ class KronosStatic(KronosForecaster):
         return kept
 
     def _batches(self, windows: Sequence[Window]) -> Iterator[Sequence[Window]]:
-        for first in range(0, len(windows), self.settings.windows_per_batch):
-            yield windows[first : first + self.settings.windows_per_batch]
+        for first in range(0, len(windows), self.settings.windows_at_once):
+            yield windows[first : first + self.settings.windows_at_once]
 
     def _decoder_for(self, windows: int, plan: Plan, samples: int) -> StaticDecoder:
         """A decoder with room, which then is the one at hand; a new one is compiled where a mode is set.

@@ -13,7 +13,9 @@ from greenlight.judgement.records import Load, Loads
 from greenlight.judgement.rules import Rules
 from greenlight.judgement.speed import Speed
 
-REMEDY = "time again when it is quiet (snakemake --cores 1 --forcerun time)"
+REMEDY = (
+    "time again when it is quiet (snakemake --cores 1 --forcerun time, with the --configfile and --config of this run)"
+)
 
 
 def load_checks(

@@ -251,9 +251,8 @@ def _same_seed(subject: Subject, found: list[Reproducibility]) -> Check:
 
 def _changed(subject: Subject, name: str, found: list[Reproducibility], by: dict[str, str]) -> Check:
     """Another seed, or another symbol or time, draws other numbers; `by`: what changed, in words, the first first."""
-    what = next(iter(by.values()))
-    field = "other_seed_changed" if name == "other-seed" else "other_symbol_changed"
-    shares = [getattr(entry, field) for entry in found]
+    changed, what = next(iter(by.items()))
+    shares = [getattr(entry, f"other_{changed}_changed") for entry in found]
     if not subject.expected.models[subject.found.model].random:
         share = max(shares)
         if share == 0:
@@ -264,7 +263,7 @@ def _changed(subject: Subject, name: str, found: list[Reproducibility], by: dict
     limit, share = subject.rules.accuracy.changed_paths, min(shares)
     reason = f"{what} changes {share:.0%} of a window's sample paths, at least"
     if share == 0:
-        reason = f"{what} gives the same samples: the {'seed' if name == 'other-seed' else 'symbol'} is ignored"
+        reason = f"{what} gives the same samples: the {changed} is ignored"
     holds = share > 0 and share >= limit
     for key, what in by.items():
         alike = max((float(getattr(entry.alike, key)) for entry in found), key=abs)

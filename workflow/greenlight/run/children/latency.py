@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from greenlight.measures.latency import calls_of_reference, interleaved_pairs
+from greenlight.measures.latency import interleaved_pairs, slow_calls
 from greenlight.measures.memory import MemoryMeter
 from greenlight.measures.steadiness import steady_calls
 from greenlight.measures.timed import TimedOutputs
@@ -202,11 +202,9 @@ def _slow(
     request: Request, pairs: list[dict[str, Any]], alone: dict[str, list[float]]
 ) -> tuple[tuple[int, int], tuple[int, int]]:
     """(slow calls, calls) of the variant, and of reference and yardstick."""
-    every, slow_call = _columns(request, pairs), request["tail"]["slow_call"]
-    control, process, variant = every["control"], every["process"], every["variant_seconds"]
-    eager = calls_of_reference(process, every["pair"], control, every["reference_seconds"], variant)
-    own = slow_of(slow_call, variant[~control], alone["variant_seconds"])
-    return own, slow_of(slow_call, eager, alone["yardstick_seconds"])
+    every = _columns(request, pairs)
+    arms = [every[name] for name in ("process", "pair", "control", "reference_seconds", "variant_seconds")]
+    return slow_calls(request["tail"]["slow_call"], alone, *arms)
 
 
 def planned_alone(request: Request, pairs: list[dict[str, Any]]) -> dict[str, Any]:
@@ -269,8 +267,8 @@ def _columns(request: Request, pairs: list[dict[str, Any]]) -> dict[str, np.ndar
 
 def _settled(request: Request, pairs: list[dict[str, Any]], alone: dict[str, list[float]], share: float) -> bool:
     every, tail = _columns(request, pairs), request["tail"]
-    control, process, variant = every["control"], every["process"], every["variant_seconds"]
-    ratios = np.log(variant / every["reference_seconds"])
+    control, process = every["control"], every["process"]
+    ratios = np.log(every["variant_seconds"] / every["reference_seconds"])
     own, other = _slow(request, pairs, alone)
     rate = slow_rate(tail["alpha"] * share, len(alone["variant_seconds"]))
     steady = tail_settled(own, other, slow_share=tail["slow_share"], rate=rate)

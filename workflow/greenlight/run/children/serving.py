@@ -14,7 +14,8 @@ from greenlight.variants import Variant
 
 # Few, for it is the code around the model that is looked at.
 _WINDOWS, _SAMPLES = 3, 4
-# Share of the spread within which the two agree: rounding is a thousandth of it.
+# Share of the spread within which the two agree. Of the shipped models paths are equal to the bit, their means to 1e-7
+# of the price.
 _TOLERANCE = 0.01
 # Differences below this share of the price are rounding in float32.
 _ROUNDING = 1e-5

@@ -1,6 +1,7 @@
 """Waiting for a GPU: what is said without one, and how the states of one are judged."""
 
 import subprocess
+import sys
 
 import pytest
 from pydantic import ValidationError
@@ -158,3 +159,14 @@ def test_driver_trouble_is_passed_on():
 def test_wrong_settings_are_refused(wrong):
     with pytest.raises(ValidationError):
         DeviceSettings(**wrong)
+
+
+def test_whether_torch_has_cuda_is_known_without_importing_it():
+    """Every job that runs a trial on a device asks, and the import of a torch with CUDA takes seconds."""
+    code = "import sys; from greenlight.trials import gpu; print(gpu._torch_without_cuda()); print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    import torch
+
+    said = "" if torch.version.cuda else f"this torch ({torch.__version__}) was built without CUDA.\n"
+    assert done.stdout.endswith(f"{said}False\n")
+    assert bool(torch.version.cuda) != ("without CUDA" in done.stdout)

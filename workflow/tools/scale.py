@@ -2,7 +2,8 @@
 
 Real runs of the workflow over 5, 50 and 500 simulated symbols, from nothing to the gate, then once more with
 nothing to do. Overhead is what a run takes outside trials: planning, Python's starts, price files, parquet,
-judging, report. `--of results` prints the same of a finished run instead, and its time by stage.
+judging, report. `--model NAME` runs two variants of that model alone, upstream and our engine, both in eager mode.
+`--of results` prints the same of a finished run instead, and its time by stage.
 """
 
 from __future__ import annotations
@@ -71,11 +72,19 @@ class Run:
         return 1 - self.trials / self.wall
 
 
-def run_universe(symbols: int, folder: Path) -> Run:
+def configuration(model: str | None) -> dict[str, Any]:
+    """Of the runs: the default one, or two variants of one model in eager mode."""
+    if model is None:
+        return CONFIG
+    variants = {"variants": ["upstream-eager", "static-eager"]}
+    return CONFIG | {"models": {"toto": None, "kronos": None} | {model: variants}}
+
+
+def run_universe(symbols: int, folder: Path, config: Mapping[str, Any]) -> Run:
     """Examine `symbols` simulated price files in a folder of their own, then look at them once more."""
     shutil.copytree(ROOT / "config", folder / "config", ignore=shutil.ignore_patterns("baselines"))
     write_universe(folder / "prices", symbols, rows=ROWS, seed=3)
-    write_json(folder / "scale.json", CONFIG)
+    write_json(folder / "scale.json", config)
     wall, _ = _snakemake(folder)
     layout = Layout(folder / "results")
     # A gate that fails is asked again by every run; what is measured here is a run that finds nothing to do.
@@ -186,6 +195,7 @@ def main() -> None:
     """Print the figures as Markdown."""
     parser = argparse.ArgumentParser(prog="python -m tools.scale", description=__doc__)
     parser.add_argument("--symbols", type=int, nargs="+", default=[5, 50, 500], help="sizes of the universe")
+    parser.add_argument("--model", choices=("toto", "kronos", "chronos-2"), help="two variants of this model alone")
     parser.add_argument("--keep", type=Path, help="folder to keep the runs in; by default they are removed")
     parser.add_argument("--of", type=Path, help="print the figures of this results folder instead")
     options = parser.parse_args()
@@ -198,13 +208,14 @@ def main() -> None:
         return
     versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in ("torch", "snakemake"))
     print(f"{datetime.date.today()}, {processor_name()}, {os.cpu_count()} CPU, {platform.machine()}, {versions}")
-    print(f"{ROWS} rows a symbol, {json.dumps(CONFIG)}\n", flush=True)
+    config = configuration(options.model)
+    print(f"{ROWS} rows a symbol, {json.dumps(config)}\n", flush=True)
     runs = []
     with tempfile.TemporaryDirectory(prefix="greenlight-scale-") as scratch:
         for symbols in options.symbols:
             folder = (options.keep or Path(scratch)) / f"symbols={symbols}"
             folder.mkdir(parents=True)
-            runs.append(run_universe(symbols, folder))
+            runs.append(run_universe(symbols, folder, config))
             print(f"{symbols} symbols: {runs[-1].wall:.0f} s", file=sys.stderr, flush=True)
     print(table(runs))
 

@@ -87,11 +87,12 @@ def decide(
             reason = _only(passing, model)
             break
         confirmed = _over(model, chosen, runner_up, speeds, "confirming")
-        speedup = _words(confirmed)
         if confirmed.upper < -math.log(rules.speed.margin):
-            reason = f"{speedup} as fast as {runner_up}, the best of the simpler variants, in the pairs that confirm it"
+            # Its bound only: the speedup over all pairs, which is another number, stands beside it.
+            least = f"at least {math.exp(-confirmed.upper):.2f} times as fast as {runner_up}"
+            reason = f"{least}, the best of the simpler variants, in the pairs that confirm the choice"
             break
-        losers[chosen] = f"{speedup} as fast as {runner_up}, which does not clear {rules.speed.margin:g}"
+        losers[chosen] = f"{_words(confirmed)} as fast as {runner_up}, which does not clear {rules.speed.margin:g}"
         candidates.remove(chosen)
         chosen = None
     losers |= {variant: _loser(model, variant, chosen, speeds, rules) for variant in candidates if variant != chosen}

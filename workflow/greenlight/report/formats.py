@@ -77,14 +77,15 @@ def mae_cell(row: VariantRow) -> str:
 def mae_text(row: VariantRow) -> str:
     """MAE in a sentence: 1.67% of the mean price (excellent), 0.91 [0.84, 0.97] times that of repeating the last price.
 
-    The second figure stands here because a small share of the price may still be worse than no model at all.
+    A small share of the price may still be worse than no model at all; then that is said in place of the band's praise.
     """
     if row.mae_percent is None:
         return "not measured"
-    band = f" ({row.band})" if row.band else ""
+    share = f"{significant(row.mae_percent.value)}% of the mean price"
+    if row.over_naive is not None and (row.over_naive.lower or 0) > 1:
+        return f"{share}; repeating the last price is better: this is {interval(row.over_naive)} times its MAE"
     naive = f", {interval(row.over_naive)} times that of repeating the last price" if row.over_naive else ""
-    worse = row.over_naive is not None and (row.over_naive.lower or 0) > 1
-    return f"{significant(row.mae_percent.value)}% of the mean price{band}{naive}{', which is better' if worse else ''}"
+    return share + (f" ({row.band})" if row.band else "") + naive
 
 
 def against_cell(row: VariantRow) -> str:

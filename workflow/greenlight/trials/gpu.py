@@ -7,13 +7,16 @@ others hold, waiting for them and MIG were not run on a GPU yet.
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
+import runpy
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psutil
@@ -213,11 +216,12 @@ def _give_up(settings: DeviceSettings, obstacle: str, waiting_helps: bool, waite
 
 
 def _torch_without_cuda() -> str:
-    import torch
-
-    if torch.backends.cuda.is_built():  # type: ignore[no-untyped-call]
+    """Why the installed torch can't use a device; read from its file of versions, for its import takes seconds."""
+    folder = (importlib.util.find_spec("torch").submodule_search_locations or [""])[0]  # type: ignore[union-attr]
+    version = runpy.run_path(str(Path(folder) / "version.py"))
+    if version["cuda"] is not None:
         return ""
-    return f"The device is there, but this torch ({torch.__version__}) was built without CUDA."
+    return f"The device is there, but this torch ({version['__version__']}) was built without CUDA."
 
 
 def _own_processes() -> frozenset[int]:

@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import pytest
+import torch
 from pydantic import ValidationError
 
 from greenlight.errors import UserError
@@ -163,10 +164,10 @@ def test_wrong_settings_are_refused(wrong):
 
 def test_whether_torch_has_cuda_is_known_without_importing_it():
     """Every job that runs a trial on a device asks, and the import of a torch with CUDA takes seconds."""
-    code = "import sys; from greenlight.trials import gpu; print(gpu._torch_without_cuda()); print('torch' in sys.modules)"
+    code = (
+        "import sys; from greenlight.trials.gpu import _torch_without_cuda as ask; print(ask(), 'torch' in sys.modules)"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    import torch
-
-    said = "" if torch.version.cuda else f"this torch ({torch.__version__}) was built without CUDA.\n"
-    assert done.stdout.endswith(f"{said}False\n")
+    said = "" if torch.version.cuda else f"this torch ({torch.__version__}) was built without CUDA."
+    assert done.stdout.endswith(f"{said} False\n")
     assert bool(torch.version.cuda) != ("without CUDA" in done.stdout)

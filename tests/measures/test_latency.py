@@ -200,6 +200,16 @@ def test_looking_at_calls_alone_three_times_passes_a_share_at_the_limit_no_more_
     assert passed.sum() > 0
 
 
-def test_a_longer_call_has_a_longer_yardstick(monkeypatch):
-    monkeypatch.setattr("greenlight.measures.steadiness.timed_call", lambda call, number: (0.001, call(number)))
-    assert [Yardstick("cpu", seconds).products for seconds in (0.0001, 0.002, 0.008)] == [1, 2, 8]
+@pytest.mark.parametrize("slowed", [1, 2])
+@pytest.mark.parametrize(("seconds", "work"), [(0.0001, (1, 0)), (0.008, (4, 2)), (0.08, (40, 20))])
+def test_a_yardstick_takes_as_long_as_the_call_half_of_it_for_memory(monkeypatch, seconds, work, slowed):
+    """Also where many products in a row take longer each than one alone does."""
+
+    def timed(yardstick, number):
+        products, sums = yardstick.products, yardstick.sums
+        return (0.001 * products + 0.002 * sums) * (slowed if products + sums > 2 else 1), yardstick(number)
+
+    monkeypatch.setattr("greenlight.measures.steadiness.timed_call", timed)
+    yardstick = Yardstick("cpu", seconds)
+    assert (yardstick.products, yardstick.sums) == (tuple(n // slowed for n in work) if work[1] else work)
+    assert np.array_equal(yardstick(0), yardstick(1)) and np.isfinite(yardstick(0)).all()

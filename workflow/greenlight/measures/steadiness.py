@@ -1,8 +1,9 @@
 """A variant called alone, many times, beside work of the same length: how often it is slow, and how often the machine.
 
 Pairs cost the reference's time, so that they are too few to bound the share of slow calls. Here each call of the
-variant is followed by a yardstick, matrix products that take about as long: what interrupts the one interrupts the
-other as often.
+variant is followed by a yardstick, work that takes about as long: what interrupts the one interrupts the other as
+often. Half of it stays in the caches of a processor, as a layer's products do, and half reads what only the cache holds
+that processors share, as weights and paths are: others at work there make a call slow that no one interrupts.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from greenlight.measures.latency import timed_call
 from greenlight.statistics.sequential import slow_of
 
 _SIZE = 256
+_MEMORY = 8 << 20  # bytes: more than a processor's own caches, less than what processors share
 
 
 def steady_calls(
@@ -53,19 +55,33 @@ def steady_calls(
 
 
 class Yardstick:
-    """Matrix products of a fixed size, so many (`products`) that they take about as long as was asked for."""
+    """Matrix products of a fixed size and sums over a fixed piece of memory, of each so many (`products`, `sums`) that
+    they take half of the time that was asked for; at least one product, however short that is.
+    """
 
     def __init__(self, device: str, seconds: float) -> None:
         self._matrix = torch.full((_SIZE, _SIZE), 1 / _SIZE, device=device)
-        self.products = 1
-        # The median: a single interruption would make it too short.
-        each = float(np.median([timed_call(self, number)[0] for number in range(9)]))
-        self.products = max(1, round(seconds / each))
+        self._memory = torch.zeros(_MEMORY // 4, device=device)
+        product, total = self._take(1, 0), self._take(0, 1)
+        # Again in full: what follows on itself takes another time than what is done once.
+        taken = self._take(*self._filled(seconds, product, total))
+        self.products, self.sums = self._filled(seconds * seconds / taken, product, total)
+
+    @staticmethod
+    def _filled(seconds: float, product: float, total: float) -> tuple[int, int]:
+        return max(1, round(seconds / 2 / product)), round(seconds / 2 / total)
+
+    def _take(self, products: int, sums: int) -> float:
+        """Seconds that so many take: the median, for a single interruption would make it too long."""
+        self.products, self.sums = products, sums
+        return float(np.median([timed_call(self, number)[0] for number in range(5)]))
 
     def __call__(self, number: int) -> np.ndarray:
-        """All products, one after the other."""
-        product = self._matrix
+        """All products and all sums, one after the other."""
+        product, total = self._matrix, self._matrix[0]
         for _ in range(self.products):
             product = product @ self._matrix
-        found: np.ndarray = product[0].cpu().numpy()
+        for _ in range(self.sums):
+            total = total + self._memory.sum()
+        found: np.ndarray = (product[0] + total).cpu().numpy()
         return found

@@ -155,7 +155,16 @@ def test_driver_trouble_is_passed_on():
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"device": "gpu"}, {"device": "cuda:x"}, {"wait": 3}, {"otherwise": "tpu"}, {"wait_seconds": -1}]
+    "wrong",
+    [
+        {"device": "gpu"},
+        {"device": "cuda:x"},
+        {"wait": 3},
+        {"otherwise": "tpu"},
+        {"wait_seconds": -1},
+        {"device": "cuda:1", "spread": True},
+        {"spread": True},
+    ],
 )
 def test_wrong_settings_are_refused(wrong):
     with pytest.raises(ValidationError):

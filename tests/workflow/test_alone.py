@@ -17,6 +17,7 @@ from greenlight.files import read_json
 from greenlight.layout import Layout
 from greenlight.run.ledger import read_entry
 from greenlight.run.resources import limits_of, resources_of
+from greenlight.run.spreading import placed
 from greenlight.settings import load_settings
 from tests.workflow.project import ROOT, SMALL, make_project
 
@@ -104,12 +105,44 @@ def test_starts_run_alone_where_their_seconds_are_judged():
         assert resources_of(stage, judged, "cpu")["slurm_extra"] == "--exclusive"
 
 
+def two_devices(free=80 * 2**30, third="Another GPU"):
+    """What NVML would say of two devices alike, and one that is not."""
+    names = ("NVIDIA H200", "NVIDIA H200", third)
+    devices = [
+        {"index": number, "uuid": f"GPU-{number}", "name": name, "memory_free_bytes": free, "compute_mode": "default"}
+        for number, name in enumerate(names)
+    ]
+    return {"available": True, "reason": "", "driver": "", "devices": devices}
+
+
 def test_trials_share_a_gpu_only_as_far_as_its_memory_goes(monkeypatch):
     """What NVML says is made up here: there is no GPU on most machines that test."""
     settings = load_settings({"models": {"toto": {"variants": VARIANTS}, "kronos": None}}, [])
     alone = settings.model_copy(update={"device": settings.device.model_copy(update={"exclusive": True})})
+    spread = settings.model_copy(update={"device": settings.device.model_copy(update={"spread": True})})
     for free, expected in ((80 * 2**30, 5), (10 * 2**30, 1), (None, 1)):
-        monkeypatch.setattr("greenlight.run.resources.device_memory", lambda device, free=free: free)
+        monkeypatch.setattr("greenlight.run.resources.device_state", lambda free=free: two_devices(free))
         assert limits_of(settings, "cuda:0", 8)["gpu"] == expected
         assert limits_of(alone, "cuda:0", 8)["gpu"] == 1
+        assert limits_of(spread, "cuda:0", 8)["gpu"] == 2 * expected
     assert "gpu" not in limits_of(settings, "cpu", 8)
+
+
+def test_trials_that_are_not_timed_go_where_fewest_are(monkeypatch, tmp_path):
+    monkeypatch.setattr("greenlight.run.spreading.device_state", two_devices)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    layout, job, rules = Layout(tmp_path), {"device": "cuda:0", "stage": "predict"}, {"spread": True}
+
+    def place(stage="predict", rules=rules):
+        return placed(layout, job | {"stage": stage}, rules)
+
+    first, second = {"CUDA_VISIBLE_DEVICES": "GPU-0"}, {"CUDA_VISIBLE_DEVICES": "GPU-1"}
+    with place() as one, place() as two, place() as three:
+        assert [one, two, three] == [first, second, first]
+        with place("time") as timed, place(rules={}) as together:
+            assert timed == together == {}
+    with place() as again:
+        assert again == first
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1,2")  # of these two only one is of its kind
+    with place() as only:
+        assert only == {}

@@ -149,6 +149,17 @@ def _process_space() -> str:
         return socket.gethostname()
 
 
+def try_lock(path: Path) -> IO[str] | None:
+    """Hold a lock file as long as it is open; None where another holds it. Without locks it seems that nobody does."""
+    held = _open(path)
+    try:
+        _lock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        held.close()
+        return None
+    return held
+
+
 def _run_file(layout: Layout) -> Path:
     return layout.root / ".run.lock"
 

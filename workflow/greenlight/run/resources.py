@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import contextlib
 import math
+import os
 from pathlib import Path
 
 import psutil
 
 from greenlight.run.table import ROWS, TRIAL_STAGES
 from greenlight.settings import Settings
-from greenlight.trials.gpu import device_memory
+from greenlight.trials.gpu import alike, device_state, free_memory
 
 # Beside a trial run two Snakemakes and the stage itself (measured: 0.4 GB together); a trial of the embedded models
 # takes at most 1.1 GB on a CPU, and CUDA's libraries and the compiler's processes several more.
@@ -86,11 +87,11 @@ def free_memory_bytes() -> int:
 
 
 def _beside_each_other(settings: Settings, device: str) -> int:
-    """How many trials fit the device's memory; one where a trial has to hold the device alone."""
-    memory = device_memory(device)
-    if settings.device.exclusive or memory is None:
-        return 1
-    return max(1, int(memory / 2**30 / (settings.device.free_memory_gib or _DEVICE_GIB)))
+    """How many trials fit the memory of the devices; one a device where a trial has to hold it alone."""
+    found = alike(device, device_state(), os.environ, settings.device.spread)
+    each = settings.device.free_memory_gib or _DEVICE_GIB
+    free = [None if settings.device.exclusive else free_memory(one) for one in found]
+    return sum(1 if memory is None else max(1, int(memory / 2**30 / each)) for memory in free) or 1
 
 
 def _trial_seconds(stage: str, settings: Settings) -> float:

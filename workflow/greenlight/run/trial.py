@@ -22,6 +22,7 @@ from greenlight.run.checkpoints import folders_of_job
 from greenlight.run.job import Job
 from greenlight.run.records import provenance_of, stated_digest
 from greenlight.run.seals import made_by_this_user
+from greenlight.run.spreading import placed
 from greenlight.trials.gpu import check_device_name, wait_for_device
 from greenlight.trials.runner import Limits, run_trial_shrinking
 from greenlight.variants import Variant
@@ -100,22 +101,24 @@ def run_with_cache(
     if at_most is None:
         at_most = {} if cache is not None else compiled_sizes(layout, job)
     start = {key: min(request[key], at_most.get(key, request[key])) for key in BATCH_SIZES if key in request}
+    rules = json.loads(os.environ.get(DEVICE_RULES, "{}"))
     try:
-        _wait_for(job["device"], job["device_name"])
-        memory = job["memory_gib"]
-        environment = trial_environment(own, job["threads"], job.get("environment", {}))
-        if job.get("keep_trace"):
-            environment["TORCH_TRACE"] = str((folder / TRACE).absolute())
-        record = run_trial_shrinking(
-            module,
-            request | start,
-            folder=folder,
-            limits=Limits(job["seconds"], int(memory * 2**30) if memory else None),
-            sizes=BATCH_SIZES,
-            environment=environment,
-            progress=f"{job['stage']} {job['model']} {job['variant']} {name}".strip(),
-            before=begin,
-        )
+        with placed(layout, job, rules) as shown:
+            _wait_for(job, rules, shown)
+            environment = trial_environment(own, job["threads"], job.get("environment", {})) | shown
+            if job.get("keep_trace"):
+                environment["TORCH_TRACE"] = str((folder / TRACE).absolute())
+            memory = job["memory_gib"]
+            record = run_trial_shrinking(
+                module,
+                request | start,
+                folder=folder,
+                limits=Limits(job["seconds"], int(memory * 2**30) if memory else None),
+                sizes=BATCH_SIZES,
+                environment=environment,
+                progress=f"{job['stage']} {job['model']} {job['variant']} {name}".strip(),
+                before=begin,
+            )
     finally:
         if cache is not None and own != cache:
             copy_cache(own, cache)
@@ -200,17 +203,21 @@ def trial_environment(cache: Path, threads: int, configured: Mapping[str, str]) 
     }
 
 
-def _wait_for(device: str, name: str) -> None:
+def _wait_for(job: Job, rules: Mapping[str, Any], shown: Mapping[str, str]) -> None:
     """Wait until the device is free, as configured; UserError where it does not become so in time.
 
     UserError too where this machine's device is not the one that the run was planned for, as on a cluster of nodes
     of several kinds: the job description names the device, and must not name a wrong one.
+
+    Args:
+        rules: settings of the device.
+        shown: variables that show the trial one device of several.
     """
+    device, name = job["device"], job["device_name"]
     if device == "cpu":
         check_device_name(name, processor_name())
         return
     from greenlight.trials.device_settings import DeviceSettings  # reads settings, which a CPU needs none of
 
-    rules = json.loads(os.environ.get(DEVICE_RULES, "{}"))
-    known = {"device": device, "name": name, "otherwise": "error"}
-    wait_for_device(DeviceSettings.model_validate(rules | known))
+    known = {"device": device, "spread": False, "name": name, "otherwise": "error"}
+    wait_for_device(DeviceSettings.model_validate({**rules, **known}), {**os.environ, **shown})

@@ -16,6 +16,8 @@ class DeviceSettings(BaseModel):
     """`cpu`, `cuda` (the first), `cuda:N` as torch counts them, or `auto`: cuda where there is one."""
     free_memory_gib: float = Field(default=0.0, ge=0)
     """Device memory that must be free before a trial starts; as many run side by side as have it."""
+    spread: bool = False
+    """Whether trials that are not timed use every visible device of the same name; timing runs on `device` alone."""
     exclusive: bool = False
     """Whether no other process may hold the device."""
     wait_seconds: float = Field(default=0.0, ge=0)
@@ -27,10 +29,12 @@ class DeviceSettings(BaseModel):
     a cluster's nodes; null: the name that this machine tells."""
 
     @model_validator(mode="after")
-    def _a_name_is_that_of_one_device(self) -> DeviceSettings:
+    def _fits_together(self) -> DeviceSettings:
         if self.name is not None and self.device == "auto":
             raise ValueError(
                 "name needs a device that is known beforehand: set device to cpu or cuda, for `auto` asks the machine "
                 "that plans"
             )
+        if self.spread and self.device not in ("cuda", "auto"):
+            raise ValueError(f"spread is over every device, but device is {self.device}: set device to cuda or auto")
         return self

@@ -101,11 +101,24 @@ def device_state() -> dict[str, Any]:
         return _unavailable(f"Asking the NVIDIA driver failed: {last}")
 
 
-def device_memory(device: str) -> int | None:
-    """Free bytes of a torch device such as `cuda:0`; None where the driver does not say, or one process may hold it."""
-    state = device_state()
-    found = _find(state, device, os.environ) if state["available"] else None
-    return None if found is None or found["compute_mode"] != "default" else found["memory_free_bytes"]
+def free_memory(device: Mapping[str, Any]) -> int | None:
+    """Free bytes of a device; None where the driver does not say, or one process may hold it."""
+    return None if device["compute_mode"] != "default" else device["memory_free_bytes"]
+
+
+def alike(device: str, state: Mapping[str, Any], environment: Mapping[str, str], spread: bool) -> list[dict[str, Any]]:
+    """What torch calls `device`, such as `cuda:0`, and where `spread` all others that are visible and have its name.
+
+    Args:
+        state: of `device_state`.
+        environment: for CUDA_VISIBLE_DEVICES.
+    """
+    found = _find(state, device, environment) if state["available"] else None
+    if found is None:
+        return []
+    others = [one for one in _visible(state, environment) if one["name"] == found["name"] and one is not found]
+    # Of a device that MIG divides, a process sees one instance only, whatever it is told.
+    return [found, *(one for one in others if spread and found["uuid"].startswith("GPU-"))]
 
 
 def device_condition(device: str) -> dict[str, Any] | None:
@@ -163,10 +176,13 @@ def shortage(
     return ""
 
 
-def wait_for_device(settings: DeviceSettings) -> str:
+def wait_for_device(settings: DeviceSettings, environment: Mapping[str, str] = os.environ) -> str:
     """Wait until the device can be used; returns the torch device to use, such as `cuda:0` or `cpu`.
 
     Progress goes to standard error every 15 s. A missing driver or device is not waited for.
+
+    Args:
+        environment: of the trial, for CUDA_VISIBLE_DEVICES.
 
     Raises:
         UserError: the device can't be had in time and `otherwise` is `error`, or it is not the one that is named.
@@ -178,8 +194,8 @@ def wait_for_device(settings: DeviceSettings) -> str:
     spoken = begin
     while True:
         state = device_state()
-        obstacle = shortage(state, settings, os.environ, _own_processes()) or _torch_without_cuda()
-        found = _find(state, settings.device, os.environ) if state["available"] else None
+        obstacle = shortage(state, settings, environment, _own_processes()) or _torch_without_cuda()
+        found = _find(state, settings.device, environment) if state["available"] else None
         if not obstacle and found is not None:
             check_device_name(settings.name, found["name"])
             return settings.device if ":" in settings.device else "cuda:0"
@@ -230,29 +246,32 @@ def _own_processes() -> frozenset[int]:
     return frozenset([me.pid, *(one.pid for one in [*me.parents(), *me.children(recursive=True)])])
 
 
-def _find(state: Mapping[str, Any], device: str, environment: Mapping[str, str]) -> Mapping[str, Any] | None:
-    """The device that torch would call by this name, among those that CUDA_VISIBLE_DEVICES leaves.
+def _find(state: Mapping[str, Any], device: str, environment: Mapping[str, str]) -> dict[str, Any] | None:
+    """The device that torch would call by this name, among those that are visible."""
+    wanted, chosen = int(device.partition(":")[2] or 0), _visible(state, environment)
+    return chosen[wanted] if wanted < len(chosen) else None
+
+
+def _visible(state: Mapping[str, Any], environment: Mapping[str, str]) -> list[dict[str, Any]]:
+    """The devices that CUDA_VISIBLE_DEVICES leaves, in its order.
 
     Entries may be indices or UUIDs, also shortened; as in CUDA, the list ends at the first that does not exist.
     """
-    wanted = int(device.partition(":")[2] or 0)
-    devices = state["devices"]
-    visible = environment.get("CUDA_VISIBLE_DEVICES")
-    if visible is None:
-        chosen = list(devices)
-    else:
-        chosen = []
-        for entry in (part.strip() for part in visible.split(",")):
-            match = [
-                one
-                for one in devices
-                if (entry.isdigit() and one["index"] == int(entry))
-                or (entry.startswith(("GPU-", "MIG-")) and one["uuid"].startswith(entry))
-            ]
-            if not match:
-                break
-            chosen.append(match[0])  # of a device that MIG divides, CUDA takes the first instance
-    return chosen[wanted] if wanted < len(chosen) else None
+    devices, listed = list(state["devices"]), environment.get("CUDA_VISIBLE_DEVICES")
+    if listed is None:
+        return devices
+    chosen = []
+    for entry in (part.strip() for part in listed.split(",")):
+        match = [
+            one
+            for one in devices
+            if (entry.isdigit() and one["index"] == int(entry))
+            or (entry.startswith(("GPU-", "MIG-")) and one["uuid"].startswith(entry))
+        ]
+        if not match:
+            break
+        chosen.append(match[0])  # of a device that MIG divides, CUDA takes the first instance
+    return chosen
 
 
 def _holders(processes: list[Mapping[str, Any]]) -> str:

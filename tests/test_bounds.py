@@ -79,7 +79,7 @@ def test_words_in_braces_are_values(project, target):
     """They reach rules as they are; `accept` and `diagnose` are planned here, `why` is run."""
     config = SMALL | {"accept": {"reason": "better {word} and {wildcards.model} {0}"}}
     (project.folder / "small.json").write_text(json.dumps(config))
-    done = project.snakemake(target) if target == "why" else project.look(target)
+    done = project.sooner(target) if target == "why" else project.look(target)
     assert done.returncode == 0 and "Traceback" not in done.stdout, done.stdout[-2000:]
 
 
@@ -100,7 +100,7 @@ def test_errors_of_the_system_while_planning_are_sentences(project, broken, word
         (others / "jobs").unlink(missing_ok=True)
         (others / ".run.lock").mkdir(parents=True)
     (project.folder / "small.json").write_text(json.dumps(changed))
-    done = project.snakemake("results/expected.json" if broken == "data folder" else "others/expected.json")
+    done = project.sooner("results/expected.json" if broken == "data folder" else "others/expected.json")
     assert done.returncode == 2, done.stdout[-2000:]
     said = [line for line in done.stdout.splitlines() if line.startswith("greenlight: ")]
     assert any(words in line for line in said), done.stdout[-2000:]

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.workflow.looks import look
+
 WORKFLOW = Path(__file__).parents[2] / "workflow"
 SNAKEFILE = """
 from greenlight.run.durations import expect_seconds
@@ -40,14 +42,9 @@ def run(tmp_path):
 
     def snakemake(*arguments, command="touch {output}", code=0):
         (tmp_path / "Snakefile").write_text(SNAKEFILE.replace("COMMAND", repr(command)))
-        done = subprocess.run(
-            [sys.executable, "-m", "snakemake", "--cores", "1", "--logger", "greenlight", *arguments],
-            cwd=tmp_path,
-            env=os.environ | {"PYTHONPATH": str(WORKFLOW)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
+        given = ["--cores", "1", "--logger", "greenlight", *arguments]
+        environment = os.environ | {"PYTHONPATH": str(WORKFLOW)}
+        done = look("snakemake", *given, folder=tmp_path, environment=environment)
         assert done.returncode == code, done.stdout
         return done.stdout
 

@@ -134,7 +134,7 @@ def test_a_run_that_stops_at_a_broken_price_file_leaves_no_pass(project, layout)
     kept = file.read_text()
     file.write_text(kept.replace(kept.splitlines()[5].split(",")[1], "-5", 1))
     try:
-        done = project.snakemake("results/prepare/shard=0000/record.json")
+        done = project.sooner("results/prepare/shard=0000/record.json")
     finally:
         file.write_text(kept)
     assert done.returncode != 0 and "SIM_00000.csv" in done.stdout
@@ -155,9 +155,9 @@ def test_a_plan_that_can_not_be_made_leaves_no_pass(project, layout, mistake):
     before = tree(layout.root)
     looked = project.look()
     assert looked.returncode != 0 and tree(layout.root) == before
-    asked = project.snakemake("why")
+    asked = project.sooner("why")
     assert asked.returncode != 0 and tree(layout.root) == before
-    done = project.snakemake()
+    done = project.sooner()
     assert done.returncode != 0 and "nothing is decided" in done.stdout
     assert said(layout) == {}
     assert "stopped before it began" in sourced(layout)["GREENLIGHT_REASON"]
@@ -166,7 +166,7 @@ def test_a_plan_that_can_not_be_made_leaves_no_pass(project, layout, mistake):
 def test_looking_changes_nothing(project, layout):
     before = tree(layout.root)
     for arguments in (["-n"], ["why"], ["--dry-run", "--forcerun", "judge"]):
-        assert project.snakemake(*arguments).returncode == 0
+        assert project.sooner(*arguments).returncode == 0
         assert tree(layout.root) == before, arguments
 
 

@@ -1,4 +1,4 @@
-"""Commands that only look, run in forks of a process that has imported Snakemake, which takes two seconds a look.
+"""Commands that look, and runs of seconds, in forks of a process that has imported Snakemake: two seconds sooner each.
 
 `look(module, …)` gives what `python -m module …` gives. Nothing of greenlight is imported here before the fork: each
 fork imports it from where its own PYTHONPATH and folder lead.

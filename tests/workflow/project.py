@@ -67,12 +67,16 @@ class Project:
             timeout=timeout,
         )
 
+    def sooner(self, *arguments, environment=None):
+        """What `snakemake` gives, in a fork of a process that has imported it (see looks.py); for short runs."""
+        given = ["--cores", "1", *arguments, "--configfile", "small.json"]
+        return look("snakemake", *given, folder=self.folder, environment=self.environment() | (environment or {}))
+
     def look(self, *arguments, environment=None):
-        """What `snakemake -n` gives, or what a module of greenlight that only looks gives, sooner (see looks.py)."""
-        module, given = "snakemake", ["--cores", "1", "-n", *arguments, "--configfile", "small.json"]
+        """What `snakemake -n` gives, or what a module of greenlight that only looks gives, sooner."""
         if arguments and arguments[0].startswith("greenlight."):
-            module, *given = arguments
-        return look(module, *given, folder=self.folder, environment=self.environment() | (environment or {}))
+            return look(*arguments, folder=self.folder, environment=self.environment() | (environment or {}))
+        return self.sooner("-n", *arguments, environment=environment)
 
     def environment(self):
         return os.environ | {"PYTHONPATH": str(self.folder / "workflow"), "OMP_NUM_THREADS": "1"}

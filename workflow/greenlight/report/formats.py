@@ -69,9 +69,18 @@ def memory_cell(row: VariantRow) -> str:
 
 
 def mae_cell(row: VariantRow) -> str:
-    """MAE in percent of price and the band's word."""
+    """MAE in percent of price, and the band's word."""
     text = significant(row.mae_percent.value) + "%" if row.mae_percent else NONE
-    return f"{text} {row.band}".strip()
+    return f"{text} {band_word(row)}".strip()
+
+
+def band_word(row: VariantRow) -> str:
+    """The band that the MAE is in, or that no model at all errs less, where that is shown."""
+    return "naive is better" if _naive_is_better(row) else row.band
+
+
+def _naive_is_better(row: VariantRow) -> bool:
+    return row.over_naive is not None and (row.over_naive.lower or 0) > 1
 
 
 def mae_text(row: VariantRow) -> str:
@@ -82,7 +91,7 @@ def mae_text(row: VariantRow) -> str:
     if row.mae_percent is None:
         return "not measured"
     share = f"{significant(row.mae_percent.value)}% of the mean price"
-    if row.over_naive is not None and (row.over_naive.lower or 0) > 1:
+    if row.over_naive is not None and _naive_is_better(row):
         return f"{share}; repeating the last price is better: this is {interval(row.over_naive)} times its MAE"
     naive = f", {interval(row.over_naive)} times that of repeating the last price" if row.over_naive else ""
     return share + (f" ({row.band})" if row.band else "") + naive

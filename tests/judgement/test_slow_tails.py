@@ -41,9 +41,9 @@ def machine(rng, pairs, *, hiccups, latency=1.0, slow_share=0.0):
     return Pairs(np.zeros(total, int), number, control, number % 2 == 0, seconds[:, 0], own * seconds[:, 1])
 
 
-def stopped(subject, pairs):
+def stopped(subject, pairs, alone=None):
     """The checks of tails that stop a variant, with their statuses."""
-    checks = speed_checks(subject, measure_speed(pairs, RULES.speed))
+    checks = speed_checks(subject, measure_speed(pairs, RULES.speed, alone=alone))
     return {check.name: check.status for check in checks if check.name in TAILS and check.blocking}
 
 
@@ -63,6 +63,28 @@ def test_one_call_in_twenty_that_takes_three_times_as_long_is_stopped(subject, p
     rng, runs = np.random.default_rng(2), 100
     tails = [machine(rng, pairs, hiccups=0.005, latency=latency, slow_share=0.05) for _ in range(runs)]
     assert sum(bool(stopped(subject, one)) for one in tails) >= least(runs, power)
+
+
+def interrupted(rng, seconds, count):
+    """Calls of a length on a machine that interrupts for some 6 ms, a hundred times in 10 s of work."""
+    breaks = rng.poisson(10 * seconds, count)
+    return seconds * np.exp(0.02 * rng.normal(size=count)) + 0.006 * rng.gamma(4.0, 0.25 * breaks + 1e-9)
+
+
+@pytest.mark.parametrize(("slow_share", "length"), [(0.0, 0.1), (0.0, 0.011), (0.12, 0.1), (0.12, 0.011)])
+def test_a_short_call_is_held_against_others_that_take_as_long(subject, slow_share, length):
+    """An interruption of 6 ms makes a call of 10 ms slow and leaves one of 100 ms as it is, whoever makes them."""
+    rng, runs, stops = np.random.default_rng(11), 100, 0
+    for _ in range(runs):
+        own = [interrupted(rng, 0.01, count) for count in (80, 160)]
+        own = [seconds * np.where(rng.random(len(seconds)) < slow_share, 3.0, 1.0) for seconds in own]
+        control = np.arange(120) >= 80
+        reference, again = interrupted(rng, length, 120), interrupted(rng, length, 40)
+        variant = np.concatenate([own[0], again])
+        pairs = Pairs(np.zeros(120, int), np.arange(120), control, np.arange(120) % 2 == 0, reference, variant)
+        alone = {"variant_seconds": own[1].tolist(), "yardstick_seconds": interrupted(rng, 0.01, 160).tolist()}
+        stops += "slow-calls" in stopped(subject, pairs, alone)
+    assert stops >= 0.6 * runs if slow_share else stops <= most(runs, 0.05)
 
 
 @pytest.mark.parametrize(("slow", "status"), [(2, None), (4, "inconclusive"), (12, "fail")])

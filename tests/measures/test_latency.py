@@ -94,18 +94,29 @@ def test_slow_calls_ask_for_more_pairs_until_their_share_is_bounded_or_shown(slo
     variant, reference = np.ones(calls), np.ones(2 * calls)
     variant[:slow] = 3.0
     own, other = slow_of(1.5, variant), slow_of(1.5, reference)
-    assert tail_settled(own, other, slow_share=0.05, rate=0.01) == settled
+    assert tail_settled(own, own, other, slow_share=0.05, rate=0.01) == settled
     # The same in two parts, each against its own median.
     parts = slow_of(1.5, variant[::2], 7 * variant[1::2])
-    assert tail_settled(parts, other, slow_share=0.05, rate=0.01) == settled
+    assert tail_settled(parts, parts, other, slow_share=0.05, rate=0.01) == settled
 
 
 @pytest.mark.parametrize("calls", [5, 3, 0])
-def test_calls_alone_have_a_yardstick_after_each(calls):
+def test_calls_alone_have_a_yardstick_beside_each(calls):
     seen = []
     found = steady_calls(plain, calls=calls, seconds=0.001, device="cpu", after_call=seen.append)
     assert len(found["variant_seconds"]) == len(found["yardstick_seconds"]) == len(seen) == calls
     assert [output.flat[0] for output in seen] == list(range(calls))
+
+
+def test_what_interrupts_every_second_call_makes_variant_and_yardstick_slow_alike(monkeypatch):
+    """As a scheduler may, whose slices last as long as two calls; in a fixed order it would hit one of them only."""
+    made = iter(range(10_000))
+    every_second = lambda call, number: (0.01 if next(made) % 2 else 0.004, plain(number))  # noqa: E731
+    monkeypatch.setattr(Yardstick, "__init__", lambda *_: None)
+    monkeypatch.setattr("greenlight.measures.steadiness.timed_call", every_second)
+    found = steady_calls(plain, calls=400, seconds=0.004, device="cpu", seed=5)
+    shares = [np.mean(np.array(seconds) > 0.005) for seconds in found.values()]
+    assert all(0.3 < share < 0.7 for share in shares)
 
 
 @pytest.mark.parametrize(("slow", "calls"), [((), 6), ((2,), 9), ((7,), 6)])

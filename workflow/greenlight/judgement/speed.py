@@ -44,8 +44,8 @@ class Speed:
         variant, reference: median, p50, p99, spread and so on of the seconds of each.
         slow_calls: how many calls of the variant were looked at for slow ones, those alone included.
         slow_bounds: exact bounds of the variant's share of slow calls, each at `slow_rate`.
-        slow, slow_p_value: share of slow calls of the variant and of reference and yardstick, and whether the variant's
-            is higher (Fisher's exact test, one-sided).
+        slow, slow_p_value: share of slow calls of the variant and of what it is held against, and whether the
+            variant's is higher (Fisher's exact test, one-sided); slow_beside: whose they are, see `SlowCalls`.
         mean: the log ratio of the means over pairs, variant over reference, with bounds and the p-value of "not
             slower"; None of too few pairs.
         p_pass, p_fail: sign tests that the median ratio is below the tolerable slowdown, and above none; like
@@ -66,6 +66,7 @@ class Speed:
     reference: dict[str, float]
     slow: tuple[float, float]
     slow_calls: int
+    slow_beside: str
     slow_rate: float
     slow_bounds: tuple[float, float]
     slow_p_value: float
@@ -120,7 +121,7 @@ def measure_speed(
 
     Args:
         asked: the time job that the pairs are of; without one they were to be looked at once.
-        alone: calls of the variant alone; they count among slow calls, and their yardstick among the reference's.
+        alone: calls of the variant alone, and of their yardstick, which count among slow calls.
     """
     measured, control = pairs.select(control=False), pairs.select(control=True)
     if len(measured.pair) == 0:
@@ -154,11 +155,12 @@ def measure_speed(
         confirming=median_interval(logs[~half], alpha),
         variant=_describe(measured.variant_seconds),
         reference=_describe(calls_of_reference(*arms)),
-        slow=(slow[0][0] / slow[0][1], slow[1][0] / slow[1][1]),
-        slow_calls=slow[0][1],
+        slow=(slow.own[0] / slow.own[1], slow.beside[0] / slow.beside[1]),
+        slow_calls=slow.own[1],
+        slow_beside=slow.others,
         slow_rate=tail,
-        slow_bounds=share_bounds(*slow[0], tail),
-        slow_p_value=excess_p_value(*slow[0], *slow[1]),
+        slow_bounds=share_bounds(*slow.own, tail),
+        slow_p_value=excess_p_value(*slow.held, *slow.beside),
         mean=mean_log_ratio(measured.variant_seconds, measured.reference_seconds, margin=rules.slower - 1, alpha=alpha),
         p_pass=sign_p_value(logs, math.log(rules.slower), above=False),
         p_fail=sign_p_value(logs, math.log(rules.slower_shown), above=True),

@@ -25,6 +25,9 @@ PAIRS_SCHEMA = pa.schema(
     ]
 )
 
+# Calls take as long as others whose median is at most so many times theirs.
+AS_LONG = 1.25
+
 
 @dataclass(frozen=True)
 class Pair:
@@ -90,6 +93,22 @@ def interleaved_pairs(
     return [asdict(pair) for pair in measured]
 
 
+@dataclass(frozen=True)
+class SlowCalls:
+    """(slow calls, calls) of a variant and of what it is held against.
+
+    Attributes:
+        own: all of the variant's calls.
+        held, beside: of them, those beside which others were made that took as long, and these others.
+        others: whose these are, in words.
+    """
+
+    own: tuple[int, int]
+    held: tuple[int, int]
+    beside: tuple[int, int]
+    others: str
+
+
 def slow_calls(
     slow_call: float,
     alone: Mapping[str, Sequence[float]],
@@ -98,17 +117,29 @@ def slow_calls(
     control: np.ndarray,
     reference: np.ndarray,
     variant: np.ndarray,
-) -> tuple[tuple[int, int], tuple[int, int]]:
-    """(slow calls, calls) of the variant, in pairs and alone, and of the reference and the yardstick beside it.
+) -> SlowCalls:
+    """How many calls were slow, in pairs and alone.
+
+    On a machine that interrupts, a long call is beyond a multiple of its median less often than a short one: what
+    interrupts it is a smaller part of it. So calls are held against the yardstick, which takes as long, and against
+    those of the reference only where these do, too, or where there is no yardstick.
 
     Args:
         slow_call: a call is slow above so many medians of its part.
         alone: {"variant_seconds", "yardstick_seconds"} of `steady_calls`; may be empty.
         process, pair, control, reference, variant: as for `calls_of_reference`.
     """
-    eager = calls_of_reference(process, pair, control, reference, variant)
-    own = slow_of(slow_call, variant[~control], alone.get("variant_seconds", ()))
-    return own, slow_of(slow_call, eager, alone.get("yardstick_seconds", ()))
+    paired, eager = variant[~control], calls_of_reference(process, pair, control, reference, variant)
+    own, other = slow_of(slow_call, paired), slow_of(slow_call, eager)
+    steady, yardstick = (slow_of(slow_call, alone.get(f"{name}_seconds", ())) for name in ("variant", "yardstick"))
+    every = (own[0] + steady[0], own[1] + steady[1])
+    if not yardstick[1]:
+        return SlowCalls(every, own, other, "the reference's")
+    medians = sorted((float(np.median(paired)), float(np.median(eager))))
+    if medians[1] > AS_LONG * medians[0]:
+        return SlowCalls(every, steady, yardstick, "the yardstick's")
+    both = (other[0] + yardstick[0], other[1] + yardstick[1])
+    return SlowCalls(every, every, both, "the reference's and the yardstick's")
 
 
 def calls_of_reference(

@@ -1,9 +1,9 @@
 """A variant called alone, many times, beside work of the same length: how often it is slow, and how often the machine.
 
-Pairs cost the reference's time, so that they are too few to bound the share of slow calls. Here each call of the
-variant is followed by a yardstick, work that takes about as long: what interrupts the one interrupts the other as
-often. Half of it stays in the caches of a processor, as a layer's products do, and half reads what only the cache holds
-that processors share, as weights and paths are: others at work there make a call slow that no one interrupts.
+Pairs cost the reference's time, so that they are too few to bound the share of slow calls. Here beside each call of the
+variant stands a yardstick, work that takes about as long: what interrupts the one interrupts the other as often. Half
+of it stays in the caches of a processor, as a layer's products do, and half reads what only the cache holds that
+processors share, as weights and paths are: others at work there make a call slow that no one interrupts.
 """
 
 from __future__ import annotations
@@ -28,11 +28,14 @@ def steady_calls(
     calls: int,
     seconds: float,
     device: str,
+    seed: int = 0,
     look_at: float = math.inf,
     slow_call: float = math.inf,
     after_call: Callable[[Any], None] = lambda output: None,
 ) -> dict[str, list[float]]:
-    """{"variant_seconds", "yardstick_seconds"} of calls in turn.
+    """{"variant_seconds", "yardstick_seconds"} of calls beside each other, either of the two first, at random.
+
+    In a fixed order what interrupts a machine regularly may always hit the same one.
 
     Args:
         variant: gets the number of its call; returns a plain array, as for `interleaved_pairs`.
@@ -43,12 +46,17 @@ def steady_calls(
     found: dict[str, list[float]] = {"variant_seconds": [], "yardstick_seconds": []}
     if not calls:
         return found
-    yardstick = Yardstick(device, seconds)
+    arms: dict[str, Callable[[int], Any]] = {
+        "variant_seconds": variant,
+        "yardstick_seconds": Yardstick(device, seconds),
+    }
+    random = np.random.default_rng(seed)
     for number in range(calls):
-        taken, output = timed_call(variant, number)
-        found["variant_seconds"].append(taken)
-        after_call(output)
-        found["yardstick_seconds"].append(timed_call(yardstick, number)[0])
+        for name in random.permutation(list(arms)):
+            taken, output = timed_call(arms[name], number)
+            found[name].append(taken)
+            if name == "variant_seconds":
+                after_call(output)
         if number + 1 == look_at and not slow_of(slow_call, found["variant_seconds"])[0]:
             break
     return found

@@ -30,18 +30,20 @@ def slow_of(slow_call: float, *parts: Sequence[float] | np.ndarray) -> tuple[int
     return sum(int(slow.sum()) for slow in found), sum(map(len, found))
 
 
-def tail_settled(own: tuple[int, int], other: tuple[int, int], *, slow_share: float, rate: float) -> bool:
+def tail_settled(
+    own: tuple[int, int], held: tuple[int, int], beside: tuple[int, int], *, slow_share: float, rate: float
+) -> bool:
     """Whether calls leave nothing open about slow ones, as the check `slow-calls` will see them.
 
-    None was seen, or they are shown to be more frequent than the reference's, or their share is bounded.
+    None was seen, or they are shown to be more frequent than in what they are held against, or their share is bounded.
 
     Args:
-        own, other: (slow calls, calls) of the variant and of what it is held against, from `slow_of`.
+        own, held, beside: (slow calls, calls), see `measures.latency.SlowCalls`.
         slow_share: what their share must be bounded by; rate: of errors, from `looks.slow_rate`.
     """
     if own[0] == 0:
         return True
-    return excess_p_value(*own, *other) <= rate / FAMILY or share_bounds(*own, rate)[1] <= slow_share
+    return excess_p_value(*held, *beside) <= rate / FAMILY or share_bounds(*own, rate)[1] <= slow_share
 
 
 def settled(

@@ -91,13 +91,13 @@ def _mean_not_slower(subject: Subject, speed: Speed) -> Check:
 
 
 def _slow_calls(subject: Subject, speed: Speed) -> Check:
-    """fail: more frequent than the reference's; pass: their share is bounded; else inconclusive: so few calls can't
-    tell. That blocks where their share is beyond the limit and looks larger than the reference's.
+    """fail: more frequent than among those that take as long; pass: their share is bounded; else inconclusive: so few
+    calls can't tell. That blocks where their share is beyond the limit and looks larger than that of the others.
     """
     rules, (own, other) = subject.rules.speed, speed.slow
     lower, upper = speed.slow_bounds
-    reason = f"{own:.0%} [{lower:.1%}, {upper:.1%}] of calls above {rules.slow_call:g} medians, {other:.0%} of the "
-    reason += f"reference's (p {speed.slow_p_value:.2g})"
+    reason = f"{own:.0%} [{lower:.1%}, {upper:.1%}] of calls above {rules.slow_call:g} medians, {other:.0%} of "
+    reason += f"{speed.slow_beside} (p {speed.slow_p_value:.2g})"
     before = [result.alone_before["variant_seconds"] for result in subject.found.results("time") if result.alone_before]
     if before:
         slow, of = slow_of(rules.slow_call, *before)
@@ -114,7 +114,7 @@ def _slow_calls(subject: Subject, speed: Speed) -> Check:
     shown_alone = speed.slow_p_value <= rules.alpha  # but not at the rate of this look
     looks_worse = shown_alone or (own >= rules.slow_share and speed.slow_p_value <= rules.suspicion)
     if status == "inconclusive" and looks_worse:
-        reason += "; there look to be more than the reference has, and more pairs must show it"
+        reason += "; there look to be more than of the others, and more pairs must show it"
     details = {"lower": lower, "upper": upper, "p_value": speed.slow_p_value, "calls": speed.slow_calls}
     figures = {"figure": upper, "limit": rules.slow_share, "details": details}
     return subject.check("slow-calls", status, reason, "time", looks_worse=looks_worse, **figures)

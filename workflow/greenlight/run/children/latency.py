@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from greenlight.measures.latency import interleaved_pairs, slow_calls
+from greenlight.measures.latency import SlowCalls, interleaved_pairs, slow_calls
 from greenlight.measures.memory import MemoryMeter
 from greenlight.measures.steadiness import steady_calls
 from greenlight.measures.timed import TimedOutputs
@@ -173,7 +173,7 @@ def calls_alone(
 ) -> list[dict[str, list[float]]]:
     """One or two batches of `steady_calls`, of which the last counts; `variant` gets the seed of its call.
 
-    Where more calls look slow than of the reference and the yardstick, a second batch is made after a pause: code that
+    Where more calls look slow than of what they are held against, a second batch is made after a pause: code that
     is slow now and then is so again, and a machine that was interrupted seldom is. Each may pass a share at its limit
     at a third of the rate (`looks.slow_rate`).
     """
@@ -183,6 +183,7 @@ def calls_alone(
         return steady_calls(
             lambda number: variant(request["seed"] + _ALONE + first + number),
             **plan,
+            seed=request["seed"] + first,
             slow_call=tail["slow_call"],
             device=request["device"],
             after_call=after_call,
@@ -191,17 +192,14 @@ def calls_alone(
     found = batch(0)
     if not plan["calls"]:
         return [found]
-    own, other = _slow(request, pairs, found)
-    if excess_p_value(*own, *other) > tail["suspicion"]:
+    slow = _slow(request, pairs, found)
+    if excess_p_value(*slow.held, *slow.beside) > tail["suspicion"]:
         return [found]
     time.sleep(_PAUSE)
     return [found, batch(plan["calls"])]
 
 
-def _slow(
-    request: Request, pairs: list[dict[str, Any]], alone: dict[str, list[float]]
-) -> tuple[tuple[int, int], tuple[int, int]]:
-    """(slow calls, calls) of the variant, and of reference and yardstick."""
+def _slow(request: Request, pairs: list[dict[str, Any]], alone: dict[str, list[float]]) -> SlowCalls:
     every = _columns(request, pairs)
     arms = [every[name] for name in ("process", "pair", "control", "reference_seconds", "variant_seconds")]
     return slow_calls(request["tail"]["slow_call"], alone, *arms)
@@ -269,9 +267,9 @@ def _settled(request: Request, pairs: list[dict[str, Any]], alone: dict[str, lis
     every, tail = _columns(request, pairs), request["tail"]
     control, process = every["control"], every["process"]
     ratios = np.log(every["variant_seconds"] / every["reference_seconds"])
-    own, other = _slow(request, pairs, alone)
+    slow = _slow(request, pairs, alone)
     rate = slow_rate(tail["alpha"] * share, len(alone["variant_seconds"]))
-    steady = tail_settled(own, other, slow_share=tail["slow_share"], rate=rate)
+    steady = tail_settled(slow.own, slow.held, slow.beside, slow_share=tail["slow_share"], rate=rate)
     return steady and settled(ratios[~control], process[~control], ratios[control], share=share, **request["slowdown"])
 
 

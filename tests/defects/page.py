@@ -1,6 +1,6 @@
 """The kill matrix: every seeded defect by name, kind and check, with the reason as the gate gives it.
 
-    python -m tests.defects.page       judges the simulated ones and writes workflow/docs/defects.md
+    python -m tests.defects.page       judges the simulated ones, runs own code, writes workflow/docs/defects.md
 
 What the gate says of the real edits of `catalogue.toml`, and from which size on defects are found, is what
 `python -m tests.defects.record` found.
@@ -14,9 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from greenlight.files import write_text
+from tests.defects.own_code import OWN_CODE
 from tests.defects.record import recorded
 from tests.defects.simulated import SIMULATED, judged
 from tests.defects.sizes import sizes_by_row
+from tests.defects.test_own_code import checks_of_plugin
 
 CATALOGUE = tomllib.loads(Path(__file__).with_name("catalogue.toml").read_text())
 PAGE = Path(__file__).parents[2] / "workflow" / "docs" / "defects.md"
@@ -42,7 +44,9 @@ INTRODUCTION = """\
 # Defects that were seeded, and what caught them
 
 {all} defects of {kinds} kinds, written by `python -m tests.defects.page` from the catalogue that the tests run. {real}
-are *edits* of the code, really run (`tests/defects/catalogue.toml`), and {simulated} are put into *simulated* evidence
+are *edits* of the code, really run (`tests/defects/catalogue.toml`), {own} are *own code*, edits of somebody's own
+plug-in that draws random numbers of its own and has no golden forecasts, really run too (`tests/defects/own_code.py`: 6
+symbols of 3 windows, 16 replicates of 16 samples), and {simulated} are put into *simulated* evidence
 (`tests/defects/simulated.py`). Tests hold that each is stopped by the check beside it. Reasons are the gate's own
 words: of an edit as `python -m tests.defects.record` recorded them when it ran the edit (6 symbols of 1 window, 8
 samples), or, before it has, what they must say (*says*); of a simulated one at the size of the test (6 symbols of 5
@@ -61,7 +65,8 @@ DRAWN = """\
 
 An implementation that draws in another order than the reference (Toto `static`) can't be compared path by path. Found
 from, beside the reference's paths, by ranks within each window (`judgement/drawn_windows.py`), 32 paths of 5 windows of
-each of 6 symbols in both arms; the probe draws more:
+each of 6 symbols in both arms; what concerns all symbols, over all of them (`judgement/drawn_pooled.py`), of 128 paths,
+as the probe draws with 16 samples:
 """
 
 
@@ -72,13 +77,14 @@ class Entry:
     name: str
     kind: str
     check: str
-    real: bool
+    how: str
 
 
 def entries() -> list[Entry]:
     """All of them, by kind."""
-    found = [Entry(name, one["kind"], one["check"], True) for name, one in CATALOGUE.items()]
-    found += [Entry(name, one.kind, one.check, False) for name, one in SIMULATED.items()]
+    found = [Entry(name, one["kind"], one["check"], "edit") for name, one in CATALOGUE.items()]
+    found += [Entry(name, one.kind, one.check, "own code") for name, one in OWN_CODE.items()]
+    found += [Entry(name, one.kind, one.check, "simulated") for name, one in SIMULATED.items()]
     return sorted(found, key=lambda entry: KINDS.index(entry.kind))
 
 
@@ -86,8 +92,8 @@ def page() -> str:
     """The page in Markdown."""
     found, known = entries(), recorded()
     sizes = sizes_by_row(known["sizes"]["found"])
-    real = sum(entry.real for entry in found)
-    lines = [INTRODUCTION.format(all=len(found), kinds=len(KINDS), real=real, simulated=len(found) - real)]
+    counts = {"real": len(CATALOGUE), "own": len(OWN_CODE), "simulated": len(SIMULATED)}
+    lines = [INTRODUCTION.format(all=len(found), kinds=len(KINDS), **counts)]
     with tempfile.TemporaryDirectory() as folder:
         for kind in KINDS:
             rows = [entry for entry in found if entry.kind == kind]
@@ -97,15 +103,19 @@ def page() -> str:
                 "|---|---|---|---|---|",
             ]
             for number, entry in enumerate(rows):
-                if entry.real:
+                if entry.how == "edit":
                     found_then = known["reasons"].get(entry.name)
                     reason = found_then["reason"] if found_then else f"says: {CATALOGUE[entry.name]['words']}"
+                elif entry.how == "own code":
+                    (place := Path(folder) / f"{kind}{number}").mkdir()
+                    reason = checks_of_plugin(place, OWN_CODE[entry.name].text())[entry.check].reason
                 else:
                     checks = judged(SIMULATED[entry.name], Path(folder) / f"{kind}{number}")
                     reason = checks[entry.check].reason
                 text = " ".join(reason.split()).replace("|", "/")
-                how = "edit" if entry.real else "simulated"
-                lines.append(f"| {entry.name} | `{entry.check}` | {how} | {text} | {sizes.pop(entry.name, '–')} |")
+                lines.append(
+                    f"| {entry.name} | `{entry.check}` | {entry.how} | {text} | {sizes.pop(entry.name, '–')} |"
+                )
     lines += [DRAWN, *(f"- {name}: {size}" for name, size in sizes.items())]
     return "\n".join(lines) + "\n"
 

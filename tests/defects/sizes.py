@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from greenlight.judgement.drawn_paths import QUANTITIES, judge_paths, path_quantities, spread_between
+from greenlight.judgement.drawn_pooled import pool, shown_pooled
 from greenlight.judgement.drawn_windows import compare_windows, shown_window, units_of
 from greenlight.judgement.rules import AccuracyRules
 from tests.defects.simulated import (
@@ -141,6 +142,40 @@ def _one_window(change: Callable[[np.ndarray, float], np.ndarray], windows: int)
         return shown_window(differences, units, RULES.alarm / 2, RULES.draws_difference / 2) is not None
 
     return found
+
+
+def _all_draws(change: Callable[[np.ndarray, float, np.random.Generator], np.ndarray]) -> Callable[..., bool]:
+    """Found by `shown_pooled` among 30 windows of 128 paths, all of which are drawn otherwise."""
+
+    def found(size: float, seed: int, folder: Path) -> bool:
+        rng = np.random.default_rng(seed)
+        own, other = change(_walks(rng, 30, 128), size, rng), _walks(rng, 30, 128)
+        return shown_pooled(pool(own, other), RULES.alarm / 2) is not None
+
+    return found
+
+
+def _like(paths: np.ndarray, size: float, rng: np.random.Generator) -> np.ndarray:
+    """The first step takes one of 1 / size values, all as likely."""
+    count = round(1 / size)
+    values = np.quantile(rng.standard_t(4, 4000), (np.arange(count) + 0.5) / count)
+    return paths + (100.0 + rng.choice(values, paths.shape[:2]) - paths[..., 0])[..., None]
+
+
+def _cut(paths: np.ndarray, size: float, rng: np.random.Generator) -> np.ndarray:
+    """The outermost share of the changes on each side is drawn anew, within."""
+    changes = np.diff(paths, axis=2, prepend=100.0)
+    low, high = np.quantile(changes, (size, 1 - size))
+    within = changes[(changes > low) & (changes < high)]
+    return 100.0 + np.cumsum(
+        np.where((changes > low) & (changes < high), changes, rng.choice(within, changes.shape)), axis=2
+    )
+
+
+def _in_common(paths: np.ndarray, size: float, rng: np.random.Generator) -> np.ndarray:
+    """A share of the variance is one for all windows."""
+    shared = _walks(rng, 1, paths.shape[1]) - 100.0
+    return 100.0 + np.sqrt(1 - size) * (paths - 100.0) + np.sqrt(size) * shared
 
 
 def _band(paths: np.ndarray) -> np.ndarray:
@@ -286,7 +321,18 @@ FAMILIES = (
     ),
     Family(
         ("one symbol's band of another width",), "wider by {:g}",
-        _one_window(lambda p, s: _wider(p, 1 + s), 5), 0.3, 8.0, drawn=True,
+        _one_window(lambda p, s: _wider(p, 1 + s), 5), 0.1, 8.0, drawn=True,
+    ),
+    Family(
+        ("uniform numbers of few values",), "draws that are equal in {:g} of pairs", _all_draws(_like),
+        1e-4, 0.5, drawn=True,
+    ),
+    Family(
+        ("steps without their outermost draws",), "{:g} of the draws on each side", _all_draws(_cut),
+        3e-3, 0.2, drawn=True,
+    ),
+    Family(
+        ("a draw that all symbols share",), "{:g} of the variance", _all_draws(_in_common), 0.05, 1.0, drawn=True,
     ),
 )  # fmt: skip
 """In band widths, shares and counts, for 6 symbols of 5 windows, 32 samples, 40 pairs at 3% jitter."""

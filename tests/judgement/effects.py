@@ -58,6 +58,8 @@ class Effects:
         golden: share of golden forecasts that are found again; golden_sample: of windows in which one sample is not;
             golden_off: windows of 12 whose teacher-forced values are off, and by which share of their RMS value.
         served: how production's object differs, in words; None where there is none.
+        coarser: what forecasts compute more coarsely than the probe, in words.
+        pooled: figures of all draws together that differ, by name.
         probe_error: relative error of the probed quantities; the float32 reference has 1e-7.
         health, reproducibility: entries that differ.
         again: entries that differ of all windows forecast again; None where they were not.
@@ -86,6 +88,8 @@ class Effects:
     golden_sample: float = 0.0
     golden_off: tuple[int, float] = (0, 0.0)
     served: str | None = None
+    coarser: str = ""
+    pooled: Mapping[str, list[float]] = field(default_factory=dict)
     probe_error: float = 1.2e-7
     distinct_paths: float = 1.0
     health: Mapping[str, Any] = field(default_factory=dict)

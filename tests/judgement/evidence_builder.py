@@ -15,6 +15,7 @@ from scipy import special
 
 from greenlight.files import sha256_of, write_json, write_parquet
 from greenlight.judgement.drawn_paths import QUANTITIES
+from greenlight.judgement.drawn_pooled import WORDS
 from greenlight.judgement.drawn_windows import quantities
 from greenlight.judgement.draws import Differences, band_differences
 from greenlight.judgement.evidence import forecast_file, record_file
@@ -267,6 +268,7 @@ class _Writer:
         spread = {name: (0.05 * rng.standard_normal(8)).tolist() for name in QUANTITIES} | self.effects.drawn
         ranks = rng.standard_normal((len(keys), quantities(HORIZON)))
         draws["ranks"] = {"score": ranks.tolist(), "size": (0.02 * ranks).tolist()}
+        draws["pooled"] = {name: [0.0, 0.0, 0.0] for name in WORDS} | self.effects.pooled
         draws |= {"paths": spread, "between": (0.1 * rng.standard_normal(len(keys))).tolist()}
         return draws | {name: values.tolist() for name, values in vars(Differences.of(*drawn)).items()}
 
@@ -331,7 +333,7 @@ class _Writer:
         arrays += ({"logits": exact, "token": tokens},)
         sizes = sorted({*CALLS.values(), *other_sizes(CALLS.values())})
         found = [entry for size in sizes for entry in compare(*arrays, windows=names, batch_size=size)]
-        result = {"quantities": found, "published": [], "health": self._health()}
+        result = {"quantities": found, "coarser": self.effects.coarser, "published": [], "health": self._health()}
         worst = {"window": "SYM0/0", "step": 3, "value": 101.0, "expected": 100.0}
         golden = {"paths": 48, "agreeing": self.effects.golden, "tolerance": 1e-3, "problem": "", "worst": worst}
         golden |= {"sample": self.effects.golden_sample, "numerics": self.effects.golden_numerics()}

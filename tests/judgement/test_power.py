@@ -44,7 +44,7 @@ def test_what_successes_exclude():
 
 def test_more_evidence_shows_more():
     few, many = (
-        sentences(Amounts(symbols, 5, samples, 12, 5, pairs, 3, pairs, repeats), Rules())
+        sentences(Amounts(symbols, 5, samples, 12, 5, pairs, 3, pairs, repeats, 8, 30), Rules())
         for symbols, samples, pairs, repeats in ((6, 32, 40, 4), (500, 256, 400, 59))
     )
     assert "40 pairs" in few["speed"] and "59 of 59" in many["failures"] and "5%" in many["failures"]
@@ -65,3 +65,12 @@ def test_what_is_said_of_own_draws_is_what_the_check_says():
     told = sentences(Amounts(6, 5, 32, 12, 5, 40, 3, 200, 4), Rules())["draws"]
     sizes = [shown_size(32, windows, 36, 12, Rules().accuracy.alarm / 2, 0.9) for windows in (5, 1)]
     assert f"{sizes[0]:.2f} band widths in each window of a symbol, or by {sizes[1]:.2f} band widths in one" in told
+
+
+def test_what_is_said_of_own_random_numbers_names_what_is_not_seen():
+    told = sentences(Amounts(6, 5, 16, 12, 5, 40, 3, 200, 4, 8, 30), Rules())["own random numbers"]
+    assert told.startswith("128 draws of 30 windows") and "wider by 10%" in told
+    assert "outermost 1.0% on a side of each step missing" in told and told.endswith("smaller ones pass")
+    few = sentences(Amounts(2, 2, 4, 8, 5, 40, 3, 200, 4, 4, 4), Rules())["own random numbers"]
+    assert few.endswith("smaller ones pass, and of any size cut tails, shared draws")
+    assert "no variant" in sentences(Amounts(6, 5, 16, 12, 5, 40, 3, 200, 4), Rules())["own random numbers"]

@@ -24,7 +24,8 @@ _ROUNDING = 1e-5
 @dataclass(frozen=True)
 class WindowDifferences:
     """Rank tests of each window, [windows, quantities]: the level at each step, the mean level of the steps, the change
-    from the first step to the last, and those from step to step; then how widely each of them spreads.
+    from the first step to the last, and those from step to step; then how widely each of them spreads, and how widely
+    all levels of a path do, and all its changes from step to step.
 
     Attributes:
         score: normal scores; 0 where nothing differs.
@@ -41,7 +42,7 @@ SHARE_OF_ALARMS = 0.5
 
 def quantities(horizon: int) -> int:
     """How many quantities are compared."""
-    return 2 * (2 * horizon + 1)
+    return 2 * (2 * horizon + 1) + 2
 
 
 def compare_windows(own: np.ndarray, other: np.ndarray) -> WindowDifferences:
@@ -50,16 +51,26 @@ def compare_windows(own: np.ndarray, other: np.ndarray) -> WindowDifferences:
     both = np.concatenate(arms, axis=1)
     # A draw in the middle, not a mean of two, which would be as far from both.
     middle = np.partition(both, both.shape[1] // 2, axis=1)[:, both.shape[1] // 2, None]
-    spread = [np.abs(values - middle) for values in arms]
     floor = _ROUNDING * np.abs(np.median(other, axis=(1, 2)))[:, None] + np.finfo(float).tiny
+    spread = _with_whole_paths([np.abs(values - middle) + floor[:, None] for values in arms], own.shape[2])
     low, high = np.quantile(both, (0.1, 0.9), axis=1)
     medians = [np.median(values, axis=1) for values in arms]
     moved = (medians[0] - medians[1]) / (high - low + floor)
-    wide = [np.median(values, axis=1) + floor for values in spread]
+    wide = [np.median(values, axis=1) for values in spread]
     return WindowDifferences(
         np.concatenate([rank_scores(*arms), rank_scores(*spread)], axis=1),
         np.concatenate([moved, np.log(wide[0] / wide[1])], axis=1),
     )
+
+
+def _with_whole_paths(spread: list[np.ndarray], horizon: int) -> list[np.ndarray]:
+    """Distances from the middle [windows, samples, quantities] of both arms, and those of a path's levels together, and
+    of its changes together, each step in units of its own typical distance."""
+    typical = np.median(np.concatenate(spread, axis=1), axis=1, keepdims=True)
+    units = [values / typical for values in spread]
+    groups = slice(0, horizon), slice(horizon + 2, None) if horizon > 1 else slice(0, 1)
+    whole = [np.stack([values[..., group].mean(axis=2) for group in groups], axis=2) for values in units]
+    return [np.concatenate(pair, axis=2) for pair in zip(spread, whole, strict=True)]
 
 
 def _values(paths: np.ndarray) -> np.ndarray:
@@ -93,9 +104,11 @@ def shown_window(
     if not shown.any():
         return None
     unit, quantity = np.unravel_index(int(np.argmax(np.abs(score) * shown)), size.shape)
-    levels = size.shape[1] // 2
+    levels = size.shape[1] // 2 - 1
     horizon, place = levels // 2, quantity % levels
-    if place < horizon:
+    if quantity >= 2 * levels:
+        what = ("of its paths' levels", "of its paths' changes from step to step")[quantity - 2 * levels]
+    elif place < horizon:
         what = f"at step {place + 1}"
     elif place > horizon + 1:
         what = f"in the change from step {place - horizon - 1} to the next"
@@ -115,3 +128,15 @@ def shown_size(samples: int, windows: int, units: int, horizon: int, alarm: floa
         samples: drawn a window on each side; units: how many are judged.
     """
     return shown_shift_of(samples, samples, windows, units * quantities(horizon), alarm, power) / BAND_WIDTH
+
+
+def shown_width(
+    samples: int, windows: int, units: int, horizon: int, alarm: float, power: float, floor: float
+) -> float:
+    """By which share all changes of a path must be larger for so many windows together to show it; arguments as above.
+
+    For changes that are normal and independent of each other: their mean size scatters by 0.76 of itself, over the root
+    of their number.
+    """
+    shift = shown_shift_of(samples, samples, windows, units * quantities(horizon), alarm, power)
+    return math.expm1(max(1.25 * floor, shift * math.sqrt((math.pi / 2 - 1) / max(1, horizon - 1))))

@@ -8,7 +8,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from greenlight.judgement.drawn_windows import SHARE_OF_ALARMS, shown_size
+from greenlight.judgement.drawn_pooled import shown_sizes
+from greenlight.judgement.drawn_windows import SHARE_OF_ALARMS, shown_size, shown_width
 from greenlight.judgement.expected import Expected
 from greenlight.judgement.rules import Rules
 from greenlight.statistics.looks import rate_at
@@ -23,7 +24,7 @@ USUAL_JITTER = 0.05
 class Amounts:
     """How much is measured: symbols, windows of each, samples and rows of each, looks at further seeds; pairs and A/A
     pairs of a variant in all processes, looks at further pairs; calls looked at for slow ones, pairs included; fresh
-    processes that must succeed.
+    processes that must succeed; forecasts that a probe draws beside the reference's, and of how many windows.
     """
 
     symbols: int
@@ -35,6 +36,8 @@ class Amounts:
     pair_looks: int
     calls: int
     repeats: int
+    replicates: int = 0
+    drawn_windows: int = 0
 
 
 def amounts_of(expected: Expected, model: str, calls: int) -> Amounts:
@@ -46,6 +49,7 @@ def amounts_of(expected: Expected, model: str, calls: int) -> Amounts:
     jobs = [entry.jobs for entry in expected.models[model].variants.values()]
     timed = [own["time"] for own in jobs if "time" in own]
     further = [own["replicate"].looks for own in jobs if "replicate" in own]
+    probed = [own["probe"] for own in jobs if "probe" in own]
     return Amounts(
         symbols=len(expected.symbols),
         windows=min((entry.windows for entry in expected.symbols.values()), default=0),
@@ -56,6 +60,8 @@ def amounts_of(expected: Expected, model: str, calls: int) -> Amounts:
         pair_looks=max((job.looks for job in timed), default=1),
         calls=calls,
         repeats=expected.repeats or 1,
+        replicates=max((job.replicates for job in probed), default=0),
+        drawn_windows=max((job.drawn_windows for job in probed), default=0),
     )
 
 
@@ -80,6 +86,7 @@ def sentences(amounts: Amounts, rules: Rules) -> dict[str, str]:
         "forecasts": _forecasts(amounts, rules),
         "one symbol": _one_symbol(amounts, rules),
         "draws": _draws(amounts, rules),
+        "own random numbers": _own_random_numbers(amounts, rules),
         "speed": _speed(amounts, rules),
         "slow calls": _slow_calls(amounts),
         "failures": _failures(amounts),
@@ -127,6 +134,32 @@ def _draws(amounts: Amounts, rules: Rules) -> str:
         f"where a variant draws random numbers of its own, with {amounts.samples} samples, a median moved by "
         f"{shown(amounts.windows)} in each window of a symbol, or by {shown(1)} in one window, is shown in "
         f"{rules.accuracy.power:.0%} of runs"
+    )
+
+
+def _own_random_numbers(amounts: Amounts, rules: Rules) -> str:
+    """What the probe's draws show at their first look."""
+    samples, windows = amounts.replicates * amounts.samples, amounts.drawn_windows
+    if not samples:
+        return "no variant draws paths beside the reference's, or they have its random numbers"
+    accuracy = rules.accuracy
+    rate = rate_at(accuracy.alarm, 1, amounts.looks)
+    found = shown_sizes(samples, windows, amounts.horizon, rate / 2, accuracy.power)
+    each = max(1, windows // max(1, amounts.symbols))
+    units = windows + (amounts.symbols if each > 1 else 0)
+    floor = accuracy.draws_difference / 2
+    width = shown_width(samples, each, units, amounts.horizon, rate, accuracy.power, floor)
+    told = [
+        ("few values", f"first steps of fewer than {found.values:,.0f} values", found.values > 0),
+        ("cut tails", f"the outermost {found.tail:.1%} on a side of each step missing", math.isfinite(found.tail)),
+        ("shared draws", f"windows correlated by {found.together:.2f}", math.isfinite(found.together)),
+        ("a wider symbol", f"one symbol's steps (normal, independent) wider by {width:.0%}", math.isfinite(width)),
+    ]
+    unseen = [what for what, _, shown in told if not shown]
+    return (
+        f"{samples:,} draws of {windows} windows beside the reference's show in {accuracy.power:.0%} of runs "
+        f"{'; '.join(words for _, words, shown in told if shown) or 'none of these'}; smaller ones pass"
+        + (f", and of any size {', '.join(unseen)}" if unseen else "")
     )
 
 

@@ -55,6 +55,7 @@ class Draws(_Read):
         moved, wider, and those of their windows: see `draws.Differences`.
         paths, between: see `drawn_paths.judge_paths`.
         ranks: of all paths of a window.
+        pooled: of all paths of all windows; see `drawn_pooled.Pooled`.
     """
 
     windows: list[str]
@@ -70,6 +71,7 @@ class Draws(_Read):
     paths: dict[str, list[Figure]]
     between: list[Figure]
     ranks: Ranks
+    pooled: dict[str, Annotated[list[Figure], Field(min_length=3, max_length=3)]]
 
     @model_validator(mode="after")
     def _a_look_of_them(self) -> Draws:
@@ -116,10 +118,12 @@ class GoldenResult(_Read):
 
 
 class ProbeResult(_Read):
-    """`probe`: {"quantities": [...]}, the reference's own too; `published`: that against independent code; `served`:
+    """`probe`: {"quantities": [...]}, the reference's own too; `coarser`: what forecasts compute more coarsely than
+    these, in words, or nothing; `published`: that against independent code; `served`:
     how production's object differs from the forecasts, in words, or nothing; null where there is none."""
 
     quantities: list[ProbeQuantity] = Field(min_length=1)
+    coarser: str
     published: list[ProbeQuantity]
     draws: Draws | None
     golden: GoldenResult | None

@@ -19,8 +19,8 @@ def rank_scores(own: np.ndarray, other: np.ndarray) -> np.ndarray:
         own, other: [rows, draws, columns]; draws of a column are independent. Ties make a score smaller.
     """
     first, second = own.shape[1], other.shape[1]
-    ranks = _ranks(np.concatenate([own, other], axis=1))
-    above = ranks[:, :first].sum(axis=1) - first * (first - 1) / 2  # pairs in which the own draw is higher; ties half
+    ranked = ranks(np.concatenate([own, other], axis=1))
+    above = ranked[:, :first].sum(axis=1) - first * (first - 1) / 2  # pairs in which the own draw is higher; ties half
     below = np.minimum(above, first * second - above)
     sign = np.sign(above - first * second / 2)
     if max(first, second) <= EXACT:
@@ -44,7 +44,7 @@ def shown_shift_of(own: int, other: int, windows: int, tests: int, alarm: float,
     return float(few * needed * np.sqrt(np.pi / 3 * (own + other) / (own * other) / windows))
 
 
-def _ranks(values: np.ndarray) -> np.ndarray:
+def ranks(values: np.ndarray) -> np.ndarray:
     """Ranks from 0 along axis 1 of [rows, draws, columns]; equal ones share their mean, NaN makes all of them NaN.
 
     As `scipy.stats.rankdata` less 1, whose import takes most of a second.
@@ -58,9 +58,9 @@ def _ranks(values: np.ndarray) -> np.ndarray:
     first = np.maximum.accumulate(np.where(np.concatenate([edge, differs], axis=1), place, 0), axis=1)
     backwards = np.where(np.concatenate([differs, edge], axis=1), place, count - 1)[:, ::-1]
     last = np.minimum.accumulate(backwards, axis=1)[:, ::-1]
-    ranks = np.empty(values.shape)
-    np.put_along_axis(ranks, order, (first + last) / 2, axis=1)
-    found: np.ndarray = np.where(np.isnan(values).any(axis=1, keepdims=True), np.nan, ranks)
+    ranked = np.empty(values.shape)
+    np.put_along_axis(ranked, order, (first + last) / 2, axis=1)
+    found: np.ndarray = np.where(np.isnan(values).any(axis=1, keepdims=True), np.nan, ranked)
     return found
 
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from greenlight.judgement.checks.base import Check, Subject
 from greenlight.judgement.drawn_paths import QUANTITIES, judge_paths
+from greenlight.judgement.drawn_pooled import WORDS, shown_pooled
 from greenlight.judgement.drawn_windows import (
     SHARE_OF_ALARMS,
     WindowDifferences,
@@ -134,8 +135,8 @@ def draws_check(subject: Subject) -> list[Check]:
     status, bound, what = judged.outcome, judged.bound, judged.reason
     alarm = rate_at(rules.alarm, draws.look, draws.looks)
     shown = shown_window(WindowDifferences(*ranks), units_of(draws.windows), alarm, rules.draws_difference / 2)
-    if status != "fail" and shown:
-        status, what = "fail", shown
+    if shown:
+        status, what = "fail", f"{shown}; {what}" if status == "fail" else shown
     reason = f"{what} against {model.reference}, {draws.replicates} replicates of {len(draws.windows)} windows"
     reason += f", bounded by {bound:.3f}"
     needed = math.ceil(draws.replicates * (bound / rules.draws_difference) ** 2)
@@ -148,19 +149,23 @@ def draws_check(subject: Subject) -> list[Check]:
 
 
 def _paths(subject: Subject, draws: Draws, reference: str) -> Check:
-    """`paths-as-reference`: mean, tails, changes along a path, and how forecasts differ from seed to seed."""
+    """`paths-as-reference`: mean, tails, changes along a path, what differs from seed to seed, and all draws pooled."""
     name, rules = "paths-as-reference", subject.rules.accuracy
     lengths = {len(values) for values in draws.paths.values()}
-    sound = all(np.isfinite(values).all() for values in (*draws.paths.values(), draws.between))
-    if set(draws.paths) != set(QUANTITIES) or lengths != {draws.replicates} or len(draws.between) != len(draws.windows):
+    sound = all(np.isfinite(values).all() for values in (*draws.paths.values(), draws.between, *draws.pooled.values()))
+    named = (set(draws.paths), set(draws.pooled)) == (set(QUANTITIES), set(WORDS))
+    if not named or lengths != {draws.replicates} or len(draws.between) != len(draws.windows):
         what = "the probe's path statistics are not those of its replicates and windows"
         return subject.missing([name], what, "probe")[0]
     if not sound:
         return subject.missing([name], "the probe drew paths that are not finite", "probe")[0]
-    rates = {rate: rate_at(getattr(rules, rate), draws.look, draws.looks) for rate in ("alpha", "alarm")}
-    judged = judge_paths(draws.paths, draws.between, rules.path_limits(), **rates)
-    reason = f"{judged.reason} against {reference}, {draws.replicates} replicates of {len(draws.windows)} windows"
-    return subject.check(name, judged.outcome, reason, "probe", figure=judged.bound)
+    alpha, alarm = (rate_at(rate, draws.look, draws.looks) for rate in (rules.alpha, rules.alarm))
+    judged = judge_paths(draws.paths, draws.between, rules.path_limits(), alpha=alpha, alarm=alarm / 2)
+    status, what = judged.outcome, judged.reason
+    if shown := shown_pooled(draws.pooled, alarm / 2):
+        status, what = "fail", f"{shown}; {what}" if status == "fail" else shown
+    reason = f"{what} against {reference}, {draws.replicates} replicates of {len(draws.windows)} windows"
+    return subject.check(name, status, reason, "probe", figure=judged.bound)
 
 
 def _shape(rows: list[list[float]]) -> tuple[int, ...]:

@@ -31,7 +31,8 @@ def numerics_checks(subject: Subject) -> list[Check]:
         return subject.missing(NUMERICS_CHECKS, f"{few.quantity} of {few.windows} windows, expected {wanted}", "probe")
     exact = _exact(subject, [q for q in quantities if q.kind == "exact"])
     held = [_as_published(subject, results)] if subject.is_reference else []
-    return [_numerics(subject, quantities), exact, _golden(subject, results), _served(subject, results), *held]
+    coarser = next((result.coarser for result in results if result.coarser), "")
+    return [_numerics(subject, quantities, coarser), exact, _golden(subject, results), _served(subject, results), *held]
 
 
 def _place(quantity: ProbeQuantity) -> str:
@@ -106,7 +107,10 @@ def worst_error(subject: Subject, quantities: list[ProbeQuantity]) -> WorstError
     return WorstError(error, words + f"allowed {where}{error.allowed:.2g}; worst: {_place(worst)}")
 
 
-def _numerics(subject: Subject, quantities: list[ProbeQuantity]) -> Check:
+def _numerics(subject: Subject, quantities: list[ProbeQuantity], coarser: str) -> Check:
+    if coarser:
+        reason = f"forecasts compute in {coarser}, the probe does not: what is compared is not what forecasts"
+        return subject.check("numerics", "fail", reason, "probe")
     found = worst_error(subject, quantities)
     if isinstance(found, str):
         return subject.check("numerics", "fail", found, "probe")

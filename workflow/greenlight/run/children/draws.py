@@ -8,6 +8,7 @@ import numpy as np
 
 from greenlight.api import Forecaster
 from greenlight.judgement.drawn_paths import QUANTITIES, judge_paths, path_quantities, spread_between
+from greenlight.judgement.drawn_pooled import pool, shown_pooled
 from greenlight.judgement.drawn_windows import WindowDifferences, compare_windows, shown_window, units_of
 from greenlight.judgement.draws import BAND, Differences, band_differences, judge_draws
 from greenlight.run.children.common import Request, calls_of, load, one_window_a_symbol, worked
@@ -52,6 +53,7 @@ def draw_beside(request: Request, variant: Forecaster) -> dict[str, Any]:
         "paths": drawn.paths,
         "between": drawn.between(),
         "ranks": {name: values.tolist() for name, values in vars(drawn.ranks()).items()},
+        "pooled": drawn.pooled(),
     }
 
 
@@ -89,12 +91,17 @@ class _Drawn:
         """Of all paths of each window in both arms."""
         return compare_windows(*(np.concatenate(paths, axis=1) for paths in self.all))
 
+    def pooled(self) -> dict[str, list[float]]:
+        """Of all paths of all windows in both arms."""
+        return pool(*(np.concatenate(paths, axis=1) for paths in self.all))
+
     def decided(self, rules: dict[str, Any], look: int) -> bool:
         alpha = rate_at(rules["alpha"], look, rules["looks"])
         bands = judge_draws(self.differences(), alpha, rules["limit"]).outcome
         alarm = rate_at(rules["alarm"], look, rules["looks"])
-        paths = judge_paths(self.paths, self.between(), rules["path_limits"], alpha=alpha, alarm=alarm).outcome
+        paths = judge_paths(self.paths, self.between(), rules["path_limits"], alpha=alpha, alarm=alarm / 2).outcome
         shown = shown_window(self.ranks(), units_of(self.windows), alarm, rules["limit"] / 2)
+        shown = shown or shown_pooled(self.pooled(), alarm / 2)
         return bool(shown) or "fail" in (bands, paths) or "inconclusive" not in (bands, paths)
 
 

@@ -14,6 +14,7 @@ from greenlight.run.children.golden import hold_to_golden
 from greenlight.run.children.serving import problem_as_served
 from greenlight.trials.child import serve
 from greenlight.watch.health import HealthRecorder
+from greenlight.watch.precision import coarser_forecasts
 
 
 def run(request: Request) -> dict[str, Any]:
@@ -27,7 +28,7 @@ def run(request: Request) -> dict[str, Any]:
     windows = one_window_a_symbol(request, request["probe_windows"])
     truth, single = _references(request, windows, **changed)
     keys = [window.key for window in windows]
-    compared = _uncompiled(request, windows, keys, truth, single)
+    compared, coarser = _uncompiled(request, windows, keys, truth, single)
     if longest := request["longest_context"]:
         compared += _beyond(request, windows, keys, longest, changed)
     variant = load(request, request["variant"])
@@ -49,6 +50,7 @@ def run(request: Request) -> dict[str, Any]:
         "windows": keys,
         "truth": "reference in float64" + "".join(f", {key}: {value}" for key, value in changed.items()),
         "quantities": compared,
+        "coarser": coarser,
         "published": _as_published(request, windows, keys) if request["independent"] else [],
         "draws": draws,
         "golden": hold_to_golden(request) if request["golden"] else None,
@@ -75,11 +77,15 @@ def _uncompiled(
     keys: list[str],
     truth: dict[str, np.ndarray],
     single: dict[str, np.ndarray],
-) -> list[dict[str, Any]]:
-    """The variant's own code in sizes that nobody plans for; not compiled, for each size would be compiled."""
+) -> tuple[list[dict[str, Any]], str]:
+    """The variant's own code in sizes that nobody plans for; not compiled, for each size would be compiled.
+
+    And what forecasts compute more coarsely than what is compared here.
+    """
     variant = load(request, request["variant"])
     found = {size: _probe(variant.probe, windows, size, fill=True) for size in other_sizes(_sizes(request))}
-    return [e for size, own in found.items() for e in compare(own, single, truth, windows=keys, batch_size=size)]
+    compared = [e for size, own in found.items() for e in compare(own, single, truth, windows=keys, batch_size=size)]
+    return compared, coarser_forecasts(variant, windows[:1], request["samples"], request["seed"])
 
 
 def _as_published(request: Request, windows: list[Window], keys: list[str]) -> list[dict[str, Any]]:

@@ -29,6 +29,8 @@ def amounts_of(settings: Settings, symbols: int) -> Amounts:
         pair_looks=timing.looks,
         calls=int(min(pairs + timing.steady_calls, enough)),
         repeats=settings.trials.repeats,
+        replicates=evaluation.replicates,
+        drawn_windows=min(evaluation.replicate_windows, symbols * evaluation.windows),
     )
 
 

@@ -15,11 +15,22 @@ import pytest
 from greenlight.files import read_json
 from greenlight.layout import Layout
 from greenlight.run.ledger import read_entry
-from tests.workflow.project import SMALL, copy_of, make_project
+from tests.workflow.project import ROOT, SMALL, copy_of, make_tiny_project
 from tests.workflow.slurm_node import CannotStart, slurm_node
 
 pytestmark = pytest.mark.slow
 VARIANTS = ("upstream-eager", "static-eager")
+DRIFT = ROOT / "tests" / "plugins" / "drift.py"
+REFERENCE, OTHER = "plain-eager", "other-eager"
+# Sample paths in place of quantiles, from random numbers; and a second implementation.
+DRAWING = {
+    "centre + spread * np.array([[NormalDist().inv_cdf(level)] for level in DECILES])": (
+        "centre + spread * np.stack([np.random.default_rng([seed, *window.context.tobytes()])"
+        ".standard_normal((samples, 1)) for window in windows])"
+    ),
+    "Forecast(levels=DECILES, random=False)": "Forecast()",
+    "implementations={": 'implementations={"other": Implementation("Drift"), ',
+}
 # Jobs of rules with a number or a model in their name count as one rule.
 RULES = {
     "weights", "prepare", "clear", "compile", "predict", "probe", "call", "repeat", "time", "score", "replicate",
@@ -38,12 +49,22 @@ def tiny(**changes):
     return config | changes
 
 
-def shortest():
-    """The shortest run whose jobs are all kinds of trials but calls and compiles."""
-    config = tiny()
-    config["evaluation"] |= {"extra_seconds": 0, "call": {"concurrency": 1}}
-    config["timing"] |= {"extra_seconds": 0}
-    return config
+def shortest(folder):
+    """A project of the shortest run whose jobs are all kinds of trials but calls and compiles.
+
+    Its plug-in is the one of docs/plugins.md, whose trials are the shortest, made to draw random numbers.
+    """
+    project = make_tiny_project(folder, REFERENCE, OTHER)
+    text = DRIFT.read_text()
+    for old, new in DRAWING.items():
+        assert text.count(old) == 1, old
+        text = text.replace(old, new)
+    (folder / "drift.py").write_text(text)
+    config = project.config
+    config["evaluation"] |= {"windows": 1, "probe_windows": 1, "horizon": 4}
+    config["symbols_per_job"] = 100
+    project.configure(config)
+    return project
 
 
 def jobs(project, *arguments):
@@ -113,8 +134,7 @@ def cluster():
 @pytest.fixture(scope="module")
 def here(tmp_path_factory):
     """A project after a run on this machine alone."""
-    project = make_project(tmp_path_factory.mktemp("here") / "project", symbols=2)
-    project.configure(shortest())
+    project = shortest(tmp_path_factory.mktemp("here") / "project")
     project.first_run = project.snakemake()
     return project
 
@@ -157,8 +177,7 @@ def content(project):
 
 
 def test_a_run_on_slurm_has_the_results_of_a_run_here(cluster, here, tmp_path):
-    there = make_project(tmp_path / "there", symbols=2)
-    there.configure(shortest())
+    there = shortest(tmp_path / "there")
     away = on_slurm(there, cluster)
     assert away.stdout.count("has been submitted with SLURM jobid") == 8, away.stdout
     verdicts = [project.read("verdict.json")["gate"] for project in (here, there)]
@@ -167,8 +186,8 @@ def test_a_run_on_slurm_has_the_results_of_a_run_here(cluster, here, tmp_path):
     expected, found = content(here), content(there)
     assert found.keys() == expected.keys()
     assert [name for name, value in found.items() if value is None] == ([] if verdicts[1] == "pass" else ["gate"])
-    assert sum(name.startswith("forecasts/") for name in found) == 2 * len(VARIANTS)
-    assert sum(name.startswith("scores/") for name in found) == len(VARIANTS)
+    assert sum(name.startswith("forecasts/") for name in found) == 2 * 2
+    assert sum(name.startswith("scores/") for name in found) == 2
     for name in expected:
         assert found[name] == expected[name], name
     # A run here goes on from what the cluster has made: only a gate that failed is asked again.
@@ -178,8 +197,8 @@ def test_a_run_on_slurm_has_the_results_of_a_run_here(cluster, here, tmp_path):
 def test_a_node_of_another_kind_ends_the_run_with_one_message(cluster, here, tmp_path):
     """Planned for a processor that the node does not have: said clearly, and no evidence is left."""
     project = copy_of(here, tmp_path / "copy")
-    project.configure(shortest() | {"device": {"device": "cpu", "name": "Another Processor 9000"}})
-    record = "results/predict/model=kronos/variant=static-eager/shard=0000/record.json"
+    project.configure(project.config | {"device": {"device": "cpu", "name": "Another Processor 9000"}})
+    record = f"results/predict/model=drift-1/variant={OTHER}/shard=0000/record.json"
     done = on_slurm(project, cluster, record)
     assert done.returncode == 1 and done.stdout.count("has been submitted with SLURM jobid") == 1, done.stdout
     last = done.stdout[done.stdout.rindex("greenlight: device.name") :]

@@ -268,7 +268,7 @@ def test_two_hundred_calls_with_a_growing_context_compile_four_graphs_and_are_ex
 
 @pytest.mark.slow
 def test_policies_for_shapes_that_were_not_warmed():
-    original = stand_in()
+    original = stand_in(layers=1)
     part = case(1, 30, 5)
     expected = accelerate(original, mode="eager").predict(*part, 5, top_k=1)
     refusing = accelerate(original, mode="default", policy="refuse")

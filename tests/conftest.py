@@ -34,17 +34,18 @@ def pytest_collection_modifyitems(items):
     items.sort(key=_rank)
 
 
-# Slow groups of a minute and more, the longest first; all others follow as they are collected.
+# Slow groups of 40 seconds and more, the longest first; all others follow as they are collected.
 LONGEST = (
-    "finished",
     "test_defects.py",
-    "test_in_a_process.py",
+    "finished",
     "test_slurm.py",
+    "test_in_a_process.py",
     "test_whole_gate.py",
     "test_staleness.py",
     "test_alone.py",
+    "test_elsewhere.py",
+    "test_deploy.py",
     "test_kronos_predictor.py",
-    "test_toto_predictor.py",
 )
 # Their tests share nothing that is costly, so each may run in another process.
 APART = ("test_faults.py", "test_diagnose.py")

@@ -35,6 +35,7 @@ from greenlight_forecasters.kronos.static import KronosStatic
 from greenlight_forecasters.toto.published import MaskedTimeseries
 from greenlight_forecasters.toto.static import TotoStatic
 from greenlight_forecasters.toto.upstream import TotoUpstream
+from tests.models.chronos2.conftest import random_checkpoint
 
 ROOT = Path(greenlight_forecasters.__file__).parents[1]
 MODEL_LEVELS = {"chronos-2": LEVELS}
@@ -46,11 +47,11 @@ MODELS = {
 }
 
 
-def entry_of(name, folder):
+def entry_of(name, folder, source="embedded"):
     """A model's part of a manifest as the gate writes it; its window and forecast are written."""
     kind, settings, checkpoints = MODELS[name]
     window = practice_windows(1, CONTEXT, HORIZON, 3)[0]
-    paths = kind.load(LoadOptions("embedded", settings=settings)).forecast([window], SAMPLES, 7)
+    paths = kind.load(LoadOptions(source, settings=settings)).forecast([window], SAMPLES, 7)
     table = forecast_table(name, "static-eager", [window], paths, {}, MODEL_LEVELS.get(name, ()))
     (folder / name).mkdir(parents=True)
     np.savez(
@@ -65,7 +66,10 @@ def entry_of(name, folder):
         "variant": "static-eager", "implementation": "static", "mode": "eager", "precision": "float32",
         "settings": settings,
         "weights": {
-            role: {"source": "embedded", "revision": None, "sha256": weights_hash(CHECKPOINTS / place)}
+            role: {
+                "source": source, "revision": None,
+                "sha256": weights_hash(CHECKPOINTS / place if source == "embedded" else Path(source)),
+            }
             for role, place in checkpoints.items()
         },
         "code": {file: sha256_of(ROOT / file) for file in code}, "published": {}, "copy": None,
@@ -334,8 +338,10 @@ def test_reading_a_bundle_imports_no_torch_nor_what_the_gate_needs():
 
 @pytest.mark.slow
 def test_compiled_code_is_found_in_the_bundles_cache_and_missed_where_the_process_is_another(tmp_path):
-    # Of the models, the one that compiles the fewest graphs.
-    entry = entry_of("chronos-2", tmp_path) | {"variant": "static-default", "mode": "default"}
+    # Of the models, the one that compiles the fewest graphs, with one layer.
+    random_checkpoint(tmp_path / "weights", num_layers=1)
+    entry = entry_of("chronos-2", tmp_path, str(tmp_path / "weights"))
+    entry |= {"variant": "static-default", "mode": "default"}
     for part in CACHES.values():
         (tmp_path / "cache" / part).mkdir(parents=True)
     write(tmp_path, {"chronos-2": entry})

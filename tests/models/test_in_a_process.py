@@ -16,9 +16,11 @@ import numpy as np
 import pytest
 import torch
 
+from greenlight.api import LoadOptions
 from greenlight.errors import UserError
 from greenlight.watch.precision import in_tf32
-from tests.models.engines import CALLS, Engine, forked, intra_op_threads, write_checkpoints
+from greenlight_forecasters.chronos2.static import Chronos2Static
+from tests.models.engines import CALLS, WINDOWS, Engine, forked, intra_op_threads, write_checkpoints
 from tests.models.kronos.conftest import random_window
 
 MODELS = ("toto", "kronos", "chronos-2")
@@ -128,8 +130,8 @@ def test_calls_from_many_threads_give_what_they_give_one_by_one(warm, threads):
 @WITH_STATES
 def test_a_state_of_torch_changes_nothing(warm, state):
     engine, expected = warm
-    if engine.name == "kronos" and engine.is_compiled and state in COMPILED_ANEW:
-        pytest.skip("compiles anew, which takes a minute: shown with Toto")
+    if engine.name != "chronos-2" and engine.is_compiled and state in COMPILED_ANEW:
+        pytest.skip("compiles anew, which takes long: shown with Chronos-2, which compiles the soonest")
     with in_state(state):
         found = engine.call(1)
     np.testing.assert_array_equal(found, expected[1])
@@ -316,11 +318,10 @@ def test_products_in_another_precision_are_noticed(make):
 @pytest.mark.slow
 def test_an_engine_whose_every_call_is_in_tf32_is_not_stopped(folder):
     """As the gate runs it: TF32 is allowed for each call, and not where the engine is told to compile."""
-    engine = Engine("kronos", "cpu", folder)
-    engine.engine = in_tf32(engine.engine)
-    engine.compiled()
+    forecaster = in_tf32(Chronos2Static.load(LoadOptions(str(folder / "chronos-2"), settings={})))
+    forecaster.compile("default")
     for _ in range(2):
-        assert np.isfinite(engine.call(1)).all()
+        assert np.isfinite(forecaster.forecast(WINDOWS[1], 1, 1)).all()
 
 
 @ON_A_GPU

@@ -119,11 +119,11 @@ def build():
     `alter(network)` changes the weights before a forecaster takes them over.
     """
 
-    def make(kind, settings: dict | None = None, dtype=torch.float32, bits: int = 5, alter=None, **dimensions):
+    def make(kind, settings=None, dtype=torch.float32, bits=5, alter=None, tokenizer_layers=3, **dimensions):
         network = random_network(s1_bits=bits, s2_bits=bits, **dimensions)
         if alter is not None:
             alter(network)
-        return kind(network, random_tokenizer(bits), Settings(**(settings or {})), dtype=dtype)
+        return kind(network, random_tokenizer(bits, layers=tokenizer_layers), Settings(**(settings or {})), dtype=dtype)
 
     return make
 

@@ -158,7 +158,9 @@ def test_greedy_forecasts_are_the_published_ones(golden):
 def test_compiled_steps_draw_the_same_tokens_and_compile_once(build, walk):
     torch.compiler.reset()
     settings = {"max_context": 64, "capacity": 64}
-    upstream, static = (build(kind, settings, n_layers=2) for kind in (KronosUpstream, KronosStatic))
+    upstream, static = (
+        build(kind, settings, n_layers=2, tokenizer_layers=2) for kind in (KronosUpstream, KronosStatic)
+    )
     static.compile("default")
     static.forecast([walk("A", 40, 6)], samples=2, seed=1)
     with torch.compiler.set_stance("fail_on_recompile"):

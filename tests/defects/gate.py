@@ -19,7 +19,8 @@ from greenlight.layout import Layout
 from greenlight.measures.forecasts import forecast_table
 from greenlight.run.job import Job
 from greenlight.run.trial import trial_environment
-from tools.quick_run import QuickRun, trial_of
+from greenlight.variants import Variant
+from tools.quick_run import STAGES, QuickRun, trial_of
 from tools.simulate import write_universe
 
 WORKFLOW = Path(__file__).parents[2] / "workflow"
@@ -106,6 +107,9 @@ class Gate(QuickRun):
         super().__init__({**config, **own, "rules": LENIENT}, self.trial)
         self.folder, self.server, self.config = folder, server, config
         self.package = WORKFLOW
+        # Where eager variants keep what they compile of their own in C++, which is found by its source.
+        self.native = folder / "native"
+        self.unscored = {model for model, _ in self.plan.settings.models.items()}
 
     @classmethod
     def make(cls, folder: Path, server: Server, config: Mapping[str, Any], symbols: int, rows: int) -> Gate:
@@ -128,26 +132,37 @@ class Gate(QuickRun):
         filled: bool = True,
     ) -> dict[str, Any]:
         """Run a child in a fork of the server; a compiled variant works in its own cache, not in a copy."""
-        own = cache or layout.cache(job["model"], job["variant"])
+        eager = not Variant.parse(job["variant"]).compiled
+        own = cache or (self.native if eager else layout.cache(job["model"], job["variant"]))
         return self.server.run(self.package, module, request, trial_environment(own, 1, {}))
 
+    def measure(self, model: str, variant: str, stages: tuple[str, ...] = STAGES) -> None:
+        self.unscored.add(model)
+        super().measure(model, variant, stages)
+
     def judge(self) -> Verdict:
-        """Judge; a variant that was not measured has forecasts of no rows, as after a failed trial."""
+        """Judge; a variant that was not measured has forecasts of no rows, as after a failed trial.
+
+        Of a copy, only models that were measured since are scored again.
+        """
         for model, variant in self.plan.variants:
             for symbol in self.symbols:
                 path = self.layout.forecast(model, variant, symbol)
                 if not path.exists():
                     write_parquet(path, forecast_table(model, variant, [], [], {}))
-        return super().judge()
+        verdict = super().judge(self.unscored)
+        self.unscored = set()
+        return verdict
 
     def copy(self, folder: Path, *edits: Edit) -> Gate:
         """The same evidence, and a copy of the package with a defect."""
         shutil.copytree(self.layout.root, folder / "results", ignore=shutil.ignore_patterns("cache", "trials"))
         gate = Gate(folder, self.server, self.config)
+        gate.native, gate.unscored = self.native, set(self.unscored)
         gate.package = folder / "package"
         checkpoints = "greenlight_forecasters/checkpoints"
         # With what Python has compiled, which saves two seconds an edit; what has more behind .pyc is being written.
-        left = shutil.ignore_patterns("docs", "rules", "checkpoints", "*.egg-info", "*.pyc.*")
+        left = shutil.ignore_patterns("docs", "rules", "tools", "report", "checkpoints", "*.egg-info", "*.pyc.*")
         shutil.copytree(WORKFLOW, gate.package, ignore=left)
         (gate.package / checkpoints).symlink_to(WORKFLOW / checkpoints)
         if all(edit.file.startswith(_CONTESTANTS) for edit in edits):

@@ -63,6 +63,7 @@ def untouched(folder, server):
     for model, variants in GOOD.items():
         for variant, stages in variants.items():
             gate.measure(model, variant, stages)
+    gate.judge()  # copies have its scores
     return gate
 
 

@@ -7,7 +7,7 @@ say: a fork of a process that has imported torch costs milliseconds, a new inter
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -81,11 +81,15 @@ class QuickRun:
         if "time" in stages and (model, variant) in plan.timed:
             time_variant(self.layout, plan.job("time", model, variant), options, self.run)
 
-    def judge(self) -> Verdict:
-        """Score what there is, forecast with further seeds where that leaves something open, and judge the run."""
-        for model, _ in self.plan.settings.models.items():
+    def judge(self, models: Collection[str] | None = None) -> Verdict:
+        """Score what there is, forecast with further seeds where that leaves something open, and judge the run.
+
+        Args:
+            models: those whose scores are missing or old; None: all.
+        """
+        for model in [model for model, _ in self.plan.settings.models.items()] if models is None else models:
             score(self.layout, self.plan.job("score", model), argparse.Namespace())
-        for model in self.plan.partners:
+        for model in (one for one in self.plan.partners if models is None or one in models):
             replicate(self.layout, self.plan.job("replicate", model), argparse.Namespace(), self.run)
         rules = self.plan.settings.rules.model_dump(mode="json")
         return judge_run(self.layout, rules, Path(self.plan.settings.baselines_folder))[-1]

@@ -67,7 +67,7 @@ def test_an_edit_of_its_file_makes_exactly_its_stages_stale_and_why_names_it(gat
     file.write_text(before.replace("rows.sqrt()", "rows.pow(0.5)"))
     try:
         stale = gated.stale()
-        words = gated.snakemake("why").stdout
+        words = gated.sooner("why").stdout
     finally:
         file.write_text(before)
     judged = {"score", "expect", "diff", "judge", "report", "archive", "gate"}
@@ -90,7 +90,7 @@ def test_its_settings_are_refused_with_the_nearest_key(gated):
 
 
 def test_it_has_a_baseline(gated):
-    done = gated.snakemake("accept", "--config", "accept={reason: the first}")
+    done = gated.sooner("accept", "--config", "accept={reason: the first}")
     assert done.returncode == 0, done.stdout[-2000:]
     accepted = (gated.folder / "config" / "baselines" / "accuracy" / "drift-1.json").read_text()
     assert "plain-default" in accepted

@@ -70,7 +70,7 @@ def test_no_other_job_runs_beside_a_timed_one(measured, cores):
     targets = [layout.record("time", model, OTHER) for model in MODELS]
     targets += [layout.predict_record(MODELS[0], variant, 0) for variant in (REFERENCE, OTHER)]
     limits = ["--resources", "mem_mb=100000"]  # a small machine would keep them apart, and nothing be seen
-    done = measured.snakemake(*map(str, targets), "--cores", str(cores), *limits)
+    done = measured.sooner(*map(str, targets), "--cores", str(cores), *limits)
     assert done.returncode == 0, done.stdout
     found = intervals(measured)
     assert found.keys() >= TIMED

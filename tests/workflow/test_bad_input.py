@@ -68,7 +68,7 @@ def test_a_price_file_that_is_refused_stops_the_run_with_its_line(fresh):
     lines = file.read_text().splitlines()
     lines[10] = lines[10].replace(lines[10].split(",")[1], "-5", 1)
     file.write_text("\n".join(lines) + "\n")
-    done = fresh.snakemake()
+    done = fresh.sooner()
     assert done.returncode != 0
     # Snakemake's own last lines come before it or after it.
     said = done.stdout[done.stdout.rindex("\ngreenlight: ") :]
@@ -81,7 +81,7 @@ def test_weights_that_are_neither_here_nor_to_be_had(fresh):
     config = deepcopy(SMALL)
     config["models"]["toto"] |= {"source": "Datadog/Toto-Open-Base-1.0", "revision": "0" * 40}
     fresh.configure(config)
-    done = fresh.snakemake(environment={"HF_HUB_OFFLINE": "1"})
+    done = fresh.sooner(environment={"HF_HUB_OFFLINE": "1"})
     assert done.returncode != 0
     assert "hf download Datadog/Toto-Open-Base-1.0" in done.stdout
     assert "Traceback" not in done.stdout

@@ -108,7 +108,7 @@ def test_nothing_is_done_twice(finished):
 
 
 def test_why_has_nothing_to_say(finished):
-    done = finished.snakemake("why", "--quiet", "all")
+    done = finished.sooner("why", "--quiet", "all")
     assert done.returncode == 0, done.stdout
     waiting = finished.read("verdict.json")["gate"] != "pass"
     assert ("gate" if waiting else "Nothing is stale.") in done.stdout

@@ -23,7 +23,7 @@ def config_of(project, **sweep):
 
 @pytest.mark.slow
 def test_each_size_is_measured_once_and_again_only_where_the_job_is_another(fresh):
-    done = fresh.snakemake("results/weights/model=kronos/record.json")
+    done = fresh.sooner("results/weights/model=kronos/record.json")
     assert done.returncode == 0, done.stdout
 
     def points(**sweep):

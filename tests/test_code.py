@@ -111,7 +111,8 @@ def toto(tmp_path, monkeypatch):
 def test_an_edit_of_the_published_package_makes_just_what_runs_it_stale(toto):
     def plan():
         variants = ["upstream-eager", "static-eager", "static-default"]
-        settings = make_settings({"models": {"toto": {"variants": variants}, "kronos": {}}})
+        models, evaluation = {"toto": {"variants": variants}, "kronos": {}}, {"call": {"calls": 30}}
+        settings = make_settings({"models": models, "evaluation": evaluation})
         return Plan(settings, {"A": Path(__file__)}, "cpu", "cpu")
 
     first = plan()

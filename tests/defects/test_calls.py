@@ -1,4 +1,4 @@
-"""Defects that single calls of one shape don't show, in copies of a plug-in: the `call` stage names each.
+"""Defects that single calls of one shape don't show, in copies of a plug-in: the `call` stage or the probe names each.
 
 The copies are of tests/plugins/drift.py. They compile by the backend that makes no kernels, and say themselves that a
 graph ran: what is tested is guards, threads and numerics, which are as with Inductor.
@@ -36,7 +36,7 @@ RACE = (
 
 
 def checks_of_calls(folder, edits, call, variant="plain-default"):
-    """The checks of a variant of an edited copy, by name, after its `call` stage alone."""
+    """The checks of a variant of an edited copy, by name, after its `call` stage, or its probe, alone."""
     text = DRIFT
     for old, new in [*edits, IMPORTS, TELLS]:
         assert text.count(old) == 1, old
@@ -54,7 +54,7 @@ def checks_of_calls(folder, edits, call, variant="plain-default"):
         in_this_process,
     )
     run.begin()
-    run.measure("drift-1", variant, ("call",))
+    run.measure("drift-1", variant, ("probe",) if call["concurrency"] > 1 else ("call",))
     # Nothing else was measured, and the checks of that say so.
     verdict = judge_run(run.layout, run.plan.settings.rules.model_dump(mode="json"), folder / "baselines")[-1]
     return {check.name: check for check in verdict.checks if check.variant == variant}

@@ -68,7 +68,7 @@ class Effects:
         replicated: (look, shift, scatter) of errors with further seeds as log ratios to the partner's, of a variant
             whose first look was inconclusive; None for a record that says that it was not.
         off_published: relative error of the reference against independent code; None for a record without it.
-        calls: what a call job found, where the manifest asks for one.
+        calls: what a call job found, where the manifest asks for one; together: what threads in a probe did.
     """
 
     error: Mapping[str, float] = field(default_factory=dict)
@@ -100,6 +100,7 @@ class Effects:
     replicated: tuple[int, float, float] | None = None
     off_published: float | None = 1e-7
     calls: Mapping[str, Any] = field(default_factory=dict)
+    together: Mapping[str, Any] | None = None
 
     def golden_numerics(self) -> list[dict[str, Any]]:
         """Largest differences of teacher-forced values of twelve stored windows."""

@@ -340,7 +340,7 @@ class _Writer:
         if asked.get("independent") and self.effects.off_published is not None:
             off = {"logits": exact * (1 + self.effects.off_published)}
             result["published"] = compare(off, {"logits": exact}, {"logits": exact}, windows=names)
-        result["served"] = self.effects.served
+        result |= {"served": self.effects.served, "together": self.effects.together}
         own = {"golden": golden if asked["golden"] else None, "draws": self._draws() if self.variant in DRAWN else None}
         return [result | own]
 

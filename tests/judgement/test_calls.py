@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from functools import partial
 
 import numpy as np
 import pytest
@@ -11,11 +12,12 @@ from greenlight.judgement.baseline import Baselines
 from greenlight.judgement.evidence import load_evidence
 from greenlight.judgement.expected import load_expected
 from greenlight.judgement.judge import judge
+from greenlight.judgement.reading import record_file
 from greenlight.judgement.rules import Rules
 from greenlight.judgement.scope import scope_words
 from greenlight.measures.numerics import compare
 from tests.judgement.effects import Effects
-from tests.judgement.evidence_builder import Run
+from tests.judgement.evidence_builder import Run, reseal
 
 VARIANT = "upstream-default"
 SHAPES = [[64, 8, 1, 16], [96, 8, 1, 16], [64, 8, 4, 16]]
@@ -33,7 +35,7 @@ def quantities(batch, error=1.1e-7):
 
 
 def good():
-    """What a variant leaves that is called in three shapes, by two threads, and 60 times."""
+    """What a variant leaves that is called in three shapes, by two threads (in its probe), and 60 times."""
     first = {"seconds": 9.0, "compiled": 2, "graphs_run": 3, "guard": ""}
     again = first | {"seconds": 0.01, "compiled": 0}
     names = ("context", "horizon", "batch", "samples")
@@ -73,14 +75,26 @@ def good():
     }
 
 
+def in_stages(found):
+    """What the probe, and what the call job found, as effects."""
+    return {
+        "calls": {name: value for name, value in found.items() if name != "together"},
+        "together": found["together"],
+    }
+
+
+def asking(variant, manifest, shapes=SHAPES, concurrency=2, calls=60):
+    """Ask for threads in a variant's probe, and for a call job."""
+    jobs = manifest["models"]["kronos"]["variants"][variant]["jobs"]
+    jobs["probe"]["threads"] = concurrency
+    jobs["call"] = {"key": "key", "call": {"shapes": shapes, "calls": calls}}
+
+
 def verdict_of(folder, found, shapes=SHAPES, concurrency=2, calls=60, deployed=None):
     """The verdict on a run whose variant was called so."""
 
-    def adjust(manifest):
-        asked = {"shapes": shapes, "concurrency": concurrency, "calls": calls}
-        manifest["models"]["kronos"]["variants"][VARIANT]["jobs"]["call"] = {"key": "key", "call": asked}
-
-    effects = {("kronos", VARIANT): Effects(latency=0.7, calls=found)}
+    effects = {("kronos", VARIANT): Effects(latency=0.7, **in_stages(found))}
+    adjust = partial(asking, VARIANT, shapes=shapes, concurrency=concurrency, calls=calls)
     run = Run(models=MODELS, effects=effects, adjust=adjust, deployed={"kronos": deployed} if deployed else {})
     results = run.write(folder)
     return judge(load_evidence(results, load_expected(results / "expected.json")), Rules(), Baselines())
@@ -249,25 +263,42 @@ def test_what_is_not_asked_for_is_not_measured(tmp_path):
 
 def test_a_call_job_without_a_result_is_no_pass(tmp_path):
     found = good()
-    del found["together"]["threads"]
+    del found["soak"]["changed"]
     checks = judged(tmp_path, found)
-    assert checks["evidence-call"].status == "fail"
-    assert checks["shapes-stable"].status == checks["concurrent-calls"].status == checks["soak"].status == "fail"
+    assert checks["evidence-call"].status == checks["shapes-stable"].status == checks["soak"].status == "fail"
+    assert checks["concurrent-calls"].status == "pass"
+
+
+@pytest.mark.parametrize("first", ["signal", "ok"])
+def test_threads_that_end_the_process_stop_the_variant_and_cost_no_other_evidence(tmp_path, first):
+    """A probe that failed is run once more without them, and both trials are told; no other is run twice."""
+    effects = {("kronos", VARIANT): Effects(latency=0.7)}
+    results = Run(models=MODELS, effects=effects, adjust=partial(asking, VARIANT, shapes=[], calls=0)).write(tmp_path)
+
+    def ended(record):
+        before = {**record["trials"][0], "kind": first, "message": "ended by SIGSEGV"}
+        record["trials"].insert(0, before if first == "ok" else before | {"result": None})
+
+    reseal(results / record_file("probe", "kronos", VARIANT), ended)
+    verdict = judge(load_evidence(results, load_expected(results / "expected.json")), Rules(), Baselines())
+    checks = {check.name: check for check in verdict.checks if check.variant == VARIANT}
+    stopped = {check.name for check in verdict.blocking("kronos", VARIANT)}
+    assert {"concurrent-calls", "evidence-probe", "trials"} <= stopped and checks["numerics"].status == "pass"
+    words = "1 of 8 trials failed: signal: ended by SIGSEGV" if first == "signal" else "more than expected"
+    assert words in checks["trials"].reason
+    assert ("the record holds 2 of 1 trials" in checks["evidence-probe"].reason) == (first == "ok")
+    assert "2 threads were asked for, none called" in checks["concurrent-calls"].reason
 
 
 @pytest.mark.parametrize("fault", ["numerics of a shape", "threads"])
 def test_wrong_results_of_an_eager_partner_stop_what_is_paired_with_it_and_its_threads_do_not(tmp_path, fault):
-    def adjust(manifest):
-        asked = {"shapes": SHAPES, "concurrency": 2, "calls": 60}
-        manifest["models"]["kronos"]["variants"]["upstream-eager"]["jobs"]["call"] = {"key": "key", "call": asked}
-
     found = good() | {"eager": None}
     if fault == "threads":
         found["together"] |= {"errors": ["RuntimeError: no"]}
     else:
         found["shapes"][1]["quantities"] = quantities(SHAPES[1][2], error=1e-3)
-    effects = {("kronos", "upstream-eager"): Effects(calls=found), ("kronos", VARIANT): Effects(latency=0.7)}
-    results = Run(models=MODELS, effects=effects, adjust=adjust).write(tmp_path)
+    effects = {("kronos", "upstream-eager"): Effects(**in_stages(found)), ("kronos", VARIANT): Effects(latency=0.7)}
+    results = Run(models=MODELS, effects=effects, adjust=partial(asking, "upstream-eager")).write(tmp_path)
     verdict = judge(load_evidence(results, load_expected(results / "expected.json")), Rules(), Baselines())
 
     stopped = {check.name for check in verdict.blocking("kronos", "upstream-eager")}

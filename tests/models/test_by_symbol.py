@@ -28,7 +28,12 @@ SYMBOLS = ["GOOG", "SIM_CALM", "SIM_TINY"]
 
 
 def plan_of(by_symbol, model="kronos", **more):
-    config = {"data_folder": "trainingdata", "symbols": SYMBOLS[:2], "symbols_per_job": 1} | more
+    config = {
+        "data_folder": "trainingdata",
+        "symbols": SYMBOLS[:2],
+        "symbols_per_job": 1,
+        "evaluation": {"call": {"calls": 30}},
+    } | more
     variants = {"variants": ["upstream-eager", "static-eager", "static-default"]}
     return make_plan({**config, "models": {model: variants | {"by_symbol": by_symbol}}}, [])[0]
 

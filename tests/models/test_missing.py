@@ -27,7 +27,7 @@ MODELS = {"chronos-2": {"variants": ["upstream-eager", "static-eager"]}, "toto":
 
 def plan_of(missing, models=MODELS, **call):
     config = {"data_folder": "trainingdata", "symbols": ["GOOG"], "models": models}
-    return make_plan(config | {"evaluation": {"call": {"missing": missing} | call}}, [])[0]
+    return make_plan(config | {"evaluation": {"call": {"missing": missing, "calls": 30} | call}}, [])[0]
 
 
 def test_a_share_of_the_rows_is_missing_at_places_that_the_seed_gives():

@@ -10,7 +10,7 @@ from tests.judgement.test_calls import good
 
 
 def test_a_row_for_each_shape_and_a_sentence_for_threads_and_soak():
-    (entry,) = calls_of({("kronos", "upstream-default"): good()})
+    (entry,) = calls_of(*[{("kronos", "upstream-default"): good()}] * 2)  # a probe's result and a call's
     assert [row.name for row in entry.shapes] == [
         "64 → 8, 1 windows, 16 samples",
         "96 → 8, 1 windows, 16 samples",
@@ -29,10 +29,10 @@ def test_a_row_for_each_shape_and_a_sentence_for_threads_and_soak():
 
 def test_damaged_results_give_what_can_be_read():
     damaged = {"shapes": [{"context": 8, "quantities": "x"}, None], "together": {"seconds_alone": "x"}, "soak": 3}
-    (entry,) = calls_of({("toto", "static-default"): damaged})
+    (entry,) = calls_of(*[{("toto", "static-default"): damaged}] * 2)
     assert [row.name for row in entry.shapes] == ["8 → ?, ? windows, ? samples", "? → ?, ? windows, ? samples"]
     assert entry.shapes[0].error is None and entry.sentences == ()
-    assert list(calls_of({("toto", "static-eager"): {}})) == []
+    assert list(calls_of({("toto", "static-eager"): {}}, {})) == []
 
 
 def test_the_picture_of_a_sweep(tmp_path):

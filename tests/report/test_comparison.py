@@ -149,7 +149,7 @@ def test_what_threads_decide_by_chance_is_asked_of_both_again(runs, tmp_path, a_
     both = [(side, run_of(side.layout, fails)) for side, fails in zip(sides, (a_fails, b_fails), strict=True)]
     settings = load_settings({"models": {"kronos": {"variants": list(KRONOS)}}}, [])
     ask_again(settings, sides, both)
-    assert commands == [("--forcerun", "call", "--until", "judge")] * 12
+    assert commands == [("--forcerun", "probe", "--until", "judge")] * 12
     for side in sides:
         side.seconds = {name: [1.0, 1.001, 0.999, 1.0, 1.002, 0.998] for name in SHARED}
     row = of(judge_sides(sides, Rules()))

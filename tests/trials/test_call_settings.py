@@ -18,8 +18,8 @@ def settings(**call):
 
 def test_by_default_two_threads_call_and_no_other_shape_is_asked_for():
     call = settings()
-    assert (call.shapes.every(OWN), call.concurrency, call.calls, call.asked) == ([], 2, 0, True)
-    assert not settings(concurrency=1).asked
+    assert (call.shapes.every(OWN), call.concurrency, call.calls, call.asked) == ([], 2, 0, False)
+    assert settings(calls=30).asked and not settings(concurrency=4).asked
 
 
 def test_every_context_with_every_batch_and_the_run_s_own_for_the_rest():

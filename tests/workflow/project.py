@@ -38,7 +38,7 @@ SMALL = {
         "steady_calls": 0,
         "extra_seconds": 1,
     },
-    "trials": {"repeats": 5},
+    "trials": {"repeats": 4},
     # Tests run beside each other; and the published Kronos raises in threads now and then (docs/kronos.md).
     "rules": {"speed": {"foreign_load": 1.0}, "severity": {"concurrent-calls": "warn"}},
     "models": {

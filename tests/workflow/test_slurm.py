@@ -85,6 +85,7 @@ def jobs(project, *arguments):
 def test_every_job_says_what_it_needs_and_only_timing_asks_for_the_node(fresh):
     config = tiny(threads=2)
     config["models"]["kronos"]["variants"].append("static-default")
+    config["evaluation"] |= {"call": {"calls": 30}}
     config["timing"] |= {"processes": 2}
     config["trials"] = {"time_seconds": 600, "memory_gib": 2.5}
     fresh.configure(config)

@@ -64,11 +64,6 @@ def measured(model):
     return {f"probe/{model}/{variant}" for variant in VARIANTS[model]} | timed | {f"repeat/{model}/upstream-eager"}
 
 
-def called(model):
-    """Calls as production makes them, of every variant of a model; they need no prices."""
-    return {f"call/{model}/{variant}" for variant in VARIANTS[model]}
-
-
 PREPARED = {"prepare/0", "prepare/1"}
 COMPILED = {"clear/toto/static-default", "compile/toto/static-default"}
 REPORTED = {"report", "archive", "gate"}
@@ -77,11 +72,11 @@ REPLICATED = {"replicate/toto"}  # of Kronos, one variant alone is examined
 TOTO = {"score/toto", "expect"} | REPLICATED | JUDGED
 KRONOS = {"score/kronos", "expect"} | JUDGED
 SCORED = TOTO | KRONOS
-TOTO_RUNS = predicted("toto") | measured("toto") | called("toto") | TOTO
-KRONOS_RUNS = predicted("kronos") | measured("kronos") | called("kronos") | KRONOS
+TOTO_RUNS = predicted("toto") | measured("toto") | TOTO
+KRONOS_RUNS = predicted("kronos") | measured("kronos") | KRONOS
 RUNS = TOTO_RUNS | KRONOS_RUNS
-CALLED = called("toto") | called("kronos")
-EAGER_PROBES = {name for name in measured("toto") | measured("kronos") if re.match("probe/.*-eager", name)}
+PROBED = {name for name in measured("toto") | measured("kronos") if name.startswith("probe/")}
+CALLED = {name.replace("probe", "call", 1) for name in PROBED}  # in other shapes, where the configuration asks for them
 REPEATED = {"repeat/toto/upstream-eager", "repeat/kronos/upstream-eager"}
 FIRST_SHARD = {"prepare/0"} | predicted("toto", 0) | predicted("kronos", 0) | measured("toto") | measured("kronos")
 SECOND_SHARD = {"prepare/1"} | predicted("toto", 1) | predicted("kronos", 1)
@@ -90,7 +85,7 @@ SECOND_SHARD = {"prepare/1"} | predicted("toto", 1) | predicted("kronos", 1)
 CACHE = "0123456789abcdef" * 4  # of the stand-in for a compile cache
 FORECASTS = "forecasts/model=kronos/variant=upstream-eager/symbol=SIM_00002/part-0.parquet"
 NEW_VARIANT = {"predict/toto/upstream-default/0", "predict/toto/upstream-default/1"} | {
-    f"{stage}/toto/upstream-default" for stage in ("clear", "compile", "probe", "call", "time")
+    f"{stage}/toto/upstream-default" for stage in ("clear", "compile", "probe", "time")
 }
 EDITS = {
     "nothing": (lambda project: None, set()),
@@ -108,7 +103,7 @@ EDITS = {
     "an unknown environment variable": (unknown_variable, set()),
     "the KV cache of one model": (add_code("greenlight_forecasters/toto/repair.py"), COMPILED | TOTO_RUNS),
     "the network of the other": (add_code("greenlight_forecasters/kronos/network.py"), KRONOS_RUNS),
-    "how forecasts are tabled": (add_code("greenlight/measures/forecasts.py"), COMPILED | RUNS - EAGER_PROBES),
+    "how forecasts are tabled": (add_code("greenlight/measures/forecasts.py"), COMPILED | RUNS),
     "a metric": (add_code("greenlight/measures/accuracy.py"), SCORED),
     "how checks decide": (add_code("greenlight/judgement/decision.py"), JUDGED),
     "a check's threshold": (configure("rules", "accuracy", margin=0.02), REPLICATED | {"expect"} | JUDGED),
@@ -130,22 +125,20 @@ EDITS = {
     "a symbol renamed": (symbol("renamed"), SECOND_SHARD | SCORED),
     # One shard less is one trial less of each variant, which repeats fill up.
     "a symbol removed": (symbol("removed"), SCORED | REPEATED | {"repeat/toto/static-eager"}),
-    "how prices are read": (add_code("greenlight/data/reader.py"), PREPARED | RUNS - CALLED),
-    "a repair rule": (configure("data", "repair", gaps="forward-fill"), PREPARED | RUNS - CALLED),
+    "how prices are read": (add_code("greenlight/data/reader.py"), PREPARED | RUNS),
+    "a repair rule": (configure("data", "repair", gaps="forward-fill"), PREPARED | RUNS),
     "weights": (change_weights("toto"), {"weights/toto"} | COMPILED | TOTO_RUNS),
     "a file over 1 MB, older time": (change_weights("kronos", older=True), {"weights/kronos"} | KRONOS_RUNS),
     "the torch version": (install("torch", "2.99.0"), COMPILED | RUNS),
     "the version of a package of one model": (install("toto-ts", "9.9.9"), COMPILED | TOTO_RUNS),
     "the published code of one model, edited where `import` finds it": (
         shadow("toto", "model/attention.py"),
-        {f"predict/toto/upstream-eager/{shard}" for shard in (0, 1)} | measured("toto") | called("toto") | TOTO,
+        {f"predict/toto/upstream-eager/{shard}" for shard in (0, 1)} | measured("toto") | TOTO,
     ),
     "the version of a package of the report": (install("jinja2", "9.9.9"), REPORTED),
     "the C++ compiler": (
         other_compiler,
-        COMPILED
-        | {name for name in predicted("toto") | measured("toto") | called("toto") if "static-default" in name}
-        | TOTO,
+        COMPILED | {name for name in predicted("toto") | measured("toto") if "static-default" in name} | TOTO,
     ),
     "threads": (configure(threads=2), COMPILED | RUNS),
     "the seed": (configure(seed=8), COMPILED | RUNS),
@@ -166,14 +159,14 @@ EDITS = {
     ),
     "which price is forecast": (configure("evaluation", call={"target": "open"}), COMPILED | RUNS),
     "what production makes of a forecast": (configure("evaluation", call={"point": "mean"}), SCORED),
-    "how many threads call": (configure("evaluation", call={"concurrency": 3}), CALLED | {"expect"} | JUDGED),
+    "how many threads call": (configure("evaluation", call={"concurrency": 3}), PROBED | {"expect"} | JUDGED),
     "the shapes of calls": (
         configure("evaluation", call={"shapes": {"batches": [1, 4]}}),
         CALLED | {"expect"} | JUDGED,
     ),
     "windows that are probed": (
         configure("evaluation", probe_windows=1),
-        {f"probe/{model}/{variant}" for model in VARIANTS for variant in VARIANTS[model]} | {"expect"} | JUDGED,
+        PROBED | {"expect"} | JUDGED,
     ),
     "the deployed variant": (configure("models", "toto", deployed="static-default"), {"expect"} | JUDGED),
     "a deleted series": (results("data/symbol=SIM_00002/series.parquet", "deleted"), SECOND_SHARD | SCORED),
@@ -193,7 +186,7 @@ EDITS = {
         results("compile/model=toto/variant=static-default/cache", "deleted"),
         {"compile/toto/static-default", "score/toto"}
         | REPLICATED
-        | {name for name in predicted("toto") | measured("toto") | called("toto") if "static-default" in name}
+        | {name for name in predicted("toto") | measured("toto") if "static-default" in name}
         | JUDGED,
     ),
     "a truncated record of replicates": (

@@ -128,7 +128,7 @@ class TrialSettings(Section):
     probe_seconds: float = Field(default=900, gt=0, le=_DAYS)
     """Time limit of the numerics against float64."""
     call_seconds: float = Field(default=1800, gt=0, le=_DAYS)
-    """Time limit of calling a variant as production does: all shapes, threads and calls together."""
+    """Time limit of calling a variant in other shapes and many times: all shapes and calls together."""
     repeat_seconds: float = Field(default=900, gt=0, le=_DAYS)
     """Time limit of one further process."""
     time_seconds: float = Field(default=900, gt=0, le=_DAYS)

@@ -1,4 +1,4 @@
-"""What the record of a `call` job holds, typed: a variant as production calls it; and the results of all stages."""
+"""What the record of a `call` job holds, typed: a variant in many shapes, many times; and the results of all stages."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from greenlight.judgement.records import (
     CompileResult,
     Count,
     Health,
-    NotNegative,
     PredictResult,
     RepeatResult,
     ReplicateResult,
@@ -66,35 +65,6 @@ class ShapeResult(_Read):
         return f"context {self.context}, horizon {self.horizon}, batch {self.batch}, {self.samples} samples"
 
 
-class TogetherResult(_Read):
-    """Calls of several threads on one object, against the same calls one by one.
-
-    Attributes:
-        differing: calls whose bits differ; parted: of their `paths`, those beyond the tolerance.
-        farthest: the largest difference as a share of the price.
-        shares_generator: whether the plug-in says that all threads draw from one generator, so that paths are other
-            draws; parted are then those of calls of which most lie beyond what calls one by one gave.
-        numerics_apart: then, the largest difference of teacher-forced numerics, as a share of their RMS value.
-        errors: what calls raised, a line each.
-        compiled: frames that were compiled meanwhile.
-        seconds_alone, seconds_together: of each call, one by one and beside the others.
-    """
-
-    threads: Annotated[int, Field(ge=2)]
-    calls: Count
-    differing: Count
-    paths: Count
-    parted: Count
-    farthest: FiniteFloat
-    shares_generator: bool
-    numerics_apart: Annotated[float, Field(strict=False)] | None
-    errors: list[str]
-    compiled: Count
-    seconds_alone: list[Seconds] = Field(min_length=1)
-    seconds_together: list[Seconds] = Field(min_length=1)
-    wall_seconds: NotNegative
-
-
 class SoakResult(_Read):
     """Many calls of one process; `changed`: those that gave other bits than the first with the same windows did.
 
@@ -111,12 +81,11 @@ class SoakResult(_Read):
 
 
 class CallResult(_Read):
-    """`call`: a variant as production calls it. `eager`: whose forecasts its own were held to, in each shape."""
+    """`call`: a variant in many shapes, many times. `eager`: whose forecasts its own were held to, in each shape."""
 
     eager: str | None
     shapes: list[ShapeResult]
     limit_hits: list[dict[str, object]]
-    together: TogetherResult | None
     soak: SoakResult | None
     health: Health
 

@@ -20,7 +20,7 @@ Judgement walks the rows named here, never the rows that happen to lie on the di
                 "compile":      {"key": "<job key hash>"},
                 "predict/0000": {"key": "...", "symbols": ["GOOG", "SIM1"]},
                 "probe":        {"key": "...", "windows": 4, "looks": 3, "replicates": 8, "drawn_windows": 30},
-                "call":         {"key": "...", "call": {"shapes": [[96, 16, 2, 16]], "concurrency": 2, "calls": 300}},
+                "call":         {"key": "...", "call": {"shapes": [[96, 16, 2, 16]], "calls": 300}},
                 "time":         {"key": "...", "trials": 2, "pairs": 20, "control_pairs": 10, "looks": 3},
                 "repeat":       {"key": "...", "trials": 1},   where the others are fewer than `repeats`
                 "score":        {"key": "..."},
@@ -76,12 +76,10 @@ class ExpectedCalls(_Strict):
 
     Attributes:
         shapes: (context, horizon, batch, samples) of every shape of the sweep; empty: none is asked for.
-        concurrency: threads that call at the same time; 1: none beside each other.
         calls: calls of the soak; 0: none.
     """
 
     shapes: tuple[tuple[int, int, int, int], ...] = ()
-    concurrency: Annotated[int, Field(ge=1)] = 1
     calls: Annotated[int, Field(ge=0)] = 0
 
 
@@ -97,6 +95,7 @@ class ExpectedJob(_Strict):
         looks: how often the pairs of a time job, the replicates of a probe, or the seeds of a replicate job may be
             looked at; see `sequential`.
         windows: windows of a probe.
+        threads: that call at the same time in a probe; 1: none beside each other.
         golden: whether a probe holds the shipped checkpoint to its golden forecasts.
         independent: the variant, of other code, that a probe holds the reference to; None: none.
         beyond: whether a probe compares contexts longer than the model attends to.
@@ -113,6 +112,7 @@ class ExpectedJob(_Strict):
     control_pairs: int = Field(1, ge=1)
     looks: int = Field(1, ge=1)
     windows: int = Field(1, ge=1)
+    threads: int = Field(1, ge=1)
     golden: bool = False
     independent: str | None = None
     beyond: bool = False

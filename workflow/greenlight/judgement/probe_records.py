@@ -1,4 +1,4 @@
-"""What the record of a `probe` job holds, typed: numerics, paths drawn beside the reference's, golden forecasts."""
+"""What the record of a `probe` job holds, typed: numerics, draws beside the reference's, golden forecasts, threads."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, FiniteFloat, model_validator
 
-from greenlight.judgement.records import Count, Figure, Health, NotNegative, Share, _Read
+from greenlight.judgement.records import Count, Figure, Health, NotNegative, Seconds, Share, _Read
 
 
 class Worst(_Read):
@@ -117,10 +117,40 @@ class GoldenResult(_Read):
     numerics: list[GoldenNumerics]
 
 
+class TogetherResult(_Read):
+    """Calls of several threads on one object, against the same calls one by one.
+
+    Attributes:
+        differing: calls whose bits differ; parted: of their `paths`, those beyond the tolerance.
+        farthest: the largest difference as a share of the price.
+        shares_generator: whether the plug-in says that all threads draw from one generator, so that paths are other
+            draws; parted are then those of calls of which most lie beyond what calls one by one gave.
+        numerics_apart: then, the largest difference of teacher-forced numerics, as a share of their RMS value.
+        errors: what calls raised, a line each.
+        compiled: frames that were compiled meanwhile.
+        seconds_alone, seconds_together: of each call, one by one and beside the others.
+    """
+
+    threads: Annotated[int, Field(ge=2)]
+    calls: Count
+    differing: Count
+    paths: Count
+    parted: Count
+    farthest: FiniteFloat
+    shares_generator: bool
+    numerics_apart: Annotated[float, Field(strict=False)] | None
+    errors: list[str]
+    compiled: Count
+    seconds_alone: list[Seconds] = Field(min_length=1)
+    seconds_together: list[Seconds] = Field(min_length=1)
+    wall_seconds: NotNegative
+
+
 class ProbeResult(_Read):
     """`probe`: {"quantities": [...]}, the reference's own too; `coarser`: what forecasts compute more coarsely than
-    these, in words, or nothing; `published`: that against independent code; `served`:
-    how production's object differs from the forecasts, in words, or nothing; null where there is none."""
+    these, in words, or nothing; `published`: that against independent code; `served`: how production's object differs
+    from the forecasts, in words, or nothing; null where there is none; `together`: calls of several threads; null where
+    none were asked for."""
 
     quantities: list[ProbeQuantity] = Field(min_length=1)
     coarser: str
@@ -128,4 +158,5 @@ class ProbeResult(_Read):
     draws: Draws | None
     golden: GoldenResult | None
     served: str | None
+    together: TogetherResult | None
     health: Health

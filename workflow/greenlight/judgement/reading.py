@@ -58,6 +58,12 @@ class Record:
     results: tuple[Any, ...]
 
     @property
+    def once_more(self) -> int:
+        """Trials that followed a failed one, which no plan asks for: a probe's without threads."""
+        trials = self.document.trials
+        return len(trials[1:2]) if self.document.stage == "probe" and not trials[0].ok else 0
+
+    @property
     def failed(self) -> list[str]:
         """What each failed trial says: kind and message."""
         return [f"{trial.kind}: {trial.message}" for trial in self.document.trials if not trial.ok]
@@ -128,7 +134,7 @@ def _problems(
     document, stage = record.document, record.document.stage
     for text in document.problems:
         yield "unexpected", text
-    found, most = len(document.trials), 0 if stage == "score" else asked.trials
+    found, most = len(document.trials), 0 if stage == "score" else asked.trials + record.once_more
     # Whether further seeds were needed is for the check to say that needs them.
     if found > most or (found < most and stage != "replicate"):
         yield "missing" if found < most else "unexpected", f"the record holds {found} of {most} trials"

@@ -51,9 +51,9 @@ def swept_by(found: VariantEvidence, checks: Iterable[Check]) -> dict[str, Any]:
     "threads": number}, each only where its check passes.
     """
     passed = {check.name for check in checks if check.status == "pass"}
-    job = found.expected.jobs.get("call")
-    swept = {"swept": [list(shape) for shape in job.call.shapes]} if job and "shapes-stable" in passed else {}
-    return swept | ({"threads": job.call.concurrency} if job and "concurrent-calls" in passed else {})
+    jobs = found.expected.jobs
+    swept = {"swept": [list(shape) for shape in jobs["call"].call.shapes]} if "shapes-stable" in passed else {}
+    return swept | ({"threads": jobs["probe"].threads} if "concurrent-calls" in passed else {})
 
 
 def process_of_calls(expected: Expected, variant: str) -> dict[str, Any]:

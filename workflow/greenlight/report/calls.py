@@ -35,7 +35,7 @@ class ShapeRow:
 
 @dataclass(frozen=True)
 class Calls:
-    """What a variant's call job found.
+    """What calls of a variant as production makes them found.
 
     Attributes:
         shapes: a row each, at most LISTED; more: how many are not listed.
@@ -49,15 +49,18 @@ class Calls:
     sentences: tuple[str, ...]
 
 
-def calls_of(results: Mapping[tuple[str, str], dict[str, Any]]) -> Iterator[Calls]:
+def calls_of(
+    probed: Mapping[tuple[str, str], dict[str, Any]], called: Mapping[tuple[str, str], dict[str, Any]]
+) -> Iterator[Calls]:
     """One entry for each variant that was called as production calls it.
 
     Args:
-        results: by (model, variant), the result of its call trial.
+        probed, called: by (model, variant), the result of its probe, and of its call trial.
     """
-    for (model, variant), result in results.items():
+    for model, variant in {**probed, **called}:
+        own, result = (found.get((model, variant), {}) for found in (probed, called))
         rows = [_row(shape) for shape in at(result, "shapes", kind=list, default=[])]
-        sentences = tuple(_sentences(result))
+        sentences = (*_of_threads(own), *_of_soak(result))
         if rows or sentences:
             yield Calls(model, variant, tuple(rows[:LISTED]), max(0, len(rows) - LISTED), sentences)
 
@@ -81,7 +84,7 @@ def _row(shape: Any) -> ShapeRow:
     )
 
 
-def _sentences(result: Mapping[str, Any]) -> Iterator[str]:
+def _of_threads(result: Mapping[str, Any]) -> Iterator[str]:
     together = at(result, "together", kind=dict, default={})
     alone, beside = (_numbers(together, f"seconds_{name}") for name in ("alone", "together"))
     if alone and beside:
@@ -91,6 +94,9 @@ def _sentences(result: Mapping[str, Any]) -> Iterator[str]:
             f"each other, {1000 * median(alone):.3g} ms alone"
             + (f"; {sum(alone) / wall:.2f} times as many calls a second" if wall else "")
         )
+
+
+def _of_soak(result: Mapping[str, Any]) -> Iterator[str]:
     soak = at(result, "soak", kind=dict, default={})
     seconds = _numbers(soak, "seconds")
     if seconds:

@@ -170,7 +170,7 @@ def gather(layout: Layout, key: str | None = None) -> Facts:
         compilations=tuple(
             compilations(_results_of(records, "compile"), _results_of(records, "predict"), _traces(records))
         ),
-        calls=tuple(calls_of(_results_of(records, "call"))),
+        calls=tuple(calls_of(_results_of(records, "probe"), _results_of(records, "call"))),
         data=data,
         unmeasured=tuple(not_measured(judged, expected, _cuda_graphs(records))),
         provenance=tuple(_provenance(expected, jobs, data, _results_of(records, "time"))),

@@ -246,7 +246,6 @@ class Plan(Scope):
             "own_shape": list(self._own_shape()),
             # Whose forecasts its own are to be, in each shape: those of the same code without torch.compile.
             "eager": None if alone else eager,
-            "shares_generator": self.implementations(model, [variant])[chosen.implementation].shares_generator,
             "tolerance": self._tolerance(variant),
         }
 
@@ -257,11 +256,19 @@ class Plan(Scope):
     def _asked_of_calls(self) -> Job:
         call = self.settings.evaluation.call
         shapes = [list(shape) for shape in call.shapes.every(self._own_shape())]
-        return {"shapes": shapes, "concurrency": call.concurrency, "calls": call.calls}
+        return {"shapes": shapes, "calls": call.calls}
+
+    def _together(self, model: str, variant: str) -> Job | None:
+        """What is asked of calls by several threads; None where there are none."""
+        threads, name = self.settings.evaluation.call.concurrency, Variant.parse(variant).implementation
+        shares = self.implementations(model, [variant])[name].shares_generator
+        known = {"threads": threads, "shares_generator": shares, "tolerance": self._tolerance(variant)}
+        return known if threads > 1 else None
 
     def _probed(self, model: str, variant: str) -> Job:
         longest = self.plugin(model).longest_context
         own = {"draws": self._draws(model, variant), "golden": self._golden(model, variant)}
+        own |= {"together": self._together(model, variant)}
         return own | {"longest_context": longest, "independent": self.independent(model, variant)}
 
     def _golden(self, model: str, variant: str) -> str | None:
@@ -351,6 +358,7 @@ class Plan(Scope):
                 for model, s in self.settings.models.items()
             },
             "called": self._asked_of_calls(),
+            "threads_of_calls": self.settings.evaluation.call.concurrency,
             "shards": [list(shard) for shard in self.shards],
             "data": self.data_hashes,
             "device": self.device,

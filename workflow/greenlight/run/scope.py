@@ -81,7 +81,7 @@ class Scope:
 
     @cached_property
     def called(self) -> list[tuple[str, str]]:
-        """(model, variant) of everything that is called as production does, where that says more than single calls."""
+        """(model, variant) of everything that is called in other shapes or many times, where that is asked for."""
         return self.variants if self.settings.evaluation.call.asked else []
 
     @cached_property

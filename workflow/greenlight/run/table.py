@@ -176,13 +176,15 @@ STAGES = (
     ),
     Stage(
         "probe", ("model", "variant"), lambda scope: scope.variants,
-        "Comparing the numerics of {model} {variant} with float64", _record,
+        "Comparing the numerics of {model} {variant} with float64, and calling it from threads", _record,
         reads=("prepare", "weights", "compile"), keyed=("prepare", "compile"), shard=0,
         settings=_CALLS | _WINDOWS | {"probe_windows": "evaluation.probe_windows"}, more="probed",
         child="numerics", runs=_pair, options="symbols",  # numerics are held to the reference
+        trials=lambda settings: 1 + (settings.evaluation.call.concurrency > 1),  # without threads where that fails
     ),
     Stage(
-        "call", ("model", "variant"), lambda scope: scope.called, "Calling {model} {variant} as production does",
+        "call", ("model", "variant"), lambda scope: scope.called,
+        "Calling {model} {variant} in many shapes, or many times",
         _record, reads=("weights", "compile"), keyed=("compile",),  # it needs no prices
         more="call", child="calling", runs=_pair,
     ),

@@ -77,7 +77,7 @@ class ShapeSettings(BaseModel):
 
 
 class CallSettings(BaseModel):
-    """How production calls a model; each variant is called so in a process of its own."""
+    """How production calls a model; each variant is called so."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
@@ -118,10 +118,9 @@ class CallSettings(BaseModel):
 
     @property
     def asked(self) -> bool:
-        """Whether anything is asked beyond single calls of one shape."""
+        """Whether anything is asked that takes a process of its own: other shapes, or many calls."""
         shapes = self.shapes
-        swept = any((shapes.contexts, shapes.horizons, shapes.batches, shapes.samples))
-        return swept or self.concurrency > 1 or self.calls > 0
+        return any((shapes.contexts, shapes.horizons, shapes.batches, shapes.samples)) or self.calls > 0
 
 
 def as_called(config: Mapping[str, Any], usual: Mapping[str, Any]) -> Mapping[str, Any]:

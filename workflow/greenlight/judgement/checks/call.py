@@ -8,10 +8,11 @@ from statistics import median
 
 import numpy as np
 
-from greenlight.judgement.call_records import CallResult, ShapeResult, SoakResult, TogetherResult
+from greenlight.judgement.call_records import CallResult, ShapeResult, SoakResult
 from greenlight.judgement.checks.base import Check, Status, Subject, count, percent_of_price
 from greenlight.judgement.checks.numerics import worst_error
 from greenlight.judgement.expected import ExpectedCalls
+from greenlight.judgement.probe_records import TogetherResult
 from greenlight.judgement.registry import made_in
 from greenlight.statistics.intervals import Trend, trend
 
@@ -24,19 +25,15 @@ _NUMERICS = 1e-5
 
 def call_checks(subject: Subject) -> list[Check]:
     """All checks of the call as production makes it; what the configuration does not ask for is not measured."""
-    job = subject.found.expected.jobs.get("call")
+    together, job = _together(subject), subject.found.expected.jobs.get("call")
     if job is None:
         reason = "single calls in the run's own shape: evaluation.call asks for nothing else"
-        return [subject.check(name, "not-measured", reason, "predict") for name in CALL_CHECKS]
+        return [together, *(subject.check(name, "not-measured", reason, "predict") for name in CALL_CHECKS)]
     results = subject.found.results("call")
     if not results:
-        return subject.missing(CALL_CHECKS, "call left no usable result", "call")
+        return [together, *subject.missing(CALL_CHECKS, "call left no usable result", "call")]
     (result,) = results
-    return [
-        _shapes(subject, job.call, result),
-        _together(subject, job.call, result.together),
-        *_soak(subject, job.call, result.soak),
-    ]
+    return [together, _shapes(subject, job.call, result), *_soak(subject, job.call, result.soak)]
 
 
 def _shapes(subject: Subject, asked: ExpectedCalls, result: CallResult) -> Check:
@@ -126,14 +123,17 @@ def _parted(subject: Subject, eager: str, shapes: Sequence[ShapeResult]) -> Iter
         yield f"{parted / paths:.0%} of the sample paths of all shapes differ from {eager}, most in {worst}"
 
 
-def _together(subject: Subject, asked: ExpectedCalls, found: TogetherResult | None) -> Check:
+def _together(subject: Subject) -> Check:
     """`concurrent-calls`; the figure is the share of sample paths that part from those of calls one by one."""
     name, rules = "concurrent-calls", subject.rules.accuracy
-    if asked.concurrency == 1:
-        return subject.check(name, "not-measured", "calls come one by one: evaluation.call.concurrency is 1", "call")
-    if found is None or found.threads != asked.concurrency or not found.calls:
-        what = f"{asked.concurrency} threads were asked for, " + (f"{found.threads} called" if found else "none called")
-        return subject.missing([name], what, "call")[0]
+    asked = subject.found.expected.jobs["probe"].threads
+    results = subject.found.results("probe")
+    found: TogetherResult | None = results[0].together if results else None
+    if asked == 1:
+        return subject.check(name, "not-measured", "calls come one by one: evaluation.call.concurrency is 1", "probe")
+    if found is None or found.threads != asked or not found.calls:
+        what = f"{asked} threads were asked for, " + (f"{found.threads} called" if found else "none called")
+        return subject.missing([name], what, "probe")[0]
     share = found.parted / found.paths if found.paths else 0.0
     alone, together = median(found.seconds_alone), median(found.seconds_together)
     throughput = sum(found.seconds_alone) / found.wall_seconds if found.wall_seconds > 0 else math.nan
@@ -152,7 +152,7 @@ def _together(subject: Subject, asked: ExpectedCalls, found: TogetherResult | No
         reason = f"{len(found.errors)} of {found.calls} calls of {found.threads} threads raised: {found.errors[0]}; "
         reason += "who calls it from one thread at a time says so by evaluation.call.concurrency: 1"
     elif found.shares_generator and found.numerics_apart is None:
-        return subject.missing([name], "numerics of threads were not compared", "call")[0]
+        return subject.missing([name], "numerics of threads were not compared", "probe")[0]
     elif found.shares_generator and found.numerics_apart is not None and not found.numerics_apart <= _NUMERICS:
         reason = (
             f"the numerics of {found.threads} threads on one object differ by {found.numerics_apart:.2g} of their RMS "
@@ -180,7 +180,7 @@ def _together(subject: Subject, asked: ExpectedCalls, found: TogetherResult | No
     if holds and found.compiled > subject.rules.health.recompiles_after_warm_up:
         holds = False
         reason = f"{count(found.compiled, 'frame')} compiled anew in other threads, in front of a waiting caller"
-    return subject.holds(name, holds, reason, "call", figure=share, limit=0, details=details)
+    return subject.holds(name, holds, reason, "probe", figure=share, limit=0, details=details)
 
 
 def _soak(subject: Subject, asked: ExpectedCalls, found: SoakResult | None) -> list[Check]:

@@ -39,6 +39,7 @@ def _trials(subject: Subject) -> Check:
     found = subject.found
     again = found.records.get("replicate")
     expected = found.expected.trials + (len(again.document.trials) if again is not None else 0)
+    expected += sum(record.once_more for record in found.records.values())
     trials = [trial for record in found.records.values() for trial in record.document.trials]
     good = sum(trial.ok for trial in trials)
     failures = Counter(f"{trial.kind}: {trial.message}" for trial in trials if not trial.ok)

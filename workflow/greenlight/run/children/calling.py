@@ -1,4 +1,4 @@
-"""In a trial: a variant called as production calls it: in many shapes, by several threads, many times."""
+"""In a trial: a variant called as production calls it: in many shapes, and many times."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from greenlight.measures.memory import MemoryMeter
 from greenlight.measures.numerics import compare
 from greenlight.run.children.caller import Caller, differences, windows_in
 from greenlight.run.children.common import Request, load, pin_process, truth_settings
-from greenlight.run.children.threads import threads
 from greenlight.trials.call_settings import Shape
 from greenlight.trials.child import serve
 from greenlight.watch.health import HealthRecorder
@@ -35,7 +34,6 @@ def run(request: Request) -> dict[str, Any]:
         caller = Caller(request, variant, recorder)
         swept = sweep(caller, shapes, eager)
         limit_hits = recorder.record()["recompile_limit_hits"]
-        together = threads(caller) if request["concurrency"] > 1 else None
         soaked = soak(caller, meter) if request["calls"] else None
         for entry, shape, truth in zip(swept, shapes, truths, strict=True):
             entry["quantities"] = _numerics(variant, request, shape, truth)
@@ -43,7 +41,6 @@ def run(request: Request) -> dict[str, Any]:
         "eager": request["eager"],
         "shapes": swept,
         "limit_hits": limit_hits,
-        "together": together,
         "soak": soaked,
         "memory": meter.record(),
         "health": recorder.record(),

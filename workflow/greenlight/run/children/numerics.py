@@ -1,4 +1,4 @@
-"""In a trial: teacher-forced numerics of a variant against a float64 run of the reference."""
+"""In a trial: teacher-forced numerics of a variant against a float64 run of the reference; then threads call it."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ import numpy as np
 
 from greenlight.data.windows import Window
 from greenlight.measures.numerics import BEYOND, compare, other_sizes
+from greenlight.run.children.caller import Caller
 from greenlight.run.children.common import Request, calls_of, load, one_window_a_symbol, pin_process, truth_settings
 from greenlight.run.children.draws import draw_beside
 from greenlight.run.children.golden import hold_to_golden
 from greenlight.run.children.serving import problem_as_served
+from greenlight.run.children.threads import threads
 from greenlight.trials.child import serve
 from greenlight.watch.health import HealthRecorder
 from greenlight.watch.precision import coarser_forecasts
@@ -22,6 +24,9 @@ def run(request: Request) -> dict[str, Any]:
 
     The reference has the settings of `truth_settings`: for another implementation such as no KV cache, what training
     saw.
+
+    Last of all threads call the variant, which is warm then. What they leave of it, or of the process, nothing else is
+    measured on.
     """
     pin_process(request)
     changed = truth_settings(request)
@@ -43,20 +48,21 @@ def run(request: Request) -> dict[str, Any]:
             _probe(variant.probe, windows, size, fill)
         recorder.end_of_warm_up(variant)
         for size in _sizes(request):
-            found = _probe(variant.probe, windows, size, fill)
-            compared += compare(found, single, truth, windows=keys, batch_size=size)
-        draws = draw_beside(request, variant) if request["draws"] else None
-    return {
-        "windows": keys,
-        "truth": "reference in float64" + "".join(f", {key}: {value}" for key, value in changed.items()),
-        "quantities": compared,
-        "coarser": coarser,
-        "published": _as_published(request, windows, keys) if request["independent"] else [],
-        "draws": draws,
-        "golden": hold_to_golden(request) if request["golden"] else None,
-        "served": problem_as_served(request),
-        "health": recorder.record(),
-    }
+            probed = _probe(variant.probe, windows, size, fill)
+            compared += compare(probed, single, truth, windows=keys, batch_size=size)
+        found = {
+            "windows": keys,
+            "truth": "reference in float64" + "".join(f", {key}: {value}" for key, value in changed.items()),
+            "quantities": compared,
+            "coarser": coarser,
+            "draws": draw_beside(request, variant) if request["draws"] else None,
+            "health": recorder.record(),
+            "published": _as_published(request, windows, keys) if request["independent"] else [],
+            "golden": hold_to_golden(request) if request["golden"] else None,
+            "served": problem_as_served(request),
+        }
+        together = threads(Caller(request, variant, recorder)) if request["together"] else None
+    return found | {"together": together}
 
 
 def _sizes(request: Request) -> list[int]:

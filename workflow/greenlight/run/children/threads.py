@@ -22,9 +22,13 @@ Outputs = dict[tuple[int, int], Any]
 
 
 def threads(caller: Caller) -> dict[str, Any]:
-    """Calls of several threads against the same calls one by one, as `judgement.call_records.TogetherResult` reads."""
+    """Calls of several threads against the same calls one by one, as `judgement.probe_records.TogetherResult` reads.
+
+    Windows are seeded random walks, and so are alike for each thread but in their values.
+    """
     request, variant = caller.request, caller.variant
-    own, count = Shape(*request["own_shape"]), request["concurrency"]
+    own = Shape(*(request[name] for name in ("context_length", "horizon", "windows_per_call", "samples")))
+    asked, count = request["together"], request["together"]["threads"]
     groups = [windows_in(own, request, group) for group in range(count)]
 
     def forecast(thread: int, number: int) -> np.ndarray:
@@ -39,11 +43,11 @@ def threads(caller: Caller) -> dict[str, Any]:
     beside = call_together(forecast, count, rounds)
     compiled = caller.recorder.record()["compilations_after_warm_up"]
     found = _held(caller, alone, beside, groups)
-    apart = _numerics_apart(caller, groups) if request["shares_generator"] else None
+    apart = _numerics_apart(caller, groups) if asked["shares_generator"] else None
     return {
         "threads": count,
         "calls": len(beside.outputs),
-        "shares_generator": request["shares_generator"],
+        "shares_generator": asked["shares_generator"],
         **found,
         "numerics_apart": apart,
         "errors": [*_told(alone), *_told(beside)],
@@ -64,7 +68,7 @@ def _held(caller: Caller, alone: Together, beside: Together, groups: list[list[W
     Where threads share the generator of the process, each path is another draw; paths count where so many of their
     call's lie beyond what was drawn one by one that other draws hardly do.
     """
-    request = caller.request
+    asked = caller.request["together"]
     differing, parted, paths, farthest = 0, 0, 0, 0.0
     for key, output in beside.outputs.items():
         expected = alone.outputs[key]
@@ -74,8 +78,8 @@ def _held(caller: Caller, alone: Together, beside: Together, groups: list[list[W
         if output.shape != expected.shape or not np.isfinite(output).all():
             raise InvalidOutput(f"a call beside others gave {output.shape} or values that are not finite")
         each = differences(output, expected, groups[key[0]])
-        apart = each.apart > request["tolerance"]
-        if request["shares_generator"]:
+        apart = each.apart > asked["tolerance"]
+        if asked["shares_generator"]:
             apart = each.outside & (chance_of_ends(each.outside, expected.shape[1]) <= _ALARM / len(beside.outputs))
         parted, paths = parted + int(apart.sum()), paths + apart.size
         farthest = max(farthest, float(each.largest.max())) if apart.any() else farthest

@@ -1,4 +1,4 @@
-"""call: a variant as production calls it, in a process of its own: shapes, threads, many calls."""
+"""call: a variant as production calls it, in a process of its own: many shapes, many calls."""
 
 from __future__ import annotations
 

@@ -181,7 +181,7 @@ def ask_again(settings: Settings, sides: list[Side], runs: Sequence[tuple[Side |
     a, b = sides
     failing = [(name, check) for name in a.own for check in newly_stopping(a, b, name)["fail"]]
     checks = [(name, check) for name, check in failing if check in NAMES and NAMES[check].other == "chance"]
-    stages = sorted({"call" if "call" in NAMES[check].stages else "time" for _, check in checks})
+    stages = sorted({next((s for s in ("probe", "call") if s in NAMES[check].stages), "time") for _, check in checks})
     times = max(_AGAIN, settings.compare.rounds) if checks else 0
     for number in range(times):
         for side, run in runs if number % 2 == 0 else runs[::-1]:

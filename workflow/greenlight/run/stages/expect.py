@@ -129,6 +129,7 @@ def _asked(job: Job, stage: str, model: str, variant: str, shard: int | None) ->
             return {
                 "windows": min(evaluation["probe_windows"], most),
                 "looks": evaluation["looks"],
+                "threads": job["threads_of_calls"],
                 "golden": entry["golden"][variant],
                 "beyond": entry["beyond"],
                 "independent": entry["independent"] if variant == entry["reference"] else None,

@@ -368,7 +368,7 @@ class _Writer:
         memory = (300 << 20) + jitter + self.effects.leak * np.arange(calls)
         result = {"load_seconds": 0.2, "first_call_seconds": 0.5, "warm_up_calls": 3, "recompiles_after_warm_up": 0}
         result |= {"memory_readings": memory.tolist(), "peak_memory_bytes": int(memory.max())}
-        result |= {"device_memory_readings": [], "device_peak_bytes": None, "alone": {}, "alone_before": {}}
+        result |= {"device_memory_readings": [], "device_peak_bytes": None, "alone": {}, "alone_before": []}
         if self.effects.device_leak is not None:
             on_device = (40 << 20) + self.effects.device_leak * np.arange(calls)
             result |= {"device_memory_readings": on_device.tolist(), "device_peak_bytes": int(on_device.max())}

@@ -11,7 +11,7 @@ from scipy.stats import binom
 from greenlight.data.windows import practice_windows
 from greenlight.measures.forecasts import problem_with
 from greenlight.measures.latency import calls_of_reference, interleaved_pairs
-from greenlight.measures.steadiness import Yardstick, steady_calls
+from greenlight.measures.steadiness import Yardstick, calls_until_slow, steady_calls
 from greenlight.run.children.latency import calls_alone, planned_alone
 from greenlight.statistics.intervals import excess_p_value, share_bounds
 from greenlight.statistics.looks import calls_to_bound, rate_at, slow_rate
@@ -119,14 +119,16 @@ def test_what_interrupts_every_second_call_makes_variant_and_yardstick_slow_alik
     assert all(0.3 < share < 0.7 for share in shares)
 
 
-@pytest.mark.parametrize(("slow", "calls"), [((), 6), ((2,), 9), ((7,), 6)])
-def test_calls_alone_end_at_their_look_unless_one_was_slow(monkeypatch, slow, calls):
+@pytest.mark.parametrize(("slow", "calls"), [((), 20), ((2,), 9), ((15,), 16), ((19,), 20)])
+def test_calls_alone_end_at_the_first_that_is_slow(monkeypatch, slow, calls):
+    """But the median of some is known before one of them is held to it."""
+
     def timed(call, number):
-        return (0.01 if call is plain and number in slow else 0.001), plain(number)
+        return (0.01 if number in slow else 0.001), plain(number)
 
     monkeypatch.setattr("greenlight.measures.steadiness.timed_call", timed)
-    found = steady_calls(plain, calls=9, seconds=0.001, device="cpu", look_at=6, slow_call=1.5)
-    assert len(found["variant_seconds"]) == calls
+    found = calls_until_slow(plain, calls=20, slow_call=1.5)
+    assert len(found["variant_seconds"]) == calls and found["yardstick_seconds"] == []
 
 
 def a_request(**timing):
@@ -161,23 +163,31 @@ EACH_20TH, BURST, NEVER = (lambda n: n % 20 == 3), (lambda n: 30 <= n < 45), (la
 
 
 @pytest.mark.parametrize(
-    ("first", "second", "batches", "slow"),
-    [(NEVER, NEVER, 1, 0), (BURST, NEVER, 2, 0), (EACH_20TH, EACH_20TH, 2, 8), (BURST, BURST, 2, 15)],
+    ("batches", "made", "slow"),
+    [
+        ([NEVER], [102], 0),  # nothing is slow, and no yardstick is needed
+        ([BURST, NEVER], [31, 160], 0),
+        ([BURST, BURST, NEVER], [31, 160, 160], 0),
+        ([EACH_20TH] * 3, [9, 160, 160], 8),
+        ([BURST] * 3, [31, 160, 160], 15),
+    ],
 )
-def test_calls_alone_that_look_slow_are_made_once_more_and_the_last_count(monkeypatch, first, second, batches, slow):
+def test_calls_alone_of_which_some_are_slow_are_made_anew_and_the_last_count(monkeypatch, batches, made, slow):
     """A machine that was interrupted once is not the code; code that is slow now and then is so again."""
-    paused, seeds = [], []
+    paused, seeds, begun = [], [], [0]
     monkeypatch.setattr("greenlight.run.children.latency.time.sleep", paused.append)
 
     def timed(call, number):
         yardstick = isinstance(call, Yardstick)
-        slow = not yardstick and (second if paused else first)(number)
+        begun[0] += number == 0 and not yardstick
+        slow = not yardstick and batches[begun[0] - 1](number)
         return (0.03 if slow else 0.01), (plain(number) if yardstick else call(number))
 
     monkeypatch.setattr("greenlight.measures.steadiness.timed_call", timed)
     found = calls_alone(a_request(), pairs_of(1), lambda seed: plain(seeds.append(seed) or 0), lambda output: None)
-    assert len(found) == batches == len(paused) + 1
-    assert slow_of(1.5, found[-1]["variant_seconds"])[0] == slow
+    assert [len(batch["variant_seconds"]) for batch in found] == made
+    assert [len(batch["yardstick_seconds"]) for batch in found] == [0, 160, 160][: len(made)]
+    assert slow_of(1.5, found[-1]["variant_seconds"])[0] == slow and len(paused) == max(0, len(made) - 2)
     assert len(set(seeds)) == len(seeds)  # no call asks for what an earlier one was given
 
 
@@ -196,17 +206,17 @@ def test_no_number_of_calls_bounds_a_share_of_nothing(share, fewest):
 
 
 def test_looking_at_calls_alone_three_times_passes_a_share_at_the_limit_no_more_often_than_nominal():
-    """Calls of which the limit's share is slow: passed at the look, at the end, or once more where they looked slow, in
-    fewer runs than the rate says."""
+    """Calls of which the limit's share is slow: passed by those without a slow one, by those beside the yardstick, or
+    once more where they looked slow, in fewer runs than the rate says."""
     rng, runs, share = np.random.default_rng(8), 20_000, TAIL["slow_share"]
     rate = slow_rate(TAIL["alpha"], 160)
     look_at = int(calls_to_bound(share, rate))
-    slow, again = (rng.random((runs, 180)) < share for _ in range(2))
-    again[:, :20] = slow[:, :20]  # the pairs are the same
+    first, slow, again = (rng.random((runs, 180)) < share for _ in range(3))
+    slow[:, :20] = again[:, :20] = first[:, :20]  # the pairs are the same
     most = np.array([share_bounds(own, 180, rate)[1] for own in range(181)])
     suspect = np.array([excess_p_value(own, 180, 0, 190) <= TAIL["suspicion"] for own in range(181)])
-    passed = ~slow[:, :look_at].any(axis=1) | (most[slow.sum(axis=1)] <= share)
-    passed |= suspect[slow.sum(axis=1)] & (~again[:, :look_at].any(axis=1) | (most[again.sum(axis=1)] <= share))
+    passed = ~first[:, :look_at].any(axis=1) | (most[slow.sum(axis=1)] <= share)
+    passed |= suspect[slow.sum(axis=1)] & (most[again.sum(axis=1)] <= share)
     assert passed.sum() <= binom.ppf(1 - 1e-4, runs, TAIL["alpha"])
     assert passed.sum() > 0
 

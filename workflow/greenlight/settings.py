@@ -107,9 +107,9 @@ class TimingSettings(Section):
     """Seconds that a variant may spend on further pairs, and on calls alone; a doubling that does not fit is not begun.
     Calls alone that look slow are made once more, which takes as long again."""
     steady_calls: int = Field(default=160, ge=0, le=100_000)
-    """Calls of the variant alone, in the last process, beside work of the same length, which bound the share of slow
-    calls: at most so many, fewer as soon as none was slow among enough of them. Where not even those fit into
-    extra_seconds, as many as there are in pairs."""
+    """Calls of the variant alone, in the last process, which bound the share of slow calls: as many as do where none is
+    slow, else so many, beside work of the same length. Where not even those fit into extra_seconds, as many as there
+    are in pairs."""
     fresh_compiles: bool = False
     """Whether each process after the first compiles anew from an empty cache; else all start from the filled one."""
     warm_up_calls: int = Field(default=3, ge=1, le=10_000)

@@ -207,7 +207,7 @@ class TimedLoad(Load):
 
 
 class Loads(_Read):
-    """Before the first pair (loading and warming up), during each batch of pairs, and after the last.
+    """Before the first pair (loading and warming up), during each batch of pairs, and during a call after the last.
 
     idle: the GPU before the process touched it; None on a CPU.
     """
@@ -221,8 +221,8 @@ class Loads(_Read):
 class TimeResult(_Read):
     """`time`: one process of interleaved pairs; the pairs themselves lie in pairs.parquet.
 
-    alone: seconds of calls of the variant alone, and of work of the same length after each.
-    alone_before: of an earlier batch, which looked slow, so that it was made once more; empty where there is none.
+    alone: seconds of calls of the variant alone, and of work of the same length after each, once one was slow.
+    alone_before: of earlier batches, in which some looked slow, so that others were made.
     memory_readings, device_memory_readings: bytes in use after each timed call, in order; none of a device on a CPU."""
 
     load_seconds: Seconds
@@ -231,7 +231,7 @@ class TimeResult(_Read):
     recompiles_after_warm_up: Count
     load: Loads
     alone: dict[Literal["variant_seconds", "yardstick_seconds"], list[Seconds]]
-    alone_before: dict[Literal["variant_seconds", "yardstick_seconds"], list[Seconds]]
+    alone_before: list[dict[Literal["variant_seconds", "yardstick_seconds"], list[Seconds]]]
     memory_readings: list[Bytes]
     device_memory_readings: list[Bytes]
     peak_memory_bytes: Bytes | None

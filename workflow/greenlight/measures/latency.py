@@ -126,7 +126,7 @@ def slow_calls(
 
     Args:
         slow_call: a call is slow above so many medians of its part.
-        alone: {"variant_seconds", "yardstick_seconds"} of `steady_calls`; may be empty.
+        alone: {"variant_seconds", "yardstick_seconds"} of `calls_until_slow` or `steady_calls`; may be empty.
         process, pair, control, reference, variant: as for `calls_of_reference`.
     """
     paired, eager = variant[~control], calls_of_reference(process, pair, control, reference, variant)

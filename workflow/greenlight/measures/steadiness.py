@@ -1,14 +1,14 @@
 """A variant called alone, many times, beside work of the same length: how often it is slow, and how often the machine.
 
-Pairs cost the reference's time, so that they are too few to bound the share of slow calls. Here beside each call of the
-variant stands a yardstick, work that takes about as long: what interrupts the one interrupts the other as often. Half
-of it stays in the caches of a processor, as a layer's products do, and half reads what only the cache holds that
-processors share, as weights and paths are: others at work there make a call slow that no one interrupts.
+Pairs cost the reference's time, so that they are too few to bound the share of slow calls. Where none is slow among
+enough calls in a row, that bounds it. Else beside each call of the variant stands a yardstick, work that takes about as
+long: what interrupts the one interrupts the other as often. Half of it stays in the caches of a processor, as a layer's
+products do, and half reads what only the cache holds that processors share, as weights and paths are: others at work
+there make a call slow that no one interrupts.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -18,8 +18,31 @@ import torch
 from greenlight.measures.latency import timed_call
 from greenlight.statistics.sequential import slow_of
 
+_MEDIAN_OF = 9  # calls, at least, before one is held to their median
 _SIZE = 256
 _MEMORY = 8 << 20  # bytes: more than a processor's own caches, less than what processors share
+
+
+def calls_until_slow(
+    variant: Callable[[int], Any],
+    *,
+    calls: int,
+    slow_call: float,
+    after_call: Callable[[Any], None] = lambda output: None,
+) -> dict[str, list[float]]:
+    """As `steady_calls` without a yardstick, which none needs that has no slow call; it ends at the first slow one.
+
+    Args:
+        slow_call: a call is slow above so many medians.
+    """
+    found: list[float] = []
+    for number in range(calls):
+        taken, output = timed_call(variant, number)
+        found.append(taken)
+        after_call(output)
+        if number + 1 >= _MEDIAN_OF and slow_of(slow_call, found)[0]:
+            break
+    return {"variant_seconds": found, "yardstick_seconds": []}
 
 
 def steady_calls(
@@ -29,8 +52,6 @@ def steady_calls(
     seconds: float,
     device: str,
     seed: int = 0,
-    look_at: float = math.inf,
-    slow_call: float = math.inf,
     after_call: Callable[[Any], None] = lambda output: None,
 ) -> dict[str, list[float]]:
     """{"variant_seconds", "yardstick_seconds"} of calls beside each other, either of the two first, at random.
@@ -40,7 +61,6 @@ def steady_calls(
     Args:
         variant: gets the number of its call; returns a plain array, as for `interleaved_pairs`.
         seconds: what a call takes, about; the yardstick is made as long.
-        look_at, slow_call: after so many calls it ends where none was slow, which is above so many medians.
         after_call: gets what the variant returned; outside the timed part.
     """
     found: dict[str, list[float]] = {"variant_seconds": [], "yardstick_seconds": []}
@@ -57,8 +77,6 @@ def steady_calls(
             found[name].append(taken)
             if name == "variant_seconds":
                 after_call(output)
-        if number + 1 == look_at and not slow_of(slow_call, found["variant_seconds"])[0]:
-            break
     return found
 
 

@@ -31,9 +31,9 @@ def look_of(found: int, planned: int, processes: int, looks: int) -> int | None:
 
 
 def slow_rate(rate: float, alone: int) -> float:
-    """The share of a look's error rate at which slow calls are bounded: calls alone, where there are any, are looked at
-    three times, as soon as so many without a slow one bound it (`calls_to_bound`), at their end, and where they looked
-    slow, once more."""
+    """The share of a look's error rate at which slow calls are bounded: calls alone, where there are any, are made at
+    most three times: so many that none that is slow bounds it (`calls_to_bound`), else beside a yardstick, and where
+    these look slow, once more."""
     return rate / 3 if alone else rate
 
 

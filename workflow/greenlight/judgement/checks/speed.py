@@ -98,7 +98,7 @@ def _slow_calls(subject: Subject, speed: Speed) -> Check:
     lower, upper = speed.slow_bounds
     reason = f"{own:.0%} [{lower:.1%}, {upper:.1%}] of calls above {rules.slow_call:g} medians, {other:.0%} of "
     reason += f"{speed.slow_beside} (p {speed.slow_p_value:.2g})"
-    before = [result.alone_before["variant_seconds"] for result in subject.found.results("time") if result.alone_before]
+    before = [b["variant_seconds"] for result in subject.found.results("time") for b in result.alone_before]
     if before:
         slow, of = slow_of(rules.slow_call, *before)
         reason += f"; called alone once more, for {slow} of {of} calls were slow at first"

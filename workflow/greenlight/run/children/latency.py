@@ -11,7 +11,7 @@ import numpy as np
 
 from greenlight.measures.latency import SlowCalls, interleaved_pairs, slow_calls
 from greenlight.measures.memory import MemoryMeter
-from greenlight.measures.steadiness import steady_calls
+from greenlight.measures.steadiness import calls_until_slow, steady_calls
 from greenlight.measures.timed import TimedOutputs
 from greenlight.run.children.common import Request, load, one_window_a_symbol, pin_process, worked
 from greenlight.run.children.outputs import problem_of
@@ -21,7 +21,7 @@ from greenlight.statistics.sequential import settled, slow_of, tail_settled
 from greenlight.trials.child import serve
 from greenlight.trials.gpu import device_condition
 from greenlight.trials.kinds import InvalidOutput
-from greenlight.trials.load import Watch, glance, is_busy, wait_until_quiet
+from greenlight.trials.load import Watch, is_busy, wait_until_quiet
 from greenlight.watch.health import HealthRecorder
 
 # Seeds of calls alone begin so far above those of pairs, however many pairs there will be.
@@ -102,7 +102,7 @@ def run(request: Request) -> dict[str, Any]:
         for more in _further(request, pairs, alone, lambda: again.seconds_each):
             pairs += again.measure(*more, len(pairs))
             looks += 1
-        timed = np.array(latest["output"])
+        after, timed = Watch(request["device"]), np.array(latest["output"])
         if not np.array_equal(timed, variant.forecast(windows, request["samples"], latest["seed"])):
             raise InvalidOutput("the same call gives other values where it is not timed")
         if problem := returned.problem():
@@ -111,8 +111,8 @@ def run(request: Request) -> dict[str, Any]:
         "pairs": pairs,
         "looks": looks,
         "alone": alone,
-        "alone_before": before_alone[0] if before_alone else {},
-        "load": {"idle": idle, "before": before, "during": again.loads, "after": glance(request["device"])},
+        "alone_before": before_alone,
+        "load": {"idle": idle, "before": before, "during": again.loads, "after": after.read()},
         "load_seconds": load_seconds,
         "first_call_seconds": first_call_seconds,
         "warm_up_calls": timing["warm_up_calls"],
@@ -171,32 +171,37 @@ def calls_alone(
     variant: Callable[[int], np.ndarray],
     after_call: Callable[[np.ndarray], None],
 ) -> list[dict[str, list[float]]]:
-    """One or two batches of `steady_calls`, of which the last counts; `variant` gets the seed of its call.
+    """One to three batches of calls, of which the last counts; `variant` gets the seed of its call.
 
-    Where more calls look slow than of what they are held against, a second batch is made after a pause: code that
-    is slow now and then is so again, and a machine that was interrupted seldom is. Each may pass a share at its limit
-    at a third of the rate (`looks.slow_rate`).
+    First as many as bound the share of slow calls if none is slow; if one is, a batch beside the yardstick. Where more
+    look slow in that than of what they are held against, another one after a pause: code that is slow now and then is
+    so again, and a machine that was interrupted seldom is. Each may pass a share at its limit at a third of the rate
+    (`looks.slow_rate`).
     """
     plan, tail = planned_alone(request, pairs), request["tail"]
+    found: list[dict[str, list[float]]] = []
 
-    def batch(first: int) -> dict[str, list[float]]:
-        return steady_calls(
-            lambda number: variant(request["seed"] + _ALONE + first + number),
-            **plan,
-            seed=request["seed"] + first,
-            slow_call=tail["slow_call"],
-            device=request["device"],
-            after_call=after_call,
-        )
+    def first_seed() -> int:
+        return int(request["seed"]) + _ALONE + sum(len(batch["variant_seconds"]) for batch in found)
 
-    found = batch(0)
-    if not plan["calls"]:
-        return [found]
-    slow = _slow(request, pairs, found)
-    if excess_p_value(*slow.held, *slow.beside) > tail["suspicion"]:
-        return [found]
-    time.sleep(_PAUSE)
-    return [found, batch(plan["calls"])]
+    def seeded(number: int) -> np.ndarray:
+        return variant(first_seed() + number)
+
+    def beside_yardstick() -> dict[str, list[float]]:
+        own = {name: plan[name] for name in ("calls", "seconds")}
+        return steady_calls(seeded, **own, seed=first_seed(), device=request["device"], after_call=after_call)
+
+    if plan["look_at"] <= plan["calls"]:
+        calls, slow_call = int(plan["look_at"]), tail["slow_call"]
+        found.append(calls_until_slow(seeded, calls=calls, slow_call=slow_call, after_call=after_call))
+        if len(found[0]["variant_seconds"]) == calls and not slow_of(slow_call, found[0]["variant_seconds"])[0]:
+            return found
+    found.append(beside_yardstick())
+    slow = _slow(request, pairs, found[-1])
+    if plan["calls"] and excess_p_value(*slow.held, *slow.beside) <= tail["suspicion"]:
+        time.sleep(_PAUSE)
+        found.append(beside_yardstick())
+    return found
 
 
 def _slow(request: Request, pairs: list[dict[str, Any]], alone: dict[str, list[float]]) -> SlowCalls:
@@ -206,10 +211,10 @@ def _slow(request: Request, pairs: list[dict[str, Any]], alone: dict[str, list[f
 
 
 def planned_alone(request: Request, pairs: list[dict[str, Any]]) -> dict[str, Any]:
-    """{"calls", "seconds", "look_at"} for `steady_calls`, after the planned pairs of all processes.
+    """{"calls", "seconds", "look_at"} for `calls_alone`, after the planned pairs of all processes.
 
-    As many as are asked for and fit into `timing.extra_seconds`, with a look as soon as none that is slow would bound
-    the share of slow ones. Where not even so many fit, they can't bound it: then as many as there are in pairs.
+    As many as are asked for and fit into `timing.extra_seconds`, and before them so many that none that is slow would
+    bound the share of slow ones. Where not even so many fit, they can't bound it: then as many as there are in pairs.
     """
     timing, tail = request["timing"], request["tail"]
     seconds = float(np.median([pair["variant_seconds"] for pair in pairs if not pair["control"]]))

@@ -60,8 +60,8 @@ class Record:
     @property
     def once_more(self) -> int:
         """Trials that followed a failed one, which no plan asks for: a probe's without threads."""
-        trials = self.document.trials
-        return len(trials[1:2]) if self.document.stage == "probe" and not trials[0].ok else 0
+        first, more = self.document.trials[:1], self.document.trials[1:2]
+        return len(more) if self.document.stage == "probe" and not any(trial.ok for trial in first) else 0
 
     @property
     def failed(self) -> list[str]:

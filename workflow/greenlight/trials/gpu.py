@@ -7,15 +7,15 @@ others hold, waiting for them and MIG were not run on a GPU yet.
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
-import runpy
+import re
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -233,11 +233,12 @@ def _give_up(settings: DeviceSettings, obstacle: str, waiting_helps: bool, waite
 
 def _torch_without_cuda() -> str:
     """Why the installed torch can't use a device; read from its file of versions, for its import takes seconds."""
-    folder = (importlib.util.find_spec("torch").submodule_search_locations or [""])[0]  # type: ignore[union-attr]
-    version = runpy.run_path(str(Path(folder) / "version.py"))
-    if version["cuda"] is not None:
+    text = Path(str(metadata.distribution("torch").locate_file("torch/version.py"))).read_text(encoding="utf-8")
+    stated = dict(re.findall(r"^(\w+)[^=\n]*= *(.*)$", text, re.MULTILINE))
+    if stated["cuda"] != "None":
         return ""
-    return f"The device is there, but this torch ({version['__version__']}) was built without CUDA."
+    version = stated["__version__"].strip("'")
+    return f"The device is there, but this torch ({version}) was built without CUDA."
 
 
 def _own_processes() -> frozenset[int]:

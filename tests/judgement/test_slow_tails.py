@@ -87,6 +87,26 @@ def test_a_short_call_is_held_against_others_that_take_as_long(subject, slow_sha
     assert stops >= 0.6 * runs if slow_share else stops <= most(runs, 0.05)
 
 
+@pytest.mark.parametrize(("interrupted_share", "slow_share"), [(0.45, 0.0), (0.5, 0.0), (0.55, 0.0), (0.0, 0.12)])
+def test_a_machine_that_interrupts_half_of_all_calls_makes_no_variant_slow(subject, interrupted_share, slow_share):
+    """The median of either arm then is that of a call as it is or of one that was interrupted."""
+    rng, runs, stops = np.random.default_rng(12), 100, 0
+
+    def calls(count):
+        waits = np.where(rng.random(count) < interrupted_share, rng.uniform(5, 20, count), 0)
+        return 0.001 * (2.3 + 0.1 * rng.random(count) + waits)
+
+    for _ in range(runs):
+        own, (reference, again) = calls(160), (10 * calls(120), 10 * calls(40))
+        own *= np.where(rng.random(160) < slow_share, 3.0, 1.0)
+        control = np.arange(120) >= 80
+        variant = np.concatenate([calls(80), again])
+        pairs = Pairs(np.zeros(120, int), np.arange(120), control, np.arange(120) % 2 == 0, reference, variant)
+        alone = {"variant_seconds": own.tolist(), "yardstick_seconds": calls(160).tolist()}
+        stops += "slow-calls" in stopped(subject, pairs, alone)
+    assert stops >= 0.6 * runs if slow_share else stops <= most(runs, 0.05)
+
+
 @pytest.mark.parametrize(("slow", "status"), [(2, None), (4, "inconclusive"), (12, "fail")])
 def test_slow_calls_that_so_few_pairs_do_not_show_stop_a_variant_where_they_look_more(subject, slow, status):
     """Of 80 calls: two are as many as a usual machine makes, four more than the reference has, and not yet shown."""

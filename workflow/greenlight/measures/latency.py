@@ -131,15 +131,26 @@ def slow_calls(
     """
     paired, eager = variant[~control], calls_of_reference(process, pair, control, reference, variant)
     own, other = slow_of(slow_call, paired), slow_of(slow_call, eager)
-    steady, yardstick = (slow_of(slow_call, alone.get(f"{name}_seconds", ())) for name in ("variant", "yardstick"))
-    every = (own[0] + steady[0], own[1] + steady[1])
-    if not yardstick[1]:
+    single, beside = (np.asarray(alone.get(f"{name}_seconds", ())) for name in ("variant", "yardstick"))
+    every = slow_of(slow_call, paired, single)
+    if not len(beside):
         return SlowCalls(every, own, other, "the reference's")
+    steady, yardstick = _slow_beside(slow_call, single, beside)
     medians = sorted((float(np.median(paired)), float(np.median(eager))))
     if medians[1] > AS_LONG * medians[0]:
         return SlowCalls(every, steady, yardstick, "the yardstick's")
-    both = (other[0] + yardstick[0], other[1] + yardstick[1])
-    return SlowCalls(every, every, both, "the reference's and the yardstick's")
+    arms = zip(_slow_beside(slow_call, paired, eager), (steady, yardstick), strict=True)
+    held, others = ((one[0] + two[0], one[1] + two[1]) for one, two in arms)
+    return SlowCalls(every, held, others, "the reference's and the yardstick's")
+
+
+def _slow_beside(slow_call: float, own: np.ndarray, other: np.ndarray) -> list[tuple[int, int]]:
+    """(slow calls, calls) of two arms that take as long: above so many medians of the arm, or of both if that is more.
+
+    Where others interrupt about half of the calls, an arm's own median falls to the one side or to the other by chance.
+    """
+    of_both = np.median(np.concatenate((own, other)))
+    return [(int((arm > slow_call * max(np.median(arm), of_both)).sum()), len(arm)) for arm in (own, other)]
 
 
 def calls_of_reference(

@@ -126,8 +126,8 @@ def draws(rng, moved=0.0, wider=0.0, of_each_window=0.0, windows=20, replicates=
             # Steps of a path depend on each other.
             walk = rng.standard_normal(size).cumsum(axis=2) / np.sqrt(np.arange(1, 17))
             both[part] = np.concatenate([both[part], mean + scatter * walk])
-        alpha = rate_at(RULES.accuracy.alpha, look, looks)
-        outcome = judge_draws(Differences.of(*both), alpha, RULES.accuracy.draws_difference).outcome
+        alpha, alarm = (rate_at(rate, look, looks) for rate in (RULES.accuracy.alpha, RULES.accuracy.alarm))
+        outcome = judge_draws(Differences.of(*both), alpha, RULES.accuracy.draws_difference, alarm).outcome
         if outcome != "inconclusive":
             return outcome
     return outcome
@@ -135,9 +135,9 @@ def draws(rng, moved=0.0, wider=0.0, of_each_window=0.0, windows=20, replicates=
 
 @pytest.mark.parametrize("windows", [5, 30])
 def test_replicates_of_the_same_distribution_raise_no_alarm_and_are_shown_to_agree(windows):
-    rng, runs = np.random.default_rng(5), 300
+    rng, runs = np.random.default_rng(5), 1000
     outcomes = [draws(rng, windows=windows) for _ in range(runs)]
-    assert outcomes.count("fail") <= most(runs, RULES.accuracy.alpha)
+    assert outcomes.count("fail") <= most(runs, RULES.accuracy.alarm)
     assert outcomes.count("pass") >= 0.95 * runs
 
 

@@ -45,6 +45,8 @@ DEFAULT_OUT = Path("workflow/docs/agreement.json")
 KEEP = Path(tempfile.gettempdir()) / "greenlight-alarms"
 # Load averages below it are of a machine that does nothing else.
 QUIET_LOAD = 1.0
+# Between seeds of runs: a run's further forecasts have the seeds after its own, which no other run may share.
+APART = 1000
 # Toto forecasts 8 rows at once, so that its horizon takes two steps; Kronos pays for each row.
 HORIZONS = {"toto": 9, "kronos": 6, "chronos-2": 6}
 CONFIG: dict[str, Any] = {
@@ -163,7 +165,7 @@ def measure(
     seeds = [run["seed"] for run in earlier_runs(out)]
     from tools.forks import Forks  # imports torch, which tables of runs need not
 
-    seed = max(seeds) if seeds else (secrets.randbelow(2**40) if first_seed is None else first_seed - 1)
+    seed = max(seeds) if seeds else (secrets.randbelow(2**40) if first_seed is None else first_seed - APART)
     with tempfile.TemporaryDirectory() as folder:
         forks = Forks(
             Path(folder), lambda what: print(f"  {utc_now()} {what}", file=sys.stderr, flush=True), show_after
@@ -173,7 +175,7 @@ def measure(
             if time.monotonic() > until:
                 break
             second = number % 2 == 1
-            seed += not second
+            seed += 0 if second else APART
             config = configurations[number // 2 % len(configurations)]
             for old in (results, *([] if second else [baselines])):
                 shutil.rmtree(old, ignore_errors=True)

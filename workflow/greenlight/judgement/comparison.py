@@ -36,7 +36,8 @@ class Limits:
 
     Attributes:
         margin: share by which an error may be higher.
-        alpha: rate of a wrong pass, and of a wrong failure, over all looks.
+        alpha: rate of a wrong pass, and of a wrong failure where `alarm` is None, over all looks.
+        alarm: rate of a wrong failure where both arms draw numbers of their own, so that every run asks anew.
         minimum_series: with fewer series than this, windows are the units.
         minimum_units: with fewer units than this, nothing is decided.
         looks: how often the number of seeds may be looked at.
@@ -51,6 +52,7 @@ class Limits:
     looks: int = 1
     power: float = 0.9
     errors: Sequence[str] = tuple(ERRORS)
+    alarm: float | None = None
 
 
 @dataclass(frozen=True)
@@ -207,7 +209,7 @@ def classify(judged: Judged, limits: Limits) -> Outcome:
     enough = judged.comparison.interval.n >= limits.minimum_units
     if judged.identical or (enough and judged.p_pass <= limits.alpha):
         return "pass"
-    worse = judged.p_fail <= limits.alpha
+    worse = judged.p_fail <= (limits.alpha if limits.alarm is None else limits.alarm)
     if enough and worse and judged.comparison.interval.estimate > math.log1p(limits.margin) / 2:
         return "fail"
     return "inconclusive"

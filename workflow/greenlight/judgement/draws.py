@@ -145,25 +145,26 @@ class Differences:
         return cls(*parts)
 
 
-def judge_draws(differences: Differences, alpha: float, limit: float) -> DrawsOutcome:
+def judge_draws(differences: Differences, alpha: float, limit: float, alarm: float) -> DrawsOutcome:
     """Whether two forecasters draw from the same distributions, on average and in each window.
 
     What differs in the same direction everywhere (a scale, a shift in time) shows in the mean over windows; what
     differs from window to window (a wrong context) cancels there, and shows in single windows.
 
     Args:
-        alpha: rate of a wrong pass, and of a wrong failure.
+        alpha: rate of a wrong pass.
+        alarm: rate of a wrong failure, half of it for means over windows and half for single windows.
         limit: difference that must not pass, on average or as root mean square of the windows' own; half of it,
             shown, is a failure.
     """
     means = step_differences(differences.moved, differences.wider)
-    outcome = judge_steps(means, alpha / 2, limit, alpha / 2)
-    reason, bound = describe_steps(means, alpha / 2, limit, alpha / 2, outcome)
+    outcome = judge_steps(means, alpha / 2, limit, alarm / 2)
+    reason, bound = describe_steps(means, alpha / 2, limit, alarm / 2, outcome)
     own = np.stack([differences.moved_windows, differences.wider_windows])
     error = np.stack([differences.moved_errors, differences.wider_errors])
     upper = float(_root_mean_square_bound(own, error, alpha / 2).max())
     single = StepDifferences(own, error, len(differences.moved) - 1)
-    shown = shown_steps(single, alpha / 2, limit / 2)
+    shown = shown_steps(single, alarm / 2, limit / 2)
     if outcome != "fail" and shown.any():
         quantity, window, step = np.unravel_index(int(np.argmax(np.abs(own) * shown)), own.shape)
         what = ("the median moves by {:+.2f} band widths", "the band's log width differs by {:+.2f}")[quantity]

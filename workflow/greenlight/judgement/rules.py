@@ -68,8 +68,9 @@ class AccuracyRules(Strict):
     alpha: Rate = 0.01
     """Rate at which a forecaster worse by the margin may pass; one-sided."""
     alarm: Rate = 0.001
-    """Rate at which `forecasts-against-reference` may say that forecasts differ where both draw from the same
-    distributions: below alpha, for every run asks again, and an answer stops a variant."""
+    """Rate at which forecasts of a variant with random numbers of its own may be said to differ from the reference's,
+    or their errors to be larger, where both draw from the same distributions: below alpha, for every run asks again,
+    and an answer stops a variant."""
     power: Annotated[float, Field(ge=0.5, lt=1)] = 0.9
     """Power of the stated needed n."""
     reference_margin: Positive = 0.10

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -91,6 +91,7 @@ def compare_with_reference(found: Mapping[str, VariantEvidence], expected: Expec
     model, windows = _model_and_windows(found, expected)
     held = {name: model.reference for name in found if model.pairing(name).against_reference}
     limits = limits_of(rules, rules.accuracy.reference_margin, errors=expected.errors)
+    limits = replace(limits, alarm=rules.accuracy.alarm)
     return Compared(compare(_arms(found, held, expected.errors), windows, limits), limits)
 
 

@@ -131,9 +131,9 @@ def draws_check(subject: Subject) -> list[Check]:
         return subject.missing(both, "the probe drew paths that are not finite", "probe")
     differences = Differences(**{name: np.array(part) for name, part in parts.items()})
     alpha = rate_at(rules.alpha, draws.look, draws.looks)
-    judged = judge_draws(differences, alpha, rules.draws_difference)
-    status, bound, what = judged.outcome, judged.bound, judged.reason
     alarm = rate_at(rules.alarm, draws.look, draws.looks)
+    judged = judge_draws(differences, alpha, rules.draws_difference, alarm)
+    status, bound, what = judged.outcome, judged.bound, judged.reason
     shown = shown_window(WindowDifferences(*ranks), units_of(draws.windows), alarm, rules.draws_difference / 2)
     if shown:
         status, what = "fail", f"{shown}; {what}" if status == "fail" else shown

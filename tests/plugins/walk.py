@@ -32,6 +32,7 @@ class Walk(Forecaster):
         return cls(options.device, options.dtype)
 
     def compile(self, mode):
+        """Never asked for: both implementations have the mode eager alone."""
         raise NotImplementedError
 
     def steps(self, windows):

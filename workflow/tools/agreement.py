@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import Any
 
 from greenlight.errors import UserError
-from greenlight.files import json_text, read_json, write_json, write_text
+from greenlight.files import json_text, read_json, write_text
 from greenlight.judgement.accept import build_baselines
 from greenlight.judgement.baseline import baseline_text, load_baselines
 from greenlight.judgement.evidence import load_evidence
@@ -140,6 +140,12 @@ def earlier_runs(out: Path) -> list[dict[str, Any]]:
     return found
 
 
+def _write(out: Path, runs: Sequence[Mapping[str, Any]]) -> None:
+    """A file of runs, a line each, so that what was added shows in a diff."""
+    lines = ",\n".join(json.dumps(run, sort_keys=True) for run in runs)
+    write_text(out, f'{{"config": {json.dumps(MADE_WITH, sort_keys=True)},\n"runs": [\n{lines}\n]}}\n')
+
+
 def measure(
     runs: int,
     configurations: Sequence[Mapping[str, Any]],
@@ -187,7 +193,7 @@ def measure(
             spent = {name: value - about[name] for name, value in _seconds().items()}
             made = {"variants": [" ".join(pair) for pair in run.plan.variants], "compiled_cold": list(forks.cold)}
             found = [*earlier_runs(out), counts_of(verdict) | about | spent | made]
-            write_json(out, {"config": MADE_WITH, "runs": found})
+            _write(out, found)
             print(_line(len(found), found[-1]), flush=True)
             if keep and alarmed(found[-1]):
                 kept = keep / f"{out.stem}-{seed}-{number}"
@@ -225,7 +231,7 @@ def gather(files: Sequence[Path], out: Path) -> None:
             if name in found:
                 raise UserError(f"{file}: {name}, is in another file, too; leave one of them out")
             found[name] = run
-    write_json(out, {"config": MADE_WITH, "runs": list(found.values())})
+    _write(out, list(found.values()))
 
 
 def table(documents: list[Mapping[str, Any]]) -> str:

@@ -91,7 +91,7 @@ def mae_text(row: VariantRow) -> str:
     if row.mae_percent is None:
         return "not measured"
     share = f"{significant(row.mae_percent.value)}% of the mean price"
-    if row.over_naive is not None and _naive_is_better(row):
+    if _naive_is_better(row):
         return f"{share}; repeating the last price is better: this is {interval(row.over_naive)} times its MAE"
     naive = f", {interval(row.over_naive)} times that of repeating the last price" if row.over_naive else ""
     return share + (f" ({row.band})" if row.band else "") + naive

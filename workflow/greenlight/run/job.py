@@ -6,6 +6,9 @@ from typing import Any
 
 Job = dict[str, Any]
 
+# Stages whose seconds are always judged.
+TIMED = ("time", "sweep")
+
 
 def job_name(job: Job) -> str:
     """Name of a job, such as `predict/toto/static-default/0`."""

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import psutil
 
+from greenlight.run.job import TIMED
 from greenlight.run.table import ROWS, TRIAL_STAGES
 from greenlight.settings import Settings
 from greenlight.trials.gpu import alike, device_state, free_memory
@@ -38,12 +39,12 @@ _GROUPS = (
 
 
 def timed_stages(settings: Settings) -> set[str]:
-    """The stages whose seconds are judged: `time` always, the others where a limit on a start is configured.
+    """The stages whose seconds are judged: some always, others where a limit on a start is configured.
 
     A limit that is set later judges seconds of a job that ran beside others; they are too long, never too short.
     """
     starts = {"compile": settings.rules.speed.cold_start_seconds, "predict": settings.rules.speed.warm_start_seconds}
-    return {"time", "sweep", *(stage for stage, limit in starts.items() if limit is not None)}
+    return {*TIMED, *(stage for stage, limit in starts.items() if limit is not None)}
 
 
 def resources_of(stage: str, settings: Settings, device: str, cores: int | None = None) -> dict[str, int | str]:

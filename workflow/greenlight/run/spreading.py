@@ -10,12 +10,13 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from greenlight.layout import Layout
+from greenlight.run.job import TIMED, Job
 from greenlight.run.locking import try_lock
 from greenlight.trials.gpu import alike, device_state
 
 
 @contextlib.contextmanager
-def placed(layout: Layout, job: Mapping[str, Any], rules: Mapping[str, Any]) -> Iterator[dict[str, str]]:
+def placed(layout: Layout, job: Job, rules: Mapping[str, Any]) -> Iterator[dict[str, str]]:
     """Hold a place on a device for as long as a trial runs; gives the variables that show the trial this device alone.
 
     Nothing is given where devices are not to be spread over (`device.spread`), or there is but one. What is timed gets
@@ -28,7 +29,7 @@ def placed(layout: Layout, job: Mapping[str, Any], rules: Mapping[str, Any]) -> 
     if len(devices) < 2:
         yield {}
         return
-    if job["stage"] in ("time", "sweep"):
+    if job["stage"] in TIMED:
         yield {"CUDA_VISIBLE_DEVICES": devices[0]["uuid"]}
         return
     for place, device in ((place, device) for place in itertools.count() for device in devices):

@@ -12,7 +12,7 @@ from greenlight.report.variants import Estimate
 
 @pytest.mark.parametrize(
     ("bounds", "end", "cell"),
-    [((1.03, 1.22), "; repeating the last price is better: this is 1.12 [1.03, 1.22] times its MAE",
+    [((1.03, 1.22), ", 1.12 [1.03, 1.22] times that of repeating the last price, which is better",
       " naive is better"),
      ((0.99, 1.22), " (good), 1.12 [0.990, 1.22] times that of repeating the last price", " good")],
 )  # fmt: skip

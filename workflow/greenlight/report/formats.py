@@ -90,11 +90,10 @@ def mae_text(row: VariantRow) -> str:
     """
     if row.mae_percent is None:
         return "not measured"
-    share = f"{significant(row.mae_percent.value)}% of the mean price"
-    if _naive_is_better(row):
-        return f"{share}; repeating the last price is better: this is {interval(row.over_naive)} times its MAE"
+    worse = _naive_is_better(row)
+    band = f" ({row.band})" if row.band and not worse else ""
     naive = f", {interval(row.over_naive)} times that of repeating the last price" if row.over_naive else ""
-    return share + (f" ({row.band})" if row.band else "") + naive
+    return f"{significant(row.mae_percent.value)}% of the mean price{band}{naive}{', which is better' if worse else ''}"
 
 
 def against_cell(row: VariantRow) -> str:
